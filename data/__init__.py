@@ -1,0 +1,1 @@
+"""The edges: instruments, the catalog, readers of vendor formats and Cython decoders. Knows nothing of strategies."""

@@ -1,0 +1,215 @@
+"""The 64-byte row: one fact, the same bytes in the ring, the journal and the replay cache.
+
+A row is a header of 32 bytes and a payload of 32 bytes whose fields depend on the kind; the payload fields of different
+kinds share the same bytes, so `row["bid"]` and `row["price"]` are two names for offset 32. A fact that needs more than
+32 bytes takes two rows of the same kind: the head carries FLAG_CONTINUES, the tail FLAG_TAIL, and both are published by
+one cursor move and handled as one step.
+
+Header (offset: field):
+     0 venue_ns    i8  venue time, ns since the epoch; 0 when the venue states none
+     8 local_ns    i8  local receive time, ns since the epoch
+    16 sequence    i8  order of processing, given on entry to the inbox; in a market file at rest: the venue's own update
+                       or trade id, so that it survives until the row enters a ring
+    24 kind        u1  one of the constants below
+    25 side        i1  +1 buy/bid, -1 sell/ask, 0 none; of a trade: the aggressor's side
+    26 strategy    u1  strategy slot (own-order facts, timers, requests)
+    27 account     u1  account slot
+    28 source      u1  feed or session the row came from; of a request: the order type
+    29 flags       u1  FLAG_* bits; of a request: time in force and instructions
+    30 instrument  u2  instrument slot
+
+Prices and quantities are int64 in the instrument's fixed decimal scales; money is int64 in the currency's scale.
+Nothing in this module does work: it is the table that kernels, decoders, journal and docs share.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+ROW_SIZE: Final = 64
+HEADER: Final = (
+    ("venue_ns", "<i8", 0),
+    ("local_ns", "<i8", 8),
+    ("sequence", "<i8", 16),
+    ("kind", "u1", 24),
+    ("side", "i1", 25),
+    ("strategy", "u1", 26),
+    ("account", "u1", 27),
+    ("source", "u1", 28),
+    ("flags", "u1", 29),
+    ("instrument", "<u2", 30),
+)
+
+# Origins: who may write a row of the kind, and whether a kernel ever sees it.
+MARKET: Final = 1
+OWN_ORDER: Final = 2
+DERIVED: Final = 3
+TIMER_ORIGIN: Final = 4
+OPERATOR: Final = 5
+FEED_STATE: Final = 6
+ANNOTATION: Final = 7  # Never fed to the kernel.
+REQUEST: Final = 8  # Outbox only.
+
+# Market data.
+TRADE: Final = 1
+QUOTE: Final = 2
+LEVEL: Final = 3
+SNAPSHOT_BEGIN: Final = 4
+SNAPSHOT_LEVEL: Final = 5
+SNAPSHOT_END: Final = 6
+CLEAR: Final = 7
+ORDER_ADD: Final = 8
+ORDER_MODIFY: Final = 9
+ORDER_CANCEL: Final = 10
+ORDER_EXECUTE: Final = 11
+BAR: Final = 12
+STATUS: Final = 13
+FUNDING: Final = 14
+MARK: Final = 15
+FX: Final = 16
+INSTRUMENT: Final = 20
+# Own-order facts.
+ACK: Final = 32
+REJECT: Final = 33
+FILL: Final = 34
+CANCELLED: Final = 35
+EXPIRED: Final = 36
+AMENDED: Final = 37
+UNKNOWN: Final = 38
+CANCEL_REJECT: Final = 39
+AMEND_REJECT: Final = 40
+# Timers.
+TIMER: Final = 48
+# Feed state.
+FEED_GAP: Final = 56
+FEED_STALE: Final = 57
+FEED_SWITCHED: Final = 58
+FEED_RECOVERED: Final = 59
+# Operator commands.
+HALT: Final = 64
+REDUCE: Final = 65
+RESUME: Final = 66
+FLATTEN: Final = 67
+LIMIT_CHANGE: Final = 68
+NOTE: Final = 69
+# Requests, in the outbox.
+NEW: Final = 80
+AMEND: Final = 81
+CANCEL: Final = 82
+
+FLAG_CONTINUES: Final = 1  # The next row is the second half of this fact.
+FLAG_TAIL: Final = 2  # This row is the second half of the fact before it.
+FLAG_EVENT_END: Final = 4  # Last row of one venue message: the book is consistent again and on_book may run.
+FLAG_OFF_MARKET: Final = 8  # A print outside the order book (insurance fund, block): shown, never matched against.
+FLAG_MAKER: Final = 16  # Of a fill: our order was resting.
+FLAG_WARMUP: Final = 32  # Provenance: history fed before trading; orders are suppressed.
+FLAG_SYNTHETIC: Final = 64  # Provenance: made by twinloop's generator, not by a market.
+
+# Values of a STATUS row's code, by what the venue still accepts.
+TRADING: Final = 0
+HALTED_STATUS: Final = 1
+CANCEL_ONLY: Final = 2
+POST_ONLY_STATUS: Final = 3
+
+
+class KindSpec(NamedTuple):
+    """One line of the table: code, name, origin, and payload fields by offset."""
+
+    code: int
+    name: str
+    origin: int
+    payload: tuple[tuple[str, int], ...]
+    tail: tuple[tuple[str, int], ...] = ()
+
+
+_PRICE_QTY: Final = (("price", 32), ("qty", 40))
+_OWN: Final = (("price", 32), ("qty", 40), ("order_id", 48), ("code", 56))
+
+KINDS: Final = (
+    KindSpec(TRADE, "TRADE", MARKET, (*_PRICE_QTY, ("trade_id", 48))),
+    KindSpec(QUOTE, "QUOTE", MARKET, (("bid", 32), ("bid_qty", 40), ("ask", 48), ("ask_qty", 56))),
+    KindSpec(LEVEL, "LEVEL", MARKET, (*_PRICE_QTY, ("update_id", 48))),
+    KindSpec(SNAPSHOT_BEGIN, "SNAPSHOT_BEGIN", MARKET, (("update_id", 48),)),
+    KindSpec(SNAPSHOT_LEVEL, "SNAPSHOT_LEVEL", MARKET, (*_PRICE_QTY, ("update_id", 48))),
+    KindSpec(SNAPSHOT_END, "SNAPSHOT_END", MARKET, (("update_id", 48),)),
+    KindSpec(CLEAR, "CLEAR", MARKET, ()),
+    KindSpec(ORDER_ADD, "ORDER_ADD", MARKET, (*_PRICE_QTY, ("order_id", 48))),
+    KindSpec(ORDER_MODIFY, "ORDER_MODIFY", MARKET, (*_PRICE_QTY, ("order_id", 48))),
+    KindSpec(ORDER_CANCEL, "ORDER_CANCEL", MARKET, (*_PRICE_QTY, ("order_id", 48))),
+    KindSpec(ORDER_EXECUTE, "ORDER_EXECUTE", MARKET, (*_PRICE_QTY, ("order_id", 48), ("execution_id", 56))),
+    # A vendor's bar: venue_ns is its CLOSE time, interval_ns its length.
+    KindSpec(
+        BAR,
+        "BAR",
+        MARKET,
+        (("open", 32), ("high", 40), ("low", 48), ("close", 56)),
+        (("volume", 32), ("notional", 40), ("trades", 48), ("interval_ns", 56)),
+    ),
+    KindSpec(STATUS, "STATUS", MARKET, (("status", 32),)),
+    KindSpec(FUNDING, "FUNDING", MARKET, (("price", 32), ("rate", 40))),  # rate x 1e-8 of notional at the mark price
+    KindSpec(MARK, "MARK", MARKET, (("price", 32), ("index_price", 40))),
+    KindSpec(FX, "FX", MARKET, (("currency", 32), ("rate", 40), ("quote_currency", 48))),  # rate x 1e-8
+    KindSpec(
+        INSTRUMENT,
+        "INSTRUMENT",
+        MARKET,
+        (("tick_size", 32), ("lot_size", 40), ("min_qty", 48), ("max_qty", 56)),
+        (("min_notional", 32),),
+    ),
+    KindSpec(ACK, "ACK", OWN_ORDER, _OWN),
+    KindSpec(REJECT, "REJECT", OWN_ORDER, _OWN),
+    KindSpec(
+        FILL,
+        "FILL",
+        OWN_ORDER,
+        (("price", 32), ("qty", 40), ("order_id", 48), ("fee", 56)),
+        (("cause_id", 32), ("fee_currency", 40), ("trade_id", 48), ("leaves_qty", 56)),
+    ),
+    KindSpec(CANCELLED, "CANCELLED", OWN_ORDER, _OWN),
+    KindSpec(EXPIRED, "EXPIRED", OWN_ORDER, _OWN),
+    KindSpec(AMENDED, "AMENDED", OWN_ORDER, _OWN),
+    KindSpec(UNKNOWN, "UNKNOWN", OWN_ORDER, _OWN),
+    KindSpec(CANCEL_REJECT, "CANCEL_REJECT", OWN_ORDER, _OWN),
+    KindSpec(AMEND_REJECT, "AMEND_REJECT", OWN_ORDER, _OWN),
+    KindSpec(TIMER, "TIMER", TIMER_ORIGIN, (("due_ns", 32), ("timer_id", 40))),
+    KindSpec(FEED_GAP, "FEED_GAP", FEED_STATE, (("code", 56),)),
+    KindSpec(FEED_STALE, "FEED_STALE", FEED_STATE, (("code", 56),)),
+    KindSpec(FEED_SWITCHED, "FEED_SWITCHED", FEED_STATE, (("code", 56),)),
+    KindSpec(FEED_RECOVERED, "FEED_RECOVERED", FEED_STATE, (("code", 56),)),
+    KindSpec(HALT, "HALT", OPERATOR, (("code", 56),)),
+    KindSpec(REDUCE, "REDUCE", OPERATOR, (("code", 56),)),
+    KindSpec(RESUME, "RESUME", OPERATOR, (("code", 56),)),
+    KindSpec(FLATTEN, "FLATTEN", OPERATOR, (("code", 56),)),
+    KindSpec(LIMIT_CHANGE, "LIMIT_CHANGE", OPERATOR, (("limit", 32), ("value", 40))),
+    KindSpec(NOTE, "NOTE", OPERATOR, ()),
+    # A request's venue_ns is its expiry at the venue (0: none), its sequence the deciding row's.
+    KindSpec(NEW, "NEW", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("trigger_price", 56))),
+    KindSpec(AMEND, "AMEND", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("decision", 56))),
+    KindSpec(CANCEL, "CANCEL", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("decision", 56))),
+)
+
+
+def _row_dtype() -> np.dtype[np.void]:
+    fields = {name: (fmt, offset) for name, fmt, offset in HEADER}
+    for kind in KINDS:
+        for name, offset in (*kind.payload, *kind.tail):
+            # A name stands for one offset in every kind, so that no reader has to ask which kind it looks at.
+            assert fields.setdefault(name, ("<i8", offset)) == ("<i8", offset), f"{kind.name}.{name} at {offset}"
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [fmt for fmt, _ in fields.values()],
+            "offsets": [offset for _, offset in fields.values()],
+            "itemsize": ROW_SIZE,
+        }
+    )
+
+
+ROW: Final = _row_dtype()
+assert ROW.itemsize == ROW_SIZE
+
+KIND_NAME: Final = {kind.code: kind.name for kind in KINDS}
+KIND_CODE: Final = {kind.name: kind.code for kind in KINDS}
+ORIGIN: Final = {kind.code: kind.origin for kind in KINDS}
+assert len(KIND_NAME) == len(KINDS)
+assert len(KIND_CODE) == len(KINDS)
