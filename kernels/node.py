@@ -1,0 +1,325 @@
+"""All state of a running engine in one structured record: the node.
+
+`decision` holds what decisions depend on and is what state hashes cover. Everything else (rings, code addresses, scratch, records for
+the report, measurements) is outside it. Kernels take the node or a sub-record of it; sizes that vary come in few classes.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from twinloop.kernels.bars import BAR_STATE
+from twinloop.kernels.book import book_dtype
+from twinloop.kernels.codes import CALLBACKS
+from twinloop.kernels.money import MONEY_RULE
+from twinloop.kernels.portfolio import POSITION
+from twinloop.kernels.rows import ROW
+
+NEVER: Final = 2**63 - 1  # A time that does not come.
+NO_PRICE: Final = 0  # Bid, ask, last or mark not known yet.
+
+
+class SizeClass(NamedTuple):
+    """Capacities of a node. Every one is a stated bound: what does not fit is refused before the run starts."""
+
+    name: str
+    instruments: int
+    books: int
+    window_levels: int
+    bars: int
+    orders: int  # Power of two: an order's slot is its id modulo this.
+    strategies: int
+    accounts: int
+    currencies: int
+    timers: int
+    area_bytes: int  # Parameters and state of one strategy.
+    inbox_rows: int
+    outbox_rows: int
+    records: int
+
+
+SMALL: Final = SizeClass("small", 8, 4, 4096, 16, 1024, 4, 2, 8, 32, 65536, 4096, 1024, 4096)
+WIDE: Final = SizeClass("wide", 1024, 1, 4096, 2048, 4096, 4, 2, 8, 32, 1048576, 4096, 4096, 8192)
+SIZE_CLASSES: Final = (SMALL, WIDE)
+
+
+def _aligned(*fields: object) -> np.dtype[np.void]:
+    return np.dtype(list(fields), align=True)  # type: ignore[arg-type, call-overload, no-any-return]
+
+
+CLOCK: Final = _aligned(
+    ("now_ns", "<i8"),  # Local time of the row in hand; never falls.
+    ("venue_ns", "<i8"),  # Its venue time.
+    ("sequence", "<i8"),  # Its sequence.
+    ("edge_ns", "<i8"),  # The earliest of the four below: one compare on the hot path.
+    ("bar_ns", "<i8"),  # Earliest end of an open time bar.
+    ("sample_ns", "<i8"),  # Next equity sample.
+    ("sample_interval_ns", "<i8"),
+    ("roll_ns", "<i8"),  # Next session roll: daily loss and day counters start again.
+    ("roll_interval_ns", "<i8"),
+    ("timer_ns", "<i8"),  # Earliest armed timer.
+)
+
+INSTRUMENT: Final = _aligned(
+    # Static and effective-dated rules.
+    ("price_unit", "<f8"),  # 10**-price_scale; display and strategies' natural units only.
+    ("qty_unit", "<f8"),
+    ("prices_per_unit", "<f8"),  # 10**price_scale
+    ("qtys_per_unit", "<f8"),
+    ("tick_size", "<i8"),
+    ("lot_size", "<i8"),
+    ("min_qty", "<i8"),
+    ("max_qty", "<i8"),
+    ("min_notional", "<i8"),
+    ("maker_fee", "<i8"),  # 1e-8 of notional; negative is a rebate.
+    ("taker_fee", "<i8"),
+    ("rule", MONEY_RULE),
+    ("contract", "<i8"),
+    ("settle", "<i8"),  # Currency slots.
+    ("base", "<i8"),
+    ("book", "<i8"),  # Slot in the book pool, -1 without depth.
+    ("status", "<i8"),
+    ("bars_first", "<i8"),  # Its bar builders are neighbours in `bars`.
+    ("bars_count", "<i8"),
+    # What is known of the market.
+    ("bid", "<i8"),
+    ("bid_qty", "<i8"),
+    ("ask", "<i8"),
+    ("ask_qty", "<i8"),
+    ("last_price", "<i8"),
+    ("last_qty", "<i8"),
+    ("last_side", "<i8"),
+    ("mark_price", "<i8"),
+    ("quote_ns", "<i8"),  # Local time of the last change of the touch; of the last book event with depth.
+    ("trade_ns", "<i8"),
+    ("stale", "<i8"),  # Feed state: 0 live, 1 gap or stale.
+    ("held", "<i8"),  # How many accounts hold a position: zero skips the marking.
+)
+
+ORDER: Final = _aligned(
+    ("id", "<i8"),
+    ("price", "<i8"),
+    ("qty", "<i8"),
+    ("filled", "<i8"),
+    ("trigger_price", "<i8"),
+    ("notional", "<f8"),  # Sum of price * qty over its fills: average price for display only.
+    ("expire_ns", "<i8"),
+    ("decided_ns", "<i8"),
+    ("decided_sequence", "<i8"),
+    ("decision_mid2", "<i8"),  # bid + ask at the decision.
+    ("slippage_reserved", "<i8"),
+    ("acked_ns", "<i8"),
+    ("ended_ns", "<i8"),
+    ("amend_price", "<i8"),
+    ("amend_qty", "<i8"),
+    ("fee", "<i8"),
+    ("reserved", "<i8"),  # Quantity held in the worst-case exposure on its side.
+    ("open_at", "<i8"),  # Its place in the list of open orders, -1 when terminal.
+    ("code", "<i8"),
+    ("instrument", "<i4"),
+    ("strategy", "<i4"),
+    ("account", "<i4"),
+    ("side", "<i4"),
+    ("type", "<i4"),
+    ("flags", "<i4"),
+    ("state", "<i4"),
+    ("pending", "<i4"),
+)
+
+EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pending-cancel, at remaining quantity.
+    ("buy_qty", "<i8"),
+    ("sell_qty", "<i8"),
+)
+
+HOLDING: Final = _aligned(("position", POSITION), ("exposure", EXPOSURE), ("mark", "<i8"), ("unrealised", "<i8"))
+
+ACCOUNT: Final = _aligned(
+    ("cash", "<i8"),  # Start + realised - fees + funding, 1e-8 of the account currency.
+    ("unrealised", "<i8"),
+    ("equity", "<i8"),
+    ("start_equity", "<i8"),
+    ("day_equity", "<i8"),  # Equity at the session roll: the capital of % limits.
+    ("peak_equity", "<i8"),
+    ("max_drawdown", "<i8"),
+    ("equity_floor", "<i8"),  # Below it the daily loss cap or the drawdown limit is broken: one compare per mark.
+    ("gross", "<i8"),  # Sum of |worst-case notional| over instruments.
+    ("slippage_day", "<i8"),  # Signed slippage since the roll.
+    ("state", "<i8"),  # ACTIVE, REDUCING, HALTED.
+    ("halt_code", "<i8"),
+    ("cancel_all", "<i8"),  # Set by a breach: the loop cancels every working order of the account in this step.
+)
+
+INSTRUMENT_LIMITS: Final = _aligned(  # Zero means zero: no limit configured, no order.
+    ("allowed", "<i8"),
+    ("max_order_qty", "<i8"),
+    ("max_order_notional", "<i8"),
+    ("max_position_long", "<i8"),
+    ("max_position_short", "<i8"),
+    ("max_position_notional", "<i8"),  # Worst-case notional in one symbol, money; 5 % of capital in the shipped preset.
+    ("price_collar_e8", "<i8"),  # Largest distance from the reference, 1e-8 of it.
+    ("max_spread", "<i8"),  # Price units.
+    ("max_data_age_ns", "<i8"),
+    ("max_slippage_e8", "<i8"),  # Per order, estimated from depth before sending, 1e-8 of the mid.
+)
+
+ACCOUNT_LIMITS: Final = _aligned(
+    ("max_gross", "<i8"),
+    ("max_net", "<i8"),
+    ("max_daily_loss", "<i8"),
+    ("max_drawdown", "<i8"),
+    ("max_slippage_day", "<i8"),
+    ("initial_margin_e8", "<i8"),  # Margin needed per worst-case notional, 1e-8.
+    ("messages_per_s", "<i8"),
+    ("message_burst", "<i8"),
+    ("duplicate_window_ns", "<i8"),
+    ("duplicate_max", "<i8"),
+    ("self_match", "<i8"),  # 1: refuse an order that would meet our own.
+)
+
+RECENT_ORDERS: Final = 16  # How many past orders the duplicate check remembers per strategy.
+RECENT: Final = _aligned(("ns", "<i8"), ("price", "<i8"), ("qty", "<i8"), ("key", "<i8"))
+
+STRATEGY: Final = _aligned(
+    ("account", "<i8"),
+    ("state", "<i8"),
+    ("tokens_e9", "<i8"),  # Message bucket, 1e-9 messages.
+    ("tokens_ns", "<i8"),
+    ("recent_at", "<i8"),
+    ("recent", RECENT, (RECENT_ORDERS,)),
+)
+
+TIMER: Final = _aligned(
+    ("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i4"), ("armed", "<i4")
+)
+
+BAR_SLOT: Final = _aligned(("state", BAR_STATE), ("instrument", "<i8"))
+
+REQUEST: Final = _aligned(  # What a strategy asks for; filled by its call, answered in `result`.
+    ("price", "<i8"),
+    ("qty", "<i8"),
+    ("trigger_price", "<i8"),
+    ("expire_ns", "<i8"),
+    ("order_id", "<i8"),
+    ("instrument", "<i8"),
+    ("side", "<i8"),
+    ("type", "<i8"),
+    ("flags", "<i8"),
+    ("result", "<i8"),  # Order id > 0, or minus a verdict.
+    ("limit", "<i8"),  # The limit a refusal names, and the value that broke it.
+    ("value", "<i8"),
+)
+
+FILL_RECORD: Final = np.dtype(
+    [(name, "<i8") for name in (
+        "sequence", "local_ns", "venue_ns", "instrument", "strategy", "account", "side", "order_id", "trade_id", "price_int",
+        "qty_int", "fee_int", "fee_currency", "maker", "cause_id", "decided_ns", "arrived_ns", "decision_mid2_int",
+        "arrival_mid2_int", "position_after_int", "realised_int",
+    )]
+)  # fmt: skip
+ORDER_RECORD: Final = np.dtype(
+    [(name, "<i8") for name in (
+        "sequence", "decided_ns", "order_id", "strategy", "account", "instrument", "side", "type", "flags", "price_int",
+        "qty_int", "trigger_price_int", "filled_int", "state", "acked_ns", "ended_ns", "code",
+    )] + [("notional", "<f8")]
+)  # fmt: skip
+VERDICT_RECORD: Final = np.dtype(
+    [(name, "<i8") for name in (
+        "sequence", "local_ns", "strategy", "instrument", "verdict", "side", "price_int", "qty_int", "limit", "value", "operation",
+    )]
+)  # fmt: skip
+
+
+def equity_record(instruments: int) -> np.dtype[np.void]:
+    """One equity sample: money of the first account, and position and mark of each instrument (up to 8 are sampled)."""
+    sampled = min(instruments, 8)
+    return np.dtype(
+        [("local_ns", "<i8"), ("sequence", "<i8"), ("equity_int", "<i8"), ("cash_int", "<i8"), ("unrealised_int", "<i8"),
+         ("drawdown_int", "<i8"), ("position_int", "<i8", (sampled,)), ("mark_int", "<i8", (sampled,))]
+    )  # fmt: skip
+
+
+COUNTERS: Final = _aligned(
+    ("rows", "<i8", (256,)),  # By kind.
+    ("decisions", "<i8"),
+    ("orders", "<i8"),
+    ("amends", "<i8"),
+    ("cancels", "<i8"),
+    ("fills", "<i8"),
+    ("refused", "<i8", (256,)),  # By verdict.
+    ("late_fills", "<i8"),  # Fills of orders already terminal.
+    ("overfills", "<i8"),
+    ("foreign_facts", "<i8"),  # Own-order facts of an id the node does not hold.
+)
+
+
+def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
+    """What decisions depend on; hashed byte by byte, so it holds no address and no padding that is ever written."""
+    holdings = (HOLDING, (size.instruments,))
+    return _aligned(
+        ("clock", CLOCK),
+        ("hash", "<i8"),  # Rolling hash over (row, verdict, request) at every decision.
+        ("decision_number", "<i8"),
+        ("order_count", "<i8"),  # Orders ever made; an id is order_count * orders + slot.
+        ("instrument_count", "<i8"),
+        ("strategy_count", "<i8"),
+        ("account_count", "<i8"),
+        ("instruments", INSTRUMENT, (size.instruments,)),
+        ("instrument_limits", INSTRUMENT_LIMITS, (size.instruments,)),
+        ("accounts", ACCOUNT, (size.accounts,)),
+        ("account_limits", ACCOUNT_LIMITS, (size.accounts,)),
+        ("account_holdings", np.dtype(holdings), (size.accounts,)),
+        ("strategy_holdings", np.dtype(holdings), (size.strategies,)),
+        ("ledger", "<i8", (size.accounts, size.currencies)),  # Balance per currency, 1e-8.
+        ("fx", "<i8", (size.currencies,)),  # 1e-8 account currency per unit; 0 unknown.
+        ("strategies", STRATEGY, (size.strategies,)),
+        ("timers", TIMER, (size.timers,)),
+        ("bars", BAR_SLOT, (size.bars,)),
+        ("orders", ORDER, (size.orders,)),
+        ("open_orders", "<i4", (size.orders,)),
+        ("open_count", "<i8"),
+        ("free_slots", "<i4", (size.orders,)),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
+        ("free_head", "<i8"),
+        ("free_tail", "<i8"),
+        ("books", book_dtype(size.window_levels), (size.books,)),
+        ("areas", "u1", (size.strategies, size.area_bytes)),
+    )
+
+
+def node_dtype(size: SizeClass) -> np.dtype[np.void]:
+    """The node of a size class."""
+    return _aligned(
+        # Small and hot first.
+        ("address", "<i8"),  # Its own, for calls by address.
+        ("inbox_head", "<i8"),
+        ("inbox_tail", "<i8"),
+        ("inbox_mask", "<i8"),
+        ("outbox_head", "<i8"),
+        ("outbox_tail", "<i8"),
+        ("current_strategy", "<i8"),
+        ("current_slot", "<i8"),  # Inbox slot of the row in hand.
+        ("current_bar", "<i8"),  # Bar slot handed to on_bar.
+        ("status", "<i8"),  # RUN_* when a step must stop the batch, else 0.
+        ("error_sequence", "<i8"),
+        ("request", REQUEST),
+        ("submit", "<i8"),  # Code addresses of the services strategies call.
+        ("amend", "<i8"),
+        ("cancel", "<i8"),
+        ("cancel_all", "<i8"),
+        ("set_timer", "<i8"),
+        ("callbacks", "<i8", (size.strategies, len(CALLBACKS))),
+        ("subscribed", "u1", (size.strategies, size.instruments)),
+        ("wanted", "<i8", (len(CALLBACKS),)),  # How many strategies have the callback.
+        ("fill_count", "<i8"),
+        ("order_record_count", "<i8"),
+        ("verdict_count", "<i8"),
+        ("equity_count", "<i8"),
+        ("records_full", "<i8"),
+        ("decision", decision_dtype(size)),
+        ("measured", COUNTERS),
+        ("inbox", ROW, (size.inbox_rows,)),
+        ("outbox", ROW, (size.outbox_rows,)),
+        ("fills", FILL_RECORD, (size.records,)),
+        ("order_records", ORDER_RECORD, (size.records,)),
+        ("verdicts", VERDICT_RECORD, (size.records,)),
+        ("equity", equity_record(size.instruments), (size.records,)),
+    )
