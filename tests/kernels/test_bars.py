@@ -1,0 +1,150 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from reference.bars import BarBuilder
+
+from twinloop.kernels import bars
+from twinloop.kernels.bars import BAR, BAR_STATE
+
+KINDS = ["time", "tick", "volume", "notional"]
+
+
+def build(name: Any) -> Any:
+    compiled = getattr(bars, name)
+    return compiled, getattr(compiled, "py_func", compiled)
+
+
+BUILDS = [0, 1]
+INIT, CLOCK, TRADE, FLUSH = (build(n) for n in ("bar_init", "bar_on_clock", "bar_on_trade", "bar_flush"))
+
+
+def fresh(kind: Any, size: Any, price_scale: Any = 2, qty_scale: Any = 3, which: int = 0) -> Any:
+    state = np.zeros(1, BAR_STATE)
+    assert INIT[which](state[0], KINDS.index(kind), size, price_scale, qty_scale) == bars.BAR_OK
+    return state[0]
+
+
+def closed_bar(state: Any) -> Any:
+    return {name: int(state["closed"][name]) for name in BAR.names or ()}
+
+
+PRICES = st.one_of(st.integers(1, 10**6), st.integers(1, 2**62 - 1), st.integers(-(10**9), 10**9))
+QTYS = st.one_of(st.integers(0, 10**5), st.integers(0, 2**62 - 1))
+STEPS = st.lists(st.tuples(st.booleans(), PRICES, QTYS, st.integers(0, 25)), max_size=40)
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+@given(
+    kind=st.sampled_from(KINDS),
+    size=st.one_of(st.integers(1, 30), st.integers(1, 2**62 - 1)),
+    price_scale=st.integers(0, 13),
+    qty_scale=st.integers(0, 13),
+    steps=STEPS,
+)
+@example(kind="volume", size=2**62 - 1, price_scale=0, qty_scale=0, steps=[(True, 1, 2**62 - 1, 0)] * 3)
+def test_bars_equal_the_definition(
+    which: int, kind: Any, size: Any, price_scale: Any, qty_scale: Any, steps: Any
+) -> None:
+    state = fresh(kind, size, price_scale, qty_scale, which)
+    twin = BarBuilder(kind, size, price_scale, qty_scale)
+    now_ns = 1_700_000_000_000_000_000
+    for is_trade, price, qty, gap in steps:
+        now_ns += gap
+        if is_trade:
+            got, want = TRADE[which](state, price, qty, now_ns), twin.trade(price, qty, now_ns)
+        else:
+            got, want = CLOCK[which](state, now_ns), twin.clock(now_ns)
+        assert got == want
+        assert state["count"] == len(twin.bars)
+        if want:
+            assert closed_bar(state) == twin.bars[-1].as_dict()
+    assert FLUSH[which](state, now_ns) == twin.flush(now_ns)
+    if twin.bars:
+        assert closed_bar(state) == twin.bars[-1].as_dict()
+    assert FLUSH[which](state, now_ns) == 0
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+@given(
+    a=st.integers(-(2**62) + 1, 2**62 - 1),
+    b=st.integers(-(2**62) + 1, 2**62 - 1),
+)
+def test_product_of_limbs_is_exact(which: int, a: Any, b: Any) -> None:
+    high, low = build("multiply_limbs")[which](np.int64(a), np.int64(b))
+    assert 0 <= low < 2**62
+    assert int(high) * 2**62 + int(low) == a * b
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+def test_time_bar_closes_at_its_end_and_not_before(which: int) -> None:
+    state = fresh("time", 100, which=which)
+    assert CLOCK[which](state, 10**18) == 0
+    assert TRADE[which](state, 5, 1, 1050) == 0
+    assert CLOCK[which](state, 1099) == 0
+    assert CLOCK[which](state, 1100) == 1
+    assert (state["closed"]["start_ns"], state["closed"]["end_ns"]) == (1000, 1100)
+    assert CLOCK[which](state, 1101) == 0
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+def test_trade_at_the_end_belongs_to_the_next_bar(which: int) -> None:
+    state = fresh("time", 100, which=which)
+    TRADE[which](state, 5, 1, 1000)
+    assert TRADE[which](state, 7, 2, 1100) == 1
+    assert state["closed"]["close"] == 5
+    assert state["open"] == 7
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+def test_empty_interval_makes_no_bar(which: int) -> None:
+    state = fresh("time", 100, which=which)
+    TRADE[which](state, 5, 1, 1000)
+    assert TRADE[which](state, 6, 1, 5012) == 1
+    assert CLOCK[which](state, 9999) == 1
+    assert state["count"] == 2
+    assert (state["closed"]["start_ns"], state["closed"]["open"]) == (5000, 6)
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+def test_whole_trade_belongs_to_the_bar_it_closes(which: int) -> None:
+    state = fresh("volume", 100, which=which)
+    assert TRADE[which](state, 5, 99, 1) == 0
+    assert TRADE[which](state, 5, 500, 2) == 1
+    assert state["closed"]["volume"] == 599
+    assert state["volume"] == 0
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+@pytest.mark.parametrize(
+    ("kind", "size", "price_scale", "qty_scale", "answer"),
+    [
+        (4, 1, 0, 0, bars.BAR_BAD_KIND),
+        (-1, 1, 0, 0, bars.BAR_BAD_KIND),
+        (0, 0, 0, 0, bars.BAR_BAD_SIZE),
+        (0, 2**62, 0, 0, bars.BAR_BAD_SIZE),
+        (0, 1, 19, 0, bars.BAR_BAD_SCALE),
+        (0, 1, 0, -1, bars.BAR_BAD_SCALE),
+        (0, 1, 13, 14, bars.BAR_BAD_SCALE),
+    ],
+)
+def test_wrong_configuration_is_refused(
+    which: int, kind: Any, size: Any, price_scale: Any, qty_scale: Any, answer: Any
+) -> None:
+    state = np.zeros(1, BAR_STATE)
+    assert INIT[which](state[0], kind, size, price_scale, qty_scale) == answer
+    assert not state[0]["size"]
+
+
+def test_nested_state_runs_compiled_and_plain_alike() -> None:
+    node = np.zeros(2, np.dtype([("pad", "<i8"), ("bars", BAR_STATE, (3,))], align=True))
+    for which in BUILDS:
+        state = node[which]["bars"][1]
+        INIT[which](state, bars.TICK_BAR, 2, 1, 3)
+        for i in range(5):
+            TRADE[which](state, 100 + i, 10, 1000 + i)
+    assert node[0].tobytes() == node[1].tobytes()
+    assert node[0]["bars"][1]["count"] == 2
+    assert not node[0]["bars"][0]["count"]
