@@ -217,7 +217,7 @@ def checked_mul(a: int, b: int) -> tuple[int, int]:
 
 
 def saturating_add(a: int, b: int) -> int:
-    """Sum a + b, b >= 0, held at MONEY_MAX: for running statistics that must never stop a fill."""
+    """Sum a + b of two numbers >= 0, held at MONEY_MAX: for running statistics that must never stop a fill."""
     return min(int(a) + int(b), MONEY_MAX)
 
 
