@@ -1,0 +1,83 @@
+"""Plain words about a run that needs them: why nothing filled, and what a reader of the numbers should know."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from twinloop.engine.results import Run
+
+MAKER_ONLY_MIN: Final = 50
+
+
+def why_no_fills(run: Run, counts: Mapping[str, int]) -> str:
+    """One sentence or two on why a run has no fill: no data, no order, refused, rejected, or never reached.
+
+    counts: as given to `RunWriter.finish`; "rows" tells an empty market from a silent strategy.
+    """
+    rows = counts.get("rows")
+    if rows == 0:
+        return (
+            "zero fills: the market data held no row in this period; check symbol and dates with `twinloop data list`"
+        )
+    if run.orders.is_empty() and run.risk.is_empty():
+        seen = f" in {rows:,} rows" if rows else ""
+        return (
+            f"zero fills: the strategy sent no order{seen}; check that its callbacks match the data "
+            "(on_quote needs quotes, on_trade trades, on_book levels, on_bar a bar setting) and that its thresholds are reached"
+        )
+    if run.orders.is_empty() or (_all_state(run.orders, "denied") and not run.risk.is_empty()):
+        return f"zero fills: {_refusals(run.risk)}"
+    rejected = run.orders.filter(pl.col("reject_code") != "")
+    if len(rejected) == len(run.orders):
+        code, times = _most_common(rejected["reject_code"])
+        return f"zero fills: the venue rejected all {len(rejected):,} orders, mostly for {code} ({times:,})"
+    state, times = _most_common(run.orders["state"])
+    text = f"zero fills: {len(run.orders):,} orders were sent and none traded; most ended as {state} ({times:,})"
+    if not run.risk.is_empty():
+        text += f"; also, {_refusals(run.risk)}"
+    resting = run.orders.filter(pl.col("type").str.contains("limit"))
+    if len(resting) * 2 > len(run.orders):
+        text += "; their prices were not reached, or the queue ahead of them did not trade before they were cancelled"
+    return text
+
+
+def notes_on(run: Run) -> list[str]:
+    """What a reader should know before trusting the numbers."""
+    notes = []
+    fills = run.fills
+    if len(fills) >= MAKER_ONLY_MIN and bool(fills["maker"].all()):
+        notes.append(
+            "every fill was passive: the result rests on the queue model; compare it with the risk-averse queue and more latency"
+        )
+    if len(fills) and bool((fills["fee_int"] == 0).all()):
+        notes.append("no fee was charged on any fill")
+    if len(fills) and bool((fills["decided_ns"] == fills["arrived_ns"]).all()):
+        notes.append("orders reached the venue in no time: set a latency before trusting the fills")
+    ends = fills.group_by("account", "strategy", "symbol", maintain_order=True).agg(pl.col("position_after_int").last())
+    held = ends.filter(pl.col("position_after_int") != 0)
+    if len(held):
+        names = ", ".join(held["symbol"].unique(maintain_order=True))
+        notes.append(
+            f"a position is still open at the end ({names}): its profit is in the equity and not in the trades"
+        )
+    return notes
+
+
+def _refusals(risk: pl.DataFrame) -> str:
+    rule, times = _most_common(risk["rule"])
+    first = risk.filter(pl.col("rule") == rule).row(0, named=True)
+    return (
+        f"the risk gate refused {len(risk):,} requests, mostly by rule {rule} ({times:,}; the first had {first['value']:,} "
+        f"against a limit of {first['limit']:,})"
+    )
+
+
+def _most_common(values: pl.Series) -> tuple[str, int]:
+    counted = values.value_counts(name="times").sort(["times", values.name], descending=[True, False])
+    name, times = counted.row(0)
+    return str(name), int(times)
+
+
+def _all_state(orders: pl.DataFrame, state: str) -> bool:
+    return bool((orders["state"].str.to_lowercase() == state).all())

@@ -1,0 +1,95 @@
+"""One statistic and how a person reads it: numbers, units and reasons as text, the same on a terminal and on a page."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+NS_PER_SECOND: Final = 1_000_000_000
+NS_PER_DAY: Final = 86_400 * NS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One statistic: a value or the reason for having none.
+
+    unit: "fraction", "ratio", "money", "ns", "count", "bps" or "periods". low, high: bootstrap interval.
+    """
+
+    key: str
+    label: str
+    group: str
+    unit: str
+    value: float | None
+    reason: str | None = None
+    low: float | None = None
+    high: float | None = None
+    error: float | None = None
+    currency: str | None = None
+
+
+def iso(ts_ns: int) -> str | None:
+    """UTC time to the microsecond; None for 0, which means unknown."""
+    if not ts_ns:
+        return None
+    whole, rest = divmod(ts_ns, NS_PER_SECOND)
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest // 1000:06d}Z"
+
+
+def text_of(stat: Stat) -> str:
+    """A statistic as a person reads it: "12.40 %", "1.31 ± 0.40", "n/a: fewer than 30 periods"."""
+    if stat.value is None:
+        return stat.reason or "n/a"
+    text = format_value(stat.value, stat.unit, stat.currency)
+    if stat.error is not None:
+        text += f" ± {format_value(stat.error, stat.unit)}"
+    return text
+
+
+def interval_of(stat: Stat) -> str:
+    """The bootstrap interval as text, empty without one."""
+    if stat.low is None or stat.high is None or stat.value is None:
+        return ""
+    return f"{format_value(stat.low, stat.unit)} to {format_value(stat.high, stat.unit)}"
+
+
+def format_value(value: float, unit: str, currency: str | None = None) -> str:
+    """A number in its unit."""
+    if unit == "fraction":
+        return f"{_digits(value * 100)} %"
+    if unit == "money":
+        return f"{money(value)} {currency}" if currency else money(value)
+    if unit == "ns":
+        return duration(value)
+    if unit in {"count", "periods"}:
+        return f"{value:,.0f}"
+    return f"{_digits(value)} bps" if unit == "bps" else _digits(value)
+
+
+def _digits(value: float) -> str:
+    """Two decimals, more for what would vanish, none that pretend for what is large."""
+    size = abs(value)
+    if value == 0 or size >= 0.1:
+        return f"{value:,.2f}"
+    return f"{value:.4f}" if size >= 0.001 else f"{value:.2e}"
+
+
+def money(value: float) -> str:
+    """An amount: two decimals, eight where it is smaller than one and the cents do not tell it."""
+    return f"{value:,.2f}" if abs(value) >= 1 or value == 0 else f"{value:,.8f}".rstrip("0").rstrip(".")
+
+
+def duration(ns: float) -> str:
+    """A span of time in its two largest fitting units."""
+    units = (("d", NS_PER_DAY), ("h", 3600 * NS_PER_SECOND), ("min", 60 * NS_PER_SECOND), ("s", NS_PER_SECOND))
+    for index, (name, size) in enumerate(units):
+        if ns >= size:
+            if name == "s":
+                return f"{ns / size:.3g} s"
+            whole, rest = divmod(int(ns), size)
+            below, below_size = units[index + 1]
+            part = int(rest // below_size)
+            return f"{whole} {name} {part} {below}" if part else f"{whole} {name}"
+    for name, size in (("ms", 1e6), ("µs", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {name}"
+    return f"{ns:.0f} ns"
