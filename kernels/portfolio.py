@@ -178,20 +178,35 @@ def exit_price(qty: int, bid: int, ask: int) -> int:
 
 @njit(cache=True)
 def apply_funding(position: np.void, rule: np.void, mark_price: int, rate: int) -> tuple[int, int]:
-    """One funding payment: (cash delta in the settlement currency, status).
+    """One funding payment to a position: (cash delta in the settlement currency, status).
 
     rate: 1e-8 of the notional at the mark price; a long pays a positive rate, a short receives it. Rounded away from us.
     """
-    if position["qty"] == 0:
-        return 0, OK
-    value, status = position_value(rule, position["qty"], mark_price)
-    exposure = -value if rule["contract"] == INVERSE else value
-    charge, charge_status = mul_div(exposure, rate, MONEY_UNIT, UP_AWAY)
-    funding, overflow = checked_sub(position["funding"], charge)
-    if status | charge_status | overflow:
-        return 0, status | charge_status | overflow
-    position["funding"] = funding
-    return -charge, OK
+    amount, funding, status = _plan_funding(position, rule, mark_price, rate)
+    if status == OK:
+        position["funding"] = funding
+    return amount, status
+
+
+@njit(cache=True)
+def book_funding(
+    account_position: np.void, ledgers: np.ndarray, rule: np.void, mark_price: int, rate: int
+) -> tuple[int, int]:
+    """apply_funding() to the account's position and its settlement ledger, both or none.
+
+    The strategies' positions take theirs by apply_funding(): each rounds for itself, so that their sum may differ from
+    what the account paid by less than one unit a strategy, and cancelling positions of two strategies pay each other.
+    """
+    settle = rule["settle_currency"]
+    if not 0 <= settle < ledgers.shape[0]:
+        return 0, BAD_CURRENCY
+    amount, funding, status = _plan_funding(account_position, rule, mark_price, rate)
+    if status == OK:
+        status = post(ledgers[settle], 0, 0, 0, amount)
+    if status != OK:
+        return 0, status
+    account_position["funding"] = funding
+    return amount, OK
 
 
 @njit(cache=True)
@@ -255,6 +270,19 @@ def post(ledger: np.void, realised: int, exchanged: int, fee: int, funding: int)
     ledger["funding"] = total_funding
     ledger["balance"] = balance
     return OK
+
+
+@njit(cache=True)
+def _plan_funding(position: np.void, rule: np.void, mark_price: int, rate: int) -> tuple[int, int, int]:
+    """(cash delta, funding total after it, status)."""
+    if position["qty"] == 0:
+        return 0, position["funding"], OK
+    value, status = position_value(rule, position["qty"], mark_price)
+    exposure = -value if rule["contract"] == INVERSE else value
+    charge, charge_status = mul_div(exposure, rate, MONEY_UNIT, UP_AWAY)
+    funding, overflow = checked_sub(position["funding"], charge)
+    failed = status | charge_status | overflow
+    return (0, 0, failed) if failed else (-charge, funding, OK)
 
 
 @njit(cache=True)
