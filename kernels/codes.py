@@ -113,11 +113,6 @@ ACTIVE: Final = 0
 REDUCING: Final = 1
 HALTED: Final = 2
 
-# Contract kinds.
-LINEAR: Final = 0
-INVERSE: Final = 1
-SPOT: Final = 2
-
 # Callback slots of a strategy.
 ON_START: Final = 0
 ON_TRADE: Final = 1

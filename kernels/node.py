@@ -12,7 +12,7 @@ from twinloop.kernels.bars import BAR_STATE
 from twinloop.kernels.book import book_dtype
 from twinloop.kernels.codes import CALLBACKS
 from twinloop.kernels.money import MONEY_RULE
-from twinloop.kernels.portfolio import POSITION
+from twinloop.kernels.portfolio import CASH, POSITION
 from twinloop.kernels.rows import ROW
 
 NEVER: Final = 2**63 - 1  # A time that does not come.
@@ -74,9 +74,7 @@ INSTRUMENT: Final = _aligned(
     ("maker_fee", "<i8"),  # 1e-8 of notional; negative is a rebate.
     ("taker_fee", "<i8"),
     ("rule", MONEY_RULE),
-    ("contract", "<i8"),
-    ("settle", "<i8"),  # Currency slots.
-    ("base", "<i8"),
+    ("settle", "<i8"),  # Currency slot of PnL, fees and funding.
     ("book", "<i8"),  # Slot in the book pool, -1 without depth.
     ("status", "<i8"),
     ("bars_first", "<i8"),  # Its bar builders are neighbours in `bars`.
@@ -131,7 +129,7 @@ EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pend
     ("sell_qty", "<i8"),
 )
 
-HOLDING: Final = _aligned(("position", POSITION), ("exposure", EXPOSURE), ("mark", "<i8"), ("unrealised", "<i8"))
+HOLDING: Final = _aligned(("position", POSITION), ("exposure", EXPOSURE))
 
 ACCOUNT: Final = _aligned(
     ("cash", "<i8"),  # Start + realised - fees + funding, 1e-8 of the account currency.
@@ -246,6 +244,7 @@ COUNTERS: Final = _aligned(
     ("cancels", "<i8"),
     ("fills", "<i8"),
     ("refused", "<i8", (256,)),  # By verdict.
+    ("verdicts_unrecorded", "<i8"),
     ("late_fills", "<i8"),  # Fills of orders already terminal.
     ("overfills", "<i8"),
     ("foreign_facts", "<i8"),  # Own-order facts of an id the node does not hold.
@@ -269,11 +268,13 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("account_limits", ACCOUNT_LIMITS, (size.accounts,)),
         ("account_holdings", np.dtype(holdings), (size.accounts,)),
         ("strategy_holdings", np.dtype(holdings), (size.strategies,)),
-        ("ledger", "<i8", (size.accounts, size.currencies)),  # Balance per currency, 1e-8.
+        ("ledgers", CASH, (size.accounts, size.currencies)),  # Per account and currency.
         ("fx", "<i8", (size.currencies,)),  # 1e-8 account currency per unit; 0 unknown.
         ("strategies", STRATEGY, (size.strategies,)),
         ("timers", TIMER, (size.timers,)),
+        ("timers_used", "<i8"),  # Slots ever armed: scans stop there.
         ("bars", BAR_SLOT, (size.bars,)),
+        ("bars_used", "<i8"),
         ("orders", ORDER, (size.orders,)),
         ("open_orders", "<i4", (size.orders,)),
         ("open_count", "<i8"),

@@ -1,0 +1,272 @@
+"""The desk: what a strategy's order calls do. The risk gate runs at the call, the reserve is taken at once, the request goes to the outbox.
+
+Every call reads `node["request"]` and leaves in its `result` an order id (> 0), 0 for done, or minus a verdict. Every call is a
+decision: it is numbered and mixed into the rolling hash together with the row it answers.
+"""
+
+from typing import Any
+
+from numba import njit
+
+from twinloop.kernels import codes, rows
+from twinloop.kernels.intrinsics import mix, word_at
+from twinloop.kernels.orders import find_order, is_open, leaves, reserve, take_slot
+from twinloop.kernels.risk import gate_amend, gate_new
+from twinloop.kernels.timers import set_timer
+
+CANCEL_RESERVE = 64  # Outbox rows that only cancels may use.
+
+
+@njit(cache=True)
+def hash_decision(node: Any, verdict: int) -> None:
+    """Mix the row in hand, the verdict and the number of the decision into the rolling hash."""
+    decision = node["decision"]
+    row = node["inbox"][node["current_slot"]]
+    state = mix(decision["hash"], decision["decision_number"])
+    for i in range(8):
+        state = mix(state, word_at(row, i))
+    decision["hash"] = mix(state, verdict)
+    decision["decision_number"] += 1
+
+
+@njit(cache=True)
+def _hash_request(node: Any, row: Any) -> None:
+    state = node["decision"]["hash"]
+    for i in range(8):
+        state = mix(state, word_at(row, i))
+    node["decision"]["hash"] = state
+
+
+@njit(cache=True)
+def record_refusal(node: Any, strategy: int, instrument: int, verdict: int, operation: int) -> None:
+    """Keep a verdict that was not ALLOW for the run's risk table."""
+    request = node["request"]
+    node["measured"]["refused"][verdict & 255] += 1
+    at = node["verdict_count"]
+    if at == node["verdicts"].shape[0]:
+        node["measured"]["verdicts_unrecorded"] += 1  # Counted by verdict above; the row itself did not fit.
+        return
+    record = node["verdicts"][at]
+    record["sequence"] = node["decision"]["clock"]["sequence"]
+    record["local_ns"] = node["decision"]["clock"]["now_ns"]
+    record["strategy"] = strategy
+    record["instrument"] = instrument
+    record["verdict"] = verdict
+    record["side"] = request["side"]
+    record["price_int"] = request["price"]
+    record["qty_int"] = request["qty"]
+    record["limit"] = request["limit"]
+    record["value"] = request["value"]
+    record["operation"] = operation
+    node["verdict_count"] = at + 1
+    if at + 1 >= node["verdicts"].shape[0] - 64:
+        node["records_full"] = 1
+
+
+@njit(cache=True)
+def _outbox_row(node: Any, kind: int, order: Any) -> Any:
+    """The next outbox row with everything but price and quantity; published by the caller with `_publish`."""
+    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
+    row["venue_ns"] = order["expire_ns"]
+    row["local_ns"] = node["decision"]["clock"]["now_ns"]
+    row["sequence"] = node["decision"]["clock"]["sequence"]
+    row["kind"] = kind
+    row["side"] = order["side"]
+    row["strategy"] = order["strategy"]
+    row["account"] = order["account"]
+    row["source"] = order["type"]
+    row["flags"] = order["flags"]
+    row["instrument"] = order["instrument"]
+    row["order_id"] = order["id"]
+    return row
+
+
+@njit(cache=True)
+def _publish(node: Any, row: Any) -> None:
+    _hash_request(node, row)
+    node["outbox_head"] += 1
+
+
+@njit(cache=True)
+def submit(node: Any) -> None:
+    """A new order: gate, reserve, outbox."""
+    decision = node["decision"]
+    request = node["request"]
+    strategy = node["current_strategy"]
+    instrument = request["instrument"]
+    request["limit"] = 0
+    request["value"] = 0
+    verdict = codes.ALLOW
+    if instrument < 0 or instrument >= decision["instrument_count"]:
+        verdict = codes.REJECT_INSTRUMENT
+    elif node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0] - CANCEL_RESERVE:
+        verdict = codes.REJECT_OUTBOX_FULL
+    else:
+        verdict = gate_new(node, strategy)
+    slot = -1
+    if verdict <= codes.WARN:
+        slot = take_slot(decision)
+        if slot < 0:
+            verdict = codes.REJECT_ORDERS_FULL
+    hash_decision(node, verdict)
+    node["measured"]["decisions"] += 1
+    if verdict > codes.WARN:
+        request["result"] = -verdict
+        record_refusal(node, strategy, instrument, verdict, rows.NEW)
+        return
+    market = decision["instruments"][instrument]
+    order = decision["orders"][slot]
+    order["price"] = request["price"]
+    order["qty"] = request["qty"]
+    order["filled"] = 0
+    order["trigger_price"] = request["trigger_price"]
+    order["notional"] = 0.0
+    order["expire_ns"] = request["expire_ns"]
+    order["decided_ns"] = decision["clock"]["now_ns"]
+    order["decided_sequence"] = decision["clock"]["sequence"]
+    order["decision_mid2"] = market["bid"] + market["ask"] if market["bid"] > 0 and market["ask"] > 0 else 2 * market["last_price"]
+    order["acked_ns"] = 0
+    order["ended_ns"] = 0
+    order["amend_price"] = 0
+    order["amend_qty"] = 0
+    order["fee"] = 0
+    order["reserved"] = 0
+    order["code"] = 0
+    order["instrument"] = instrument
+    order["strategy"] = strategy
+    order["account"] = decision["strategies"][strategy]["account"]
+    order["side"] = request["side"]
+    order["type"] = request["type"]
+    order["flags"] = request["flags"]
+    order["state"] = codes.STATE_NEW
+    order["pending"] = 0
+    reserve(decision, order, order["qty"])
+    row = _outbox_row(node, rows.NEW, order)
+    row["price"] = order["price"]
+    row["qty"] = order["qty"]
+    row["trigger_price"] = order["trigger_price"]
+    _publish(node, row)
+    node["measured"]["orders"] += 1
+    request["result"] = order["id"]
+
+
+@njit(cache=True)
+def _own_open_slot(node: Any, strategy: int, order_id: int) -> int:
+    """Slot of a strategy's own working order, or minus a verdict."""
+    decision = node["decision"]
+    slot = find_order(decision, order_id)
+    if slot < 0 or decision["orders"][slot]["strategy"] != strategy:
+        return -codes.REJECT_UNKNOWN_ORDER
+    if not is_open(decision["orders"][slot]):
+        return -codes.REJECT_TERMINAL
+    return slot
+
+
+@njit(cache=True)
+def amend(node: Any) -> None:
+    """Change price and total quantity of a working order: gate, reserve the larger of both, outbox."""
+    decision = node["decision"]
+    request = node["request"]
+    strategy = node["current_strategy"]
+    request["limit"] = 0
+    request["value"] = 0
+    slot = _own_open_slot(node, strategy, request["order_id"])
+    verdict = codes.ALLOW
+    instrument = -1
+    if slot < 0:
+        verdict = -slot
+    else:
+        instrument = decision["orders"][slot]["instrument"]
+        if node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0] - CANCEL_RESERVE:
+            verdict = codes.REJECT_OUTBOX_FULL
+        else:
+            verdict = gate_amend(node, strategy, slot)
+    hash_decision(node, verdict)
+    node["measured"]["decisions"] += 1
+    if verdict > codes.WARN:
+        request["result"] = -verdict
+        record_refusal(node, strategy, instrument, verdict, rows.AMEND)
+        return
+    order = decision["orders"][slot]
+    order["pending"] |= codes.PENDING_AMEND
+    order["amend_price"] = request["price"]
+    order["amend_qty"] = request["qty"]
+    reserve(decision, order, max(leaves(order), request["qty"] - order["filled"]))
+    row = _outbox_row(node, rows.AMEND, order)
+    row["price"] = request["price"]
+    row["qty"] = request["qty"]
+    row["decision"] = decision["decision_number"] - 1
+    _publish(node, row)
+    node["measured"]["amends"] += 1
+    request["result"] = order["id"]
+
+
+@njit(cache=True)
+def _send_cancel(node: Any, order: Any) -> None:
+    order["pending"] |= codes.PENDING_CANCEL
+    row = _outbox_row(node, rows.CANCEL, order)
+    row["price"] = order["price"]
+    row["qty"] = leaves(order)
+    row["decision"] = node["decision"]["decision_number"] - 1
+    _publish(node, row)
+    node["measured"]["cancels"] += 1
+
+
+@njit(cache=True)
+def cancel(node: Any) -> None:
+    """Cancel a working order. No limit refuses a cancel; one already under way is not sent twice."""
+    decision = node["decision"]
+    request = node["request"]
+    slot = _own_open_slot(node, node["current_strategy"], request["order_id"])
+    verdict = codes.ALLOW
+    if slot < 0:
+        verdict = -slot
+    elif node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0]:
+        verdict = codes.REJECT_OUTBOX_FULL
+    hash_decision(node, verdict)
+    node["measured"]["decisions"] += 1
+    if verdict > codes.WARN:
+        request["result"] = -verdict
+        node["measured"]["refused"][verdict & 255] += 1
+        return
+    order = decision["orders"][slot]
+    if order["pending"] & codes.PENDING_CANCEL == 0:
+        _send_cancel(node, order)
+    request["result"] = order["id"]
+
+
+@njit(cache=True)
+def cancel_where(node: Any, strategy: int, account: int, instrument: int) -> int:
+    """Cancel working orders by strategy, account and instrument (-1: any), newest first: how many cancels were sent."""
+    decision = node["decision"]
+    sent = 0
+    for i in range(decision["open_count"] - 1, -1, -1):
+        order = decision["orders"][decision["open_orders"][i]]
+        if strategy >= 0 and order["strategy"] != strategy:
+            continue
+        if account >= 0 and order["account"] != account:
+            continue
+        if instrument >= 0 and order["instrument"] != instrument:
+            continue
+        if order["pending"] & codes.PENDING_CANCEL or node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0]:
+            continue
+        _send_cancel(node, order)
+        sent += 1
+    return sent
+
+
+@njit(cache=True)
+def cancel_all(node: Any) -> None:
+    """Cancel every working order of the calling strategy, on one instrument or (-1) on all."""
+    hash_decision(node, codes.ALLOW)
+    node["measured"]["decisions"] += 1
+    node["request"]["result"] = cancel_where(node, node["current_strategy"], -1, node["request"]["instrument"])
+
+
+@njit(cache=True)
+def request_timer(node: Any) -> None:
+    """Arm or disarm a timer: order_id is the timer's id, expire_ns when it is due, qty its interval."""
+    request = node["request"]
+    request["result"] = set_timer(
+        node["decision"], node["current_strategy"], request["order_id"], request["expire_ns"], request["qty"]
+    )

@@ -1,0 +1,311 @@
+"""Matching: what a taker order gets, and what each market row does to our resting orders. In venue time only.
+
+Written in the order a real book works: price priority, then the place in line. A print through our price fills us in full; a print at our
+price first consumes the quantity ahead of us; a level or touch of the other side that reaches our price fills us up to its quantity.
+"""
+
+from typing import Any
+
+from numba import njit
+
+from twinloop.kernels import codes, rows
+from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
+from twinloop.kernels.node import NEVER
+from twinloop.kernels.queue import queue_displayed, queue_traded
+from twinloop.kernels.venue import (
+    BARS,
+    DEPTH,
+    NO_PARTIAL_FILL_MODE,
+    PRINTS,
+    TOUCH,
+    UNLIMITED,
+    answer,
+    fill,
+    remove_resting,
+)
+
+UNREACHED = 1e18  # Nothing is known of the line at this price: only a print through it, or the touch arriving there, fills.
+
+
+@njit(cache=True)
+def touch(venue: Any, market: Any, side: int) -> tuple[int, int]:
+    """Best price and quantity that an order of a side would take, quantity 0 if there is none."""
+    if market["mode"] == DEPTH:
+        book = venue["books"][market["book"]]
+        if side > 0:
+            return book["best_ask"], book["best_ask_qty"]
+        return book["best_bid"], book["best_bid_qty"]
+    if market["mode"] == PRINTS:
+        return market["last_price"], UNLIMITED if market["last_price"] > 0 else 0
+    if side > 0:
+        return market["ask"], market["ask_qty"]
+    return market["bid"], market["bid_qty"]
+
+
+@njit(cache=True)
+def crosses(side: int, price: int, other: int, other_qty: int) -> bool:
+    """Whether a limit price reaches the other side's best."""
+    if other_qty <= 0:
+        return False
+    return price >= other if side > 0 else price <= other
+
+
+@njit(cache=True)
+def available(venue: Any, market: Any, side: int, limit: int, limited: bool, want: int) -> int:
+    """Quantity a taker could get down to its limit, up to want."""
+    price, qty = touch(venue, market, side)
+    if qty == 0 or (limited and not crosses(side, limit, price, qty)):
+        return 0
+    if market["mode"] != DEPTH:
+        return min(qty, want)
+    book = venue["books"][market["book"]]
+    opposite = ASK if side > 0 else BID
+    total = 0
+    while price != NO_PRICE and total < want and (not limited or crosses(side, limit, price, 1)):
+        total += qty_at(book, opposite, price)
+        price = next_level(book, opposite, price)
+    return min(total, want)
+
+
+@njit(cache=True)
+def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None:
+    """Fill a taker order level by level, best first, within its limit; what is not there stays in its leaves."""
+    market = venue["instruments"][order["instrument"]]
+    side = order["side"]
+    price, qty = touch(venue, market, side)
+    if qty == 0:
+        return
+    if venue["mode"] == NO_PARTIAL_FILL_MODE:
+        if not limited or crosses(side, order["price"], price, qty):
+            fill(venue, order, price, order["leaves"], now_ns, False, cause)
+        return
+    if market["mode"] != DEPTH:
+        if not limited or crosses(side, order["price"], price, qty):
+            got = min(qty, order["leaves"])
+            fill(venue, order, price, got, now_ns, False, cause)
+            if venue["deplete"] == 1 and market["mode"] == TOUCH:
+                if side > 0:
+                    market["ask_qty"] -= got
+                else:
+                    market["bid_qty"] -= got
+        return
+    book = venue["books"][market["book"]]
+    opposite = ASK if side > 0 else BID
+    while price != NO_PRICE and order["leaves"] > 0 and (not limited or crosses(side, order["price"], price, 1)):
+        level = qty_at(book, opposite, price)
+        got = min(level, order["leaves"])
+        following = next_level(book, opposite, price)
+        if got > 0:
+            fill(venue, order, price, got, now_ns, False, cause)
+            if venue["deplete"] == 1:
+                book_set(book, opposite, price, level - got)
+        price = following
+
+
+@njit(cache=True)
+def line_ahead(venue: Any, market: Any, side: int, price: int) -> float:
+    """Displayed quantity an order joining a side at a price stands behind."""
+    if market["mode"] == DEPTH:
+        return float(qty_at(venue["books"][market["book"]], BID if side > 0 else ASK, price))
+    if market["mode"] == TOUCH:
+        best = market["bid"] if side > 0 else market["ask"]
+        best_qty = market["bid_qty"] if side > 0 else market["ask_qty"]
+        if price == best:
+            return float(best_qty)
+        better = price > best if side > 0 else price < best
+        return 0.0 if better and best_qty > 0 else UNREACHED
+    return UNREACHED
+
+
+@njit(cache=True)
+def _fill_resting(venue: Any, slot: int, price: int, qty: int, now_ns: int, cause: int) -> None:
+    order = venue["orders"][slot]
+    fill(venue, order, price, qty, now_ns, True, cause)
+    if order["leaves"] == 0:
+        remove_resting(venue, slot)
+
+
+@njit(cache=True)
+def trigger(venue: Any, slot: int, now_ns: int, cause: int) -> None:
+    """A waiting stop is reached: it takes liquidity at once; a stop-limit's rest joins the line, a stop's rest expires."""
+    order = venue["orders"][slot]
+    market = venue["instruments"][order["instrument"]]
+    take(venue, order, order["type"] == codes.STOP_LIMIT, now_ns, cause)
+    if order["leaves"] == 0:
+        remove_resting(venue, slot)
+    elif order["type"] == codes.STOP_LIMIT:
+        order["working"] = 1
+        order["ahead"] = line_ahead(venue, market, order["side"], order["price"])
+        order["traded"] = 0.0
+    else:
+        remove_resting(venue, slot)
+        answer(venue, rows.EXPIRED, order, now_ns, order["leaves"], codes.REASON_NO_LIQUIDITY)
+
+
+@njit(cache=True)
+def _is_triggered(order: Any, price: int) -> bool:
+    return price >= order["trigger_price"] if order["side"] > 0 else price <= order["trigger_price"]
+
+
+@njit(cache=True)
+def orders_on_trade(venue: Any, market: Any, row: Any, cause: int) -> None:
+    """What a print does to our orders: fills through and at the price, triggers."""
+    price = row["price"]
+    qty = row["qty"]
+    now_ns = row["venue_ns"]
+    aggressor = int(row["side"])
+    used = 0  # What earlier orders of ours at this price got of the print.
+    whole = venue["mode"] == NO_PARTIAL_FILL_MODE
+    slot = market["first"]
+    while slot >= 0:
+        order = venue["orders"][slot]
+        following = order["next"]
+        side = order["side"]
+        if order["working"] == 2:
+            if _is_triggered(order, price):
+                trigger(venue, slot, now_ns, cause)
+        elif side != aggressor:
+            through = price < order["price"] if side > 0 else price > order["price"]
+            if through:
+                _fill_resting(venue, slot, order["price"], order["leaves"], now_ns, cause)
+            elif price == order["price"]:
+                reached = queue_traded(order, qty) - used
+                if reached > 0:
+                    got = order["leaves"] if whole else min(reached, order["leaves"])
+                    used += got
+                    _fill_resting(venue, slot, order["price"], got, now_ns, cause)
+        slot = following
+
+
+@njit(cache=True)
+def orders_on_level(venue: Any, market: Any, row: Any, side_index: int, before: int, cause: int) -> None:
+    """What a changed level does to our orders: places in line on its side, fills where the other side reached our price."""
+    price = row["price"]
+    qty = row["qty"]
+    level_side = 1 if side_index == BID else -1
+    slot = market["first"]
+    while slot >= 0:
+        order = venue["orders"][slot]
+        following = order["next"]
+        if order["working"] == 1:
+            if order["side"] == level_side:
+                if order["price"] == price:
+                    queue_displayed(venue, order, before, qty)
+            elif qty > 0 and crosses(order["side"], order["price"], price, qty):
+                got = order["leaves"] if venue["mode"] == NO_PARTIAL_FILL_MODE else min(qty, order["leaves"])
+                _fill_resting(venue, slot, order["price"], got, row["venue_ns"], cause)
+        slot = following
+
+
+@njit(cache=True)
+def orders_on_touch(venue: Any, market: Any, before_bid: int, before_bid_qty: int, before_ask: int, before_ask_qty: int, now_ns: int, cause: int) -> None:
+    """What a new touch does to our orders: places in line at the touch, fills where the other side reached our price."""
+    slot = market["first"]
+    while slot >= 0:
+        order = venue["orders"][slot]
+        following = order["next"]
+        side = order["side"]
+        other = market["ask"] if side > 0 else market["bid"]
+        other_qty = market["ask_qty"] if side > 0 else market["bid_qty"]
+        if order["working"] == 2:
+            if market["last_price"] == 0 and _is_triggered(order, other):
+                trigger(venue, slot, now_ns, cause)
+        elif crosses(side, order["price"], other, other_qty):
+            got = order["leaves"] if venue["mode"] == NO_PARTIAL_FILL_MODE else min(other_qty, order["leaves"])
+            _fill_resting(venue, slot, order["price"], got, now_ns, cause)
+        else:
+            best = market["bid"] if side > 0 else market["ask"]
+            best_qty = market["bid_qty"] if side > 0 else market["ask_qty"]
+            if order["price"] == best:
+                if order["ahead"] >= UNREACHED:
+                    order["ahead"] = float(best_qty)
+                else:
+                    was = before_bid if side > 0 else before_ask
+                    was_qty = before_bid_qty if side > 0 else before_ask_qty
+                    queue_displayed(venue, order, was_qty if was == best else best_qty, best_qty)
+        slot = following
+
+
+@njit(cache=True)
+def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
+    """Apply one row of the venue's tape: its market first, then our orders there."""
+    kind = int(row["kind"])
+    market = venue["instruments"][row["instrument"]]
+    if kind == rows.LEVEL:
+        if market["mode"] != DEPTH:
+            return
+        book = venue["books"][market["book"]]
+        side_index = BID if row["side"] > 0 else ASK
+        if market["count"] == 0:
+            book_apply(book, row)
+            return
+        before = qty_at(book, side_index, row["price"])
+        book_apply(book, row)
+        orders_on_level(venue, market, row, side_index, before, cause)
+    elif kind == rows.TRADE:
+        if row["flags"] & rows.FLAG_OFF_MARKET:
+            return
+        market["last_price"] = row["price"]
+        if market["count"] > 0 and market["status"] == rows.TRADING:
+            orders_on_trade(venue, market, row, cause)
+    elif kind == rows.QUOTE:
+        if market["mode"] != TOUCH:
+            return
+        bid, bid_qty, ask, ask_qty = market["bid"], market["bid_qty"], market["ask"], market["ask_qty"]
+        market["bid"] = row["bid"]
+        market["bid_qty"] = row["bid_qty"]
+        market["ask"] = row["ask"]
+        market["ask_qty"] = row["ask_qty"]
+        if market["count"] > 0 and market["status"] == rows.TRADING:
+            orders_on_touch(venue, market, bid, bid_qty, ask, ask_qty, row["venue_ns"], cause)
+    elif kind == rows.BAR:
+        if market["mode"] != BARS:
+            return
+        bar = market["bar"]
+        bar["start_ns"] = row["venue_ns"] - tail["interval_ns"]
+        bar["end_ns"] = row["venue_ns"]
+        bar["open"] = row["open"]
+        bar["high"] = row["high"]
+        bar["low"] = row["low"]
+        bar["close"] = row["close"]
+        market["last_price"] = row["open"]
+        venue["path_ns"] = 0  # Our orders' times on the path are found anew by the caller.
+    elif rows.SNAPSHOT_BEGIN <= kind <= rows.CLEAR or kind == rows.FEED_GAP:
+        if market["mode"] == DEPTH:
+            book_apply(venue["books"][market["book"]], row)
+            if kind == rows.SNAPSHOT_END:
+                _after_snapshot(venue, market)
+    elif kind == rows.STATUS:
+        market["status"] = row["status"]
+    elif kind == rows.INSTRUMENT:
+        market["tick_size"] = row["tick_size"]
+
+
+@njit(cache=True)
+def _after_snapshot(venue: Any, market: Any) -> None:
+    """No more can be ahead of us than the new book displays."""
+    slot = market["first"]
+    while slot >= 0:
+        order = venue["orders"][slot]
+        if order["working"] == 1:
+            order["ahead"] = min(order["ahead"], line_ahead(venue, market, order["side"], order["price"]))
+            order["traded"] = 0.0
+        slot = order["next"]
+
+
+@njit(cache=True)
+def expire_orders(venue: Any, now_ns: int) -> None:
+    """End every resting order whose time has come, and find the next time."""
+    venue["expire_ns"] = NEVER
+    for i in range(venue["instruments"].shape[0]):
+        market = venue["instruments"][i]
+        slot = market["first"]
+        while slot >= 0:
+            order = venue["orders"][slot]
+            following = order["next"]
+            if order["expire_ns"] <= now_ns:
+                remove_resting(venue, slot)
+                answer(venue, rows.EXPIRED, order, order["expire_ns"], order["leaves"], codes.REASON_TIME)
+            else:
+                venue["expire_ns"] = min(venue["expire_ns"], order["expire_ns"])
+            slot = following

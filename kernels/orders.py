@@ -1,0 +1,168 @@
+"""The order table: slots, states, working exposure. What the venue says about our orders becomes state here, in any order it comes.
+
+A fill is accepted in every state, terminal ones included; an exposure is released only by proof (a fact from the venue). Ids are unique
+for ever: `order_count * capacity + slot`, so that a slot is an id modulo the capacity, a power of two.
+"""
+
+from typing import Any
+
+from numba import njit
+
+from twinloop.kernels import codes, rows
+
+
+@njit(cache=True)
+def init_orders(decision: Any) -> None:
+    """Make every slot free. The table starts at id capacity, so that 0 is no order."""
+    capacity = decision["free_slots"].shape[0]
+    for slot in range(capacity):
+        decision["free_slots"][slot] = slot
+        decision["orders"][slot]["open_at"] = -1
+    decision["free_head"] = capacity
+    decision["free_tail"] = 0
+    decision["order_count"] = 1
+
+
+@njit(cache=True)
+def take_slot(decision: Any) -> int:
+    """A free slot with its new id set, or -1 when every slot holds a working order."""
+    tail = decision["free_tail"]
+    if tail == decision["free_head"]:
+        return -1
+    capacity = decision["free_slots"].shape[0]
+    slot = decision["free_slots"][tail & (capacity - 1)]
+    decision["free_tail"] = tail + 1
+    order = decision["orders"][slot]
+    order["id"] = decision["order_count"] * capacity + slot
+    decision["order_count"] += 1
+    order["open_at"] = decision["open_count"]
+    decision["open_orders"][decision["open_count"]] = slot
+    decision["open_count"] += 1
+    return slot
+
+
+@njit(cache=True)
+def find_order(decision: Any, order_id: int) -> int:
+    """Slot of an order the table still holds, or -1."""
+    if order_id <= 0:
+        return -1
+    slot = order_id & (decision["orders"].shape[0] - 1)
+    if decision["orders"][slot]["id"] != order_id:
+        return -1
+    return slot
+
+
+@njit(cache=True)
+def is_open(order: Any) -> bool:
+    """Whether the venue may still fill it, as far as is proven."""
+    return codes.STATE_NONE < order["state"] < codes.STATE_FILLED
+
+
+@njit(cache=True)
+def leaves(order: Any) -> int:
+    """Quantity not filled yet."""
+    return max(order["qty"] - order["filled"], 0)
+
+
+@njit(cache=True)
+def reserve(decision: Any, order: Any, qty: int) -> None:
+    """Set the quantity an order holds in the worst-case exposure of its strategy and account."""
+    change = qty - order["reserved"]
+    if change == 0:
+        return
+    order["reserved"] = qty
+    of_strategy = decision["strategy_holdings"][order["strategy"]][order["instrument"]]["exposure"]
+    of_account = decision["account_holdings"][order["account"]][order["instrument"]]["exposure"]
+    if order["side"] > 0:
+        of_strategy["buy_qty"] += change
+        of_account["buy_qty"] += change
+    else:
+        of_strategy["sell_qty"] += change
+        of_account["sell_qty"] += change
+
+
+@njit(cache=True)
+def close_order(decision: Any, order: Any, state: int, now_ns: int) -> None:
+    """Make an order terminal: release its reserve, leave the open list, give its slot back (readable until reused)."""
+    reserve(decision, order, 0)
+    order["state"] = state
+    order["pending"] = 0
+    order["ended_ns"] = now_ns
+    at = order["open_at"]
+    if at < 0:
+        return
+    last = decision["open_count"] - 1
+    moved = decision["open_orders"][last]
+    decision["open_orders"][at] = moved
+    decision["orders"][moved]["open_at"] = at
+    decision["open_count"] = last
+    order["open_at"] = -1
+    capacity = decision["free_slots"].shape[0]
+    decision["free_slots"][decision["free_head"] & (capacity - 1)] = order["id"] & (capacity - 1)
+    decision["free_head"] += 1
+
+
+@njit(cache=True)
+def apply_order_fact(decision: Any, order: Any, row: Any) -> None:
+    """What an own-order row other than a fill does to its order. Facts that come late or twice change nothing that is proven."""
+    kind = row["kind"]
+    code = row["code"]
+    now_ns = row["local_ns"]
+    if kind == rows.ACK:
+        if order["state"] == codes.STATE_NEW or order["state"] == codes.STATE_SENT or order["state"] == codes.STATE_UNKNOWN:
+            order["state"] = codes.STATE_ACKED if order["filled"] == 0 else codes.STATE_PARTIAL
+        if order["acked_ns"] == 0:
+            order["acked_ns"] = row["venue_ns"]
+    elif kind == rows.AMENDED:
+        if is_open(order):
+            order["pending"] &= ~codes.PENDING_AMEND
+            order["price"] = row["price"]
+            order["qty"] = row["qty"]
+            if leaves(order) == 0:
+                close_order(decision, order, codes.STATE_FILLED, now_ns)
+            else:
+                reserve(decision, order, leaves(order))
+    elif kind == rows.AMEND_REJECT:
+        if is_open(order):
+            order["pending"] &= ~codes.PENDING_AMEND
+            order["code"] = code
+            reserve(decision, order, leaves(order))
+    elif kind == rows.CANCEL_REJECT:
+        if is_open(order):
+            order["pending"] &= ~codes.PENDING_CANCEL
+            order["code"] = code
+    elif kind == rows.UNKNOWN:
+        if is_open(order):
+            order["state"] = codes.STATE_UNKNOWN
+    elif is_open(order):
+        order["code"] = code
+        if kind == rows.REJECT:
+            close_order(decision, order, codes.STATE_REJECTED, now_ns)
+        elif kind == rows.CANCELLED:
+            close_order(decision, order, codes.STATE_CANCELLED, now_ns)
+        else:
+            close_order(decision, order, codes.STATE_EXPIRED, now_ns)
+
+
+@njit(cache=True)
+def apply_order_fill(decision: Any, order: Any, row: Any) -> int:
+    """What a fill does to its order: 0, or 1 if the order was terminal already, or 2 if it now exceeds the order's quantity."""
+    result = 0
+    if not is_open(order):
+        result = 1
+    order["filled"] += row["qty"]
+    order["notional"] += float(row["price"]) * float(row["qty"])
+    order["fee"] += row["fee"]
+    if order["acked_ns"] == 0:
+        order["acked_ns"] = row["venue_ns"]
+    if order["filled"] > order["qty"]:
+        result = 2
+    if result == 1:
+        return result
+    if order["filled"] >= order["qty"]:
+        close_order(decision, order, codes.STATE_FILLED, row["local_ns"])
+    elif order["open_at"] >= 0:
+        order["state"] = codes.STATE_PARTIAL
+        # An amend under way keeps the larger of both quantities reserved.
+        reserve(decision, order, max(leaves(order), order["amend_qty"] - order["filled"]) if order["pending"] & codes.PENDING_AMEND else leaves(order))
+    return result

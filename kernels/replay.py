@@ -1,0 +1,291 @@
+"""The replay edge: two tapes, two clocks, one order of facts.
+
+The venue holds its tape in venue time; the node sees its tape in local time. Before a row of the node's tape is published, the venue is
+advanced as far as it may be without knowing a decision that has not been taken: up to the local time of the next fact, which each
+answer it gives brings nearer.
+
+Ties. Venue: market rows, then fills on a bar's path and expiries, then requests, so that a request sees every row with venue time <= its
+arrival. Node: a market row, then own-order facts with the same local time, then timers. So an own-order fact with local time t comes
+before the first market row with local time > t.
+"""
+
+from typing import Any
+
+from numba import njit
+
+from twinloop.kernels import codes, rows
+from twinloop.kernels.arrivals import TAKER, arrive, send_requests
+from twinloop.kernels.bar_path import is_market_like, schedule
+from twinloop.kernels.intrinsics import copy_row
+from twinloop.kernels.matching import expire_orders, market_row, trigger
+from twinloop.kernels.node import NEVER
+from twinloop.kernels.step import step
+from twinloop.kernels.timers import next_timer
+from twinloop.kernels.venue import BARS, REQUESTS, RESPONSES, TOUCH, fill, remove_resting
+
+NOTHING = 0
+PUBLISHED = 1
+NEED_LOCAL = 2
+NEED_VENUE = 3
+
+
+@njit(cache=True)
+def _row_time(market: Any, i: int) -> int:
+    """When a row of the venue's tape takes effect: its venue time; of a bar, its start."""
+    row = market[i]
+    if row["kind"] == rows.BAR:
+        return int(row["venue_ns"]) - int(market[i + 1]["interval_ns"])
+    return int(row["venue_ns"])
+
+
+@njit(cache=True)
+def _find_paths(venue: Any) -> None:
+    """Bars: when the path reaches each of our orders, and the earliest of all."""
+    venue["path_ns"] = NEVER
+    for i in range(venue["instruments"].shape[0]):
+        market = venue["instruments"][i]
+        if market["mode"] != BARS:
+            continue
+        slot = market["first"]
+        while slot >= 0:
+            order = venue["orders"][slot]
+            if order["working"] == 1 and is_market_like(order):
+                bar = market["bar"]
+                order["path_ns"] = bar["start_ns"] if bar["start_ns"] >= order["arrived_ns"] else NEVER
+                order["path_price"] = bar["open"]
+            else:
+                schedule(venue, market, order)
+            venue["path_ns"] = min(venue["path_ns"], order["path_ns"])
+            slot = order["next"]
+
+
+@njit(cache=True)
+def _fill_on_paths(venue: Any, now_ns: int, cause: int) -> None:
+    for i in range(venue["instruments"].shape[0]):
+        market = venue["instruments"][i]
+        if market["mode"] != BARS:
+            continue
+        slot = market["first"]
+        while slot >= 0:
+            order = venue["orders"][slot]
+            following = order["next"]
+            if order["path_ns"] <= now_ns:
+                if order["working"] == 2 and order["type"] == codes.STOP_LIMIT:
+                    order["working"] = 1
+                    order["arrived_ns"] = order["path_ns"]
+                    schedule(venue, market, order)
+                else:
+                    maker = order["type"] == codes.LIMIT or order["type"] == codes.STOP_LIMIT
+                    fill(venue, order, order["path_price"], order["leaves"], order["path_ns"], maker, cause)
+                    remove_resting(venue, slot)
+            slot = following
+    venue["path_ns"] = NEVER
+    for i in range(venue["instruments"].shape[0]):
+        slot = venue["instruments"][i]["first"]
+        while slot >= 0:
+            venue["path_ns"] = min(venue["path_ns"], venue["orders"][slot]["path_ns"])
+            slot = venue["orders"][slot]["next"]
+
+
+@njit(cache=True)
+def _jump(venue: Any, market: Any, published: int) -> bool:
+    """With quotes and prints only and nothing resting: go straight to the oldest request's arrival. False: more rows are needed.
+
+    The touch it needs is the last quote of its instrument with venue time <= arrival; it is found by walking back from there, never
+    further than the rows already taken into account.
+    """
+    at = venue["request_tail"] & (REQUESTS - 1)
+    arrival_ns = venue["request_ns"][at]
+    instrument = venue["requests"][at]["instrument"]
+    i = venue["next_row"]
+    if venue["shared_tape"] == 1 and published > i:
+        i = published  # Rows the node has seen have local time <= now <= arrival, and venue time <= local time.
+    count = market.shape[0]
+    while i < count and market[i]["venue_ns"] <= arrival_ns:
+        i += 1
+    venue["next_row"] = i
+    if i == count and venue["more_rows"] == 1:
+        return False
+    held = venue["instruments"][instrument]
+    seen = max(held["seen_row"] - venue["first_row"], 0)
+    quote = held["mode"] != TOUCH
+    trade = False
+    j = i - 1
+    while j >= seen and not (quote and trade):
+        row = market[j]
+        if row["instrument"] == instrument:
+            if row["kind"] == rows.QUOTE:
+                if not quote:
+                    held["bid"] = row["bid"]
+                    held["bid_qty"] = row["bid_qty"]
+                    held["ask"] = row["ask"]
+                    held["ask_qty"] = row["ask_qty"]
+                    quote = True
+            elif row["kind"] == rows.TRADE and not trade and row["flags"] & rows.FLAG_OFF_MARKET == 0:
+                held["last_price"] = row["price"]
+                trade = True
+        j -= 1
+    held["seen_row"] = i + venue["first_row"]
+    return True
+
+
+@njit(cache=True)
+def _keep_seen(venue: Any) -> None:
+    """Rows are applied one by one from here on: what a jump left aside for other instruments must be caught up first."""
+    for i in range(venue["instruments"].shape[0]):
+        venue["instruments"][i]["seen_row"] = 0
+
+
+@njit(cache=True)
+def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> bool:
+    """Let the venue live up to limit_ns, or to the local time of the first answer it gives, if earlier. False: more rows are needed."""
+    while True:
+        if venue["response_tail"] < venue["response_head"]:
+            limit_ns = min(limit_ns, venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"])
+        request_ns = NEVER
+        if venue["request_tail"] < venue["request_head"]:
+            request_ns = venue["request_ns"][venue["request_tail"] & (REQUESTS - 1)]
+        if venue["jump"] == 1 and venue["resting"] == 0:
+            if request_ns > limit_ns:
+                return True
+            if not _jump(venue, market, published):
+                return False
+            venue["now_ns"] = request_ns
+            arrive(venue)
+            continue
+        i = venue["next_row"]
+        row_ns = NEVER
+        if i < market.shape[0]:
+            row_ns = _row_time(market, i)
+        elif venue["more_rows"] == 1:
+            return False
+        order_ns = min(venue["path_ns"], venue["expire_ns"])
+        now_ns = min(row_ns, min(order_ns, request_ns))
+        if now_ns > limit_ns or now_ns == NEVER:
+            return True
+        venue["now_ns"] = max(venue["now_ns"], now_ns)
+        if row_ns == now_ns:
+            row = market[i]
+            two = row["flags"] & rows.FLAG_CONTINUES
+            market_row(venue, row, market[i + 1] if two else row, venue["first_row"] + i)
+            venue["next_row"] = i + (2 if two else 1)
+            if venue["path_ns"] == 0:
+                _find_paths(venue)
+        elif order_ns == now_ns:
+            if venue["path_ns"] == now_ns:
+                _fill_on_paths(venue, now_ns, venue["first_row"] + i - 2)
+            if venue["expire_ns"] <= now_ns:
+                expire_orders(venue, now_ns)
+        else:
+            arrive(venue)
+
+
+@njit(cache=True)
+def _publish_rows(node: Any, source: Any, at: int, mask: int, count: int) -> None:
+    """Copy one fact (count rows) into the inbox and give it its sequence."""
+    head = node["inbox_head"]
+    for k in range(count):
+        row = node["inbox"][(head + k) & node["inbox_mask"]]
+        copy_row(row, source[(at + k) & mask])
+        row["sequence"] = head + k
+    node["inbox_head"] = head + count
+
+
+@njit(cache=True)
+def _publish_timer(node: Any, slot: int) -> None:
+    timer = node["decision"]["timers"][slot]
+    head = node["inbox_head"]
+    row = node["inbox"][head & node["inbox_mask"]]
+    row["venue_ns"] = 0
+    row["local_ns"] = max(timer["due_ns"], node["decision"]["clock"]["now_ns"])
+    row["sequence"] = head
+    row["kind"] = rows.TIMER
+    row["side"] = 0
+    row["strategy"] = timer["strategy"]
+    row["account"] = 0
+    row["source"] = 0
+    row["flags"] = 0
+    row["instrument"] = 0
+    row["due_ns"] = timer["due_ns"]
+    row["timer_id"] = timer["id"]
+    row["order_id"] = 0
+    row["code"] = 0
+    node["inbox_head"] = head + 1
+
+
+@njit(cache=True)
+def _publish_next(node: Any, venue: Any, local: Any, market: Any, at: int, more_local: int) -> int:
+    """The slow way: answers, timers or resting orders are about. Publishes one fact; the caller moves its own cursor for NOTHING."""
+    row_ns = NEVER
+    if at < local.shape[0]:
+        row_ns = local[at]["local_ns"]
+    elif more_local == 1:
+        return NEED_LOCAL
+    timer_ns = node["decision"]["clock"]["timer_ns"]
+    if row_ns == NEVER:
+        timer_ns = NEVER  # The data ended: so does the clock.
+    if not advance_venue(venue, market, min(row_ns, timer_ns), at):
+        return NEED_VENUE
+    answer_ns = NEVER
+    if venue["response_tail"] < venue["response_head"]:
+        answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
+    if row_ns <= answer_ns and row_ns <= timer_ns:
+        return NOTHING
+    if answer_ns <= timer_ns:
+        tail = venue["response_tail"]
+        count = 2 if venue["responses"][tail & (RESPONSES - 1)]["flags"] & rows.FLAG_CONTINUES else 1
+        _publish_rows(node, venue["responses"], tail, RESPONSES - 1, count)
+        venue["response_tail"] = tail + count
+    else:
+        _publish_timer(node, next_timer(node["decision"]))
+    return PUBLISHED
+
+
+@njit(cache=True)
+def run_replay(node: Any, venue: Any, local: Any, market: Any, start: int, more_local: int, rows_max: int) -> tuple[int, int]:
+    """Feed facts to the loop until rows_max are handled or something needs the caller: (RUN_* status, next row of local).
+
+    local: (n,) ROW, what the node sees, by local time. market: (m,) ROW, what the venue holds, by venue time. start: first row of local
+    not published yet; more_local: 1 when another chunk follows.
+    """
+    handled = 0
+    at = start
+    count = local.shape[0]
+    clock = node["decision"]["clock"]
+    while handled < rows_max:
+        if node["records_full"] != 0:
+            return codes.RUN_RECORDS_FULL, at
+        quiet = venue["resting"] == 0 and venue["request_tail"] == venue["request_head"] and venue["response_tail"] == venue["response_head"]
+        publish = NOTHING
+        if at == count or not quiet or local[at]["local_ns"] > clock["timer_ns"]:
+            if at == count and quiet and more_local == 0:
+                return codes.RUN_DONE, at
+            publish = _publish_next(node, venue, local, market, at, more_local)
+            if publish == NEED_LOCAL:
+                return codes.RUN_LOCAL_CHUNK, at
+            if publish == NEED_VENUE:
+                return codes.RUN_VENUE_CHUNK, at
+            if publish == NOTHING and at == count:
+                return codes.RUN_DONE, at
+        if publish == NOTHING:
+            head = node["inbox_head"]
+            row = node["inbox"][head & node["inbox_mask"]]
+            copy_row(row, local[at])
+            row["sequence"] = head
+            if row["flags"] & rows.FLAG_CONTINUES:
+                tail = node["inbox"][(head + 1) & node["inbox_mask"]]
+                copy_row(tail, local[at + 1])
+                tail["sequence"] = head + 1
+                node["inbox_head"] = head + 2
+                at += 2
+            else:
+                node["inbox_head"] = head + 1
+                at += 1
+        handled += step(node)
+        if node["outbox_tail"] < node["outbox_head"]:
+            send_requests(node, venue)
+        if node["status"] != 0:
+            return node["status"], at
+        if venue["status"] != 0:
+            return venue["status"], at
+    return codes.RUN_ROWS_MAX, at

@@ -1,0 +1,267 @@
+"""The simulated venue's state: what it holds of the market, our orders resting there, requests on their way in, answers on their way out.
+
+It is its own record, never part of the node: the replay edge advances it over the same rows with its own cursor, in venue time. This
+module lays the record out and answers; `matching.py` decides fills, `arrivals.py` takes requests, `queue.py` estimates places in line.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from twinloop.kernels import codes, rows
+from twinloop.kernels.book import book_dtype
+from twinloop.kernels.latency import LATENCY, response_delay
+from twinloop.kernels.money import MONEY_RULE, OK, fee_on, notional, saturating_add
+from twinloop.kernels.node import NEVER, SizeClass
+from twinloop.kernels.rows import ROW
+
+# How the venue knows an instrument's market.
+DEPTH: Final = 0  # L2 rows: the whole book.
+TOUCH: Final = 1  # L1 quotes: best bid and ask with quantity.
+PRINTS: Final = 2  # Trades only: the last price stands for both sides, without a limit on quantity.
+BARS: Final = 3  # Bars only: a path through each bar.
+
+# Queue models.
+RISK_AVERSE: Final = 0
+PROBABILITY_POWER: Final = 1
+PROBABILITY_LOG: Final = 2
+
+# Price paths through a bar.
+PATH_WORST: Final = 0  # Adverse extreme first: high first for buys, low first for sells.
+PATH_OHLC: Final = 1
+PATH_OLHC: Final = 2
+PATH_NEAREST: Final = 3  # The extreme nearer to the open first.
+
+# Modes of matching.
+DEFAULT_MODE: Final = 0
+NO_PARTIAL_FILL_MODE: Final = 1  # Compatibility with hftbacktest's no-partial-fill exchange.
+
+TIERS: Final = 8
+UNLIMITED: Final = 2**62
+REQUESTS: Final = 4096
+RESPONSES: Final = 8192
+
+
+def _aligned(*fields: object) -> np.dtype[np.void]:
+    return np.dtype(list(fields), align=True)  # type: ignore[arg-type, call-overload, no-any-return]
+
+
+VENUE_ORDER: Final = _aligned(
+    ("id", "<i8"),
+    ("price", "<i8"),
+    ("qty", "<i8"),
+    ("leaves", "<i8"),
+    ("trigger_price", "<i8"),
+    ("expire_ns", "<i8"),
+    ("arrived_ns", "<i8"),
+    ("answers", "<i8"),  # Answers so far: the legs that latency draws are keyed by.
+    ("ahead", "<f8"),  # Estimated quantity in front of us at our price; a model's estimate, so not an integer.
+    ("traded", "<f8"),  # Traded at our price since the level last changed (probability models).
+    ("path_ns", "<i8"),  # Bars: when the path reaches our price, and the fill's price.
+    ("path_price", "<i8"),
+    ("previous", "<i4"),  # Neighbours in the instrument's list, oldest first; -1 none.
+    ("next", "<i4"),
+    ("instrument", "<i4"),
+    ("strategy", "<i4"),
+    ("account", "<i4"),
+    ("side", "<i4"),
+    ("type", "<i4"),
+    ("flags", "<i4"),
+    ("working", "<i4"),  # 0 not here, 1 resting, 2 waiting for its trigger.
+)
+
+VENUE_BAR: Final = _aligned(
+    ("start_ns", "<i8"), ("end_ns", "<i8"), ("open", "<i8"), ("high", "<i8"), ("low", "<i8"), ("close", "<i8")
+)
+
+
+def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
+    """One instrument as the venue holds it."""
+    return _aligned(
+        ("rule", MONEY_RULE),
+        ("mode", "<i8"),  # DEPTH, TOUCH, PRINTS or BARS.
+        ("book", "<i8"),
+        ("tick_size", "<i8"),
+        ("settle", "<i8"),
+        ("maker_fee", "<i8"),
+        ("taker_fee", "<i8"),
+        ("status", "<i8"),
+        ("bid", "<i8"),
+        ("bid_qty", "<i8"),
+        ("ask", "<i8"),
+        ("ask_qty", "<i8"),
+        ("last_price", "<i8"),
+        ("seen_row", "<i8"),  # Jumping cursor: rows before this one are in bid and ask already.
+        ("bar", VENUE_BAR),
+        ("first", "<i4"),  # List of our orders here, oldest first; -1 none.
+        ("last", "<i4"),
+        ("count", "<i8"),
+        ("position", "<i8", (accounts,)),  # Of our accounts, from the venue's own fills: for reduce-only.
+    )
+
+
+def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
+    """The VENUE record of a size class."""
+    return _aligned(
+        ("next_row", "<i8"),  # Cursor into the venue's tape.
+        ("first_row", "<i8"),  # Number of the chunk's first row in the whole tape: cause ids count from the start.
+        ("more_rows", "<i8"),  # 1: another chunk follows.
+        ("jump", "<i8"),  # 1: only quotes and prints on the tape, so a venue without resting orders may skip rows.
+        ("shared_tape", "<i8"),  # 1: the node sees the very same rows.
+        ("now_ns", "<i8"),
+        ("resting", "<i8"),  # Orders here.
+        ("path_ns", "<i8"),  # Earliest path_ns, and earliest expiry, of our orders.
+        ("expire_ns", "<i8"),
+        ("request_head", "<i8"),
+        ("request_tail", "<i8"),
+        ("response_head", "<i8"),
+        ("response_tail", "<i8"),
+        ("last_arrival_ns", "<i8"),  # Requests and answers of one session never overtake each other.
+        ("last_answer_ns", "<i8"),
+        ("trade_count", "<i8"),
+        ("status", "<i8"),
+        ("error_row", "<i8"),
+        # Configuration.
+        ("latency", LATENCY),
+        ("mode", "<i8"),
+        ("queue_model", "<i8"),
+        ("queue_power", "<i8"),
+        ("deplete", "<i8"),  # 1: what our taker fills took stays gone until the venue's next word on that level.
+        ("path", "<i8"),
+        ("touch_fills", "<i8"),  # Bars: 1 lets a limit order fill when the path only touches its price.
+        ("session_end_ns", "<i8"),  # DAY orders end here; moves by session_interval_ns.
+        ("session_interval_ns", "<i8"),
+        ("tier_count", "<i8"),
+        ("tier_volume", "<i8", (TIERS,)),  # Traded notional from which the tier holds.
+        ("tier_maker", "<i8", (TIERS,)),
+        ("tier_taker", "<i8", (TIERS,)),
+        ("traded", "<i8", (size.accounts,)),  # Notional traded so far.
+        ("instruments", venue_instrument_dtype(size.accounts), (size.instruments,)),
+        ("orders", VENUE_ORDER, (size.orders,)),
+        ("legs", "<i8", (size.orders,)),  # Requests sent so far for the order of a slot.
+        ("request_ns", "<i8", (REQUESTS,)),  # Arrival time of each request.
+        ("requests", ROW, (REQUESTS,)),
+        ("responses", ROW, (RESPONSES,)),
+        ("books", book_dtype(size.window_levels), (size.books,)),
+    )
+
+
+@njit(cache=True)
+def response_row(venue: Any, kind: int, order: Any, venue_ns: int, tail: bool) -> Any:
+    """The next row of the answer ring, header filled in; `venue["response_head"]` moves past it.
+
+    Local time is the venue's plus the response latency of this order and leg, and never before the last answer's.
+    """
+    head = venue["response_head"]
+    if head - venue["response_tail"] >= RESPONSES - 2:
+        venue["status"] = codes.RUN_VENUE_FULL
+    row = venue["responses"][head & (RESPONSES - 1)]
+    if not tail:
+        answer_ns = venue_ns + response_delay(venue["latency"], venue_ns, order["id"], order["answers"])
+        order["answers"] += 1
+        venue["last_answer_ns"] = max(venue["last_answer_ns"], answer_ns)
+    row["venue_ns"] = venue_ns
+    row["local_ns"] = venue["last_answer_ns"]
+    row["kind"] = kind
+    row["side"] = order["side"]
+    row["strategy"] = order["strategy"]
+    row["account"] = order["account"]
+    row["source"] = 0
+    row["flags"] = rows.FLAG_TAIL if tail else 0
+    row["instrument"] = order["instrument"]
+    row["order_id"] = order["id"]
+    venue["response_head"] = head + 1
+    return row
+
+
+@njit(cache=True)
+def answer(venue: Any, kind: int, order: Any, venue_ns: int, qty: int, code: int) -> None:
+    """Answer with anything but a fill. qty: of an ACK or AMENDED the order's total, else what was left."""
+    row = response_row(venue, kind, order, venue_ns, False)
+    row["price"] = order["price"]
+    row["qty"] = qty
+    row["code"] = code
+
+
+@njit(cache=True)
+def fee_rate(venue: Any, market: Any, account: int, maker: bool) -> int:
+    """Fee rate in 1e-8: the instrument's, or the tier's that the account's traded notional has reached."""
+    rate = market["maker_fee"] if maker else market["taker_fee"]
+    for tier in range(venue["tier_count"]):
+        if venue["traded"][account] >= venue["tier_volume"][tier]:
+            rate = venue["tier_maker"][tier] if maker else venue["tier_taker"][tier]
+    return rate
+
+
+@njit(cache=True)
+def fill(venue: Any, order: Any, price: int, qty: int, venue_ns: int, maker: bool, cause: int) -> None:
+    """Fill an order: position, fee, and a two-row answer. The caller removes the order when nothing is left."""
+    market = venue["instruments"][order["instrument"]]
+    account = order["account"]
+    order["leaves"] -= qty
+    market["position"][account] += qty if order["side"] > 0 else -qty
+    amount, status = notional(market["rule"], qty, price)
+    fee, fee_status = fee_on(amount, fee_rate(venue, market, account, maker))
+    if (status | fee_status) != OK:
+        venue["status"] = codes.RUN_OVERFLOW
+    venue["traded"][account] = saturating_add(venue["traded"][account], amount)
+    row = response_row(venue, rows.FILL, order, venue_ns, False)
+    row["flags"] = rows.FLAG_CONTINUES | rows.FLAG_MAKER if maker else rows.FLAG_CONTINUES
+    row["price"] = price
+    row["qty"] = qty
+    row["fee"] = fee
+    tail = response_row(venue, rows.FILL, order, venue_ns, True)
+    venue["trade_count"] += 1
+    tail["cause_id"] = cause
+    tail["fee_currency"] = market["settle"]
+    tail["trade_id"] = venue["trade_count"]
+    tail["leaves_qty"] = order["leaves"]
+
+
+@njit(cache=True)
+def add_resting(venue: Any, slot: int, working: int) -> None:
+    """Put the order of a slot at the end of its instrument's list."""
+    order = venue["orders"][slot]
+    market = venue["instruments"][order["instrument"]]
+    order["working"] = working
+    order["previous"] = market["last"]
+    order["next"] = -1
+    if market["last"] >= 0:
+        venue["orders"][market["last"]]["next"] = slot
+    else:
+        market["first"] = slot
+    market["last"] = slot
+    market["count"] += 1
+    venue["resting"] += 1
+    venue["expire_ns"] = min(venue["expire_ns"], order["expire_ns"])
+
+
+@njit(cache=True)
+def remove_resting(venue: Any, slot: int) -> None:
+    """Take the order of a slot out of its instrument's list."""
+    order = venue["orders"][slot]
+    market = venue["instruments"][order["instrument"]]
+    if order["previous"] >= 0:
+        venue["orders"][order["previous"]]["next"] = order["next"]
+    else:
+        market["first"] = order["next"]
+    if order["next"] >= 0:
+        venue["orders"][order["next"]]["previous"] = order["previous"]
+    else:
+        market["last"] = order["previous"]
+    order["working"] = 0
+    market["count"] -= 1
+    venue["resting"] -= 1
+
+
+@njit(cache=True)
+def init_venue(venue: Any) -> None:
+    """Empty lists, no time to come."""
+    for i in range(venue["instruments"].shape[0]):
+        venue["instruments"][i]["first"] = -1
+        venue["instruments"][i]["last"] = -1
+        venue["instruments"][i]["book"] = -1
+    venue["path_ns"] = NEVER
+    venue["expire_ns"] = NEVER
+    venue["session_end_ns"] = NEVER
