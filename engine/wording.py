@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import floor, log10
 from typing import Final
 
 NS_PER_SECOND: Final = 1_000_000_000
@@ -74,8 +75,10 @@ def _digits(value: float) -> str:
 
 
 def money(value: float) -> str:
-    """An amount: two decimals, eight where it is smaller than one and the cents do not tell it."""
-    return f"{value:,.2f}" if abs(value) >= 1 or value == 0 else f"{value:,.8f}".rstrip("0").rstrip(".")
+    """An amount: two decimals, or four significant digits where it is smaller than one."""
+    size = abs(value)
+    decimals = 2 if size >= 1 or size < 1e-12 else min(3 - floor(log10(size)), 8)
+    return f"{value:,.{decimals}f}"
 
 
 def duration(ns: float) -> str:
@@ -89,7 +92,7 @@ def duration(ns: float) -> str:
             below, below_size = units[index + 1]
             part = int(rest // below_size)
             return f"{whole} {name} {part} {below}" if part else f"{whole} {name}"
-    for name, size in (("ms", 1e6), ("µs", 1e3)):
+    for name, size in (("ms", 1_000_000), ("µs", 1_000)):
         if ns >= size:
             return f"{ns / size:.3g} {name}"
     return f"{ns:.0f} ns"
