@@ -321,8 +321,9 @@ def _next_digit(top: np.uint64, digit: np.uint64, divisor: np.uint64) -> np.uint
     divisor_low = divisor & _LOW_DIGIT
     estimate = top // divisor_high
     rest = top - estimate * divisor_high
-    while rest < _DIGIT and (estimate >= _DIGIT or estimate * divisor_low > (rest << _HALF) + digit):
-        estimate -= _ONE  # At most twice (Knuth, theorem 4.3.1 B).
+    # At most 2**32 + 1, so no product below wraps; at most two too large (Knuth, theorem 4.3.1 B).
+    while rest < _DIGIT and estimate * divisor_low > (rest << _HALF) + digit:
+        estimate -= _ONE
         rest += divisor_high
     return estimate
 

@@ -324,11 +324,9 @@ def _plan_fill(
 def _closing_part(old_qty: int, old_cost: int, qty: int, value: int) -> tuple[int, int, int]:
     """(value of the closing part of a fill, cost it releases, status) for a fill against an open position."""
     open_qty = abs(old_qty)
-    if qty < open_qty:
+    if qty <= open_qty:
         released, status = mul_div(old_cost, qty, open_qty, HALF_EVEN)
         return value, released, status
-    if qty == open_qty:
-        return value, old_cost, OK
     closing_value, status = mul_div(value, open_qty, qty, HALF_EVEN)
     return closing_value, old_cost, status
 

@@ -118,6 +118,10 @@ def expected(value: int | None) -> tuple[int, int]:
 @example(a=MONEY_MAX, b=3, divisor=2, mode="floor")
 @example(a=2 * (2**62 - 1) + 1, b=1, divisor=2, mode="half_even")
 @example(a=2**62, b=2**62, divisor=2**61 + 1, mode="ceiling")
+@example(a=2**32 - 1, b=2**32 + 1, divisor=2, mode="half_even")
+@example(a=2**32 - 1, b=2**32 + 1, divisor=2, mode="down")
+@example(a=MONEY_MAX, b=MONEY_MAX, divisor=INT64_MIN, mode="half_even")
+@example(a=4611686022722355198, b=6173109829086559037, divisor=4611686022722355199, mode="down")  # Two corrections.
 @example(a=2**32 - 1, b=2**62 + 2**31, divisor=2**62 + 1, mode="half_even")
 def test_mul_div_is_the_exact_quotient_rounded_once(which: str, a: int, b: int, divisor: int, mode: str) -> None:
     got = build(mul_div, which)(a, b, divisor, MODES[mode])

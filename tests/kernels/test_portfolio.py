@@ -200,6 +200,8 @@ def test_cash_and_equity_recomputed_from_the_fills_equal_the_ledgers(
     assert all(ledger_holds(entry) for entry in ledgers)
     for strategy in (0, 1):
         build(mark_position, which)(states, strategy, mark)
+    assert account["fees"] == states[0]["strategies"]["fees"].sum()
+    assert account["fees"] == sum(fill.fee for fill in fills if fill.fee_currency == QUOTE)
     entry, held = as_dict(ledgers[QUOTE]), as_dict(account)
     # equity = start + realised + unrealised - fees + funding, per settlement currency.
     equity = entry["balance"] + held["unrealised"] + (held["cost"] if contract.kind == "spot" else 0)
@@ -266,6 +268,7 @@ WILD = st.one_of(st.integers(1, 100), INT64)
 )
 @example(steps=[(1, 1, MONEY_MAX, 0, 0, 1, 0), (-1, 1, MONEY_MAX, 0, 0, 1, 0)])
 @example(steps=[(1, 1, 2**62, 0, 0, 1, 0), (1, 1, 2**62, 0, 0, 1, 0)])
+@example(steps=[(1, 9 * 10**14, 1, 0, 0, 1, 0), (-1, -9 * 10**14, 1, 0, 0, 1, 0)])
 @example(steps=[(1, 100, 1, MONEY_MAX, 2, 1, 0), (1, 100, 1, 1, 2, 1, 0)])
 def test_extremes_are_refused_whole_or_booked_exactly(which: str, name: str, steps: list[Any]) -> None:
     contract = CONTRACTS[name]
