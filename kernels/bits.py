@@ -1,0 +1,112 @@
+"""Words of bits and exact division by a fixed step, for the order book's window.
+
+A word is an int64 used as 64 bits. Every operation has two bodies with the same result: plain Python integers (JIT off, and
+whoever calls from Python) and one or two machine instructions. This module must not know of books, prices or rows.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+WORD_BITS: Final = 64
+WORD_SHIFT: Final = 6  # index >> WORD_SHIFT is the word of a bit, index & BIT_MASK its place there.
+BIT_MASK: Final = WORD_BITS - 1
+
+_MASK: Final = 2**WORD_BITS - 1
+_SIGN: Final = 2 ** (WORD_BITS - 1)
+_I64: Final = ir.IntType(WORD_BITS)
+_NEWTON_STEPS: Final = 5  # 3 correct bits double to more than 64.
+
+
+def highest_bit(word: int) -> int:
+    """Index of the highest set bit of a word that is not 0."""
+    return (int(word) & _MASK).bit_length() - 1
+
+
+def grid_offset(distance: int, inverse: int, shift: int) -> int:
+    """distance / step if that is a whole number >= 0, else a number outside 0 .. 2**64 / step, as an int64.
+
+    step = odd << shift, inverse = odd_inverse(odd). For a multiple of the step the product with the inverse is the exact quotient
+    of the odd part, and rotating right takes the power of two out; for any other distance the result is larger than every
+    possible quotient (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994, section 9). So
+    `0 <= grid_offset(...) < n` asks in one comparison whether a distance is on the grid and below n steps, for n <= 2**63 / step.
+    """
+    product = (int(distance) * int(inverse)) & _MASK
+    shift = int(shift)
+    rotated = (product >> shift) | ((product << (WORD_BITS - shift)) & _MASK)
+    return rotated - 2**WORD_BITS if rotated & _SIGN else rotated
+
+
+def odd_inverse(odd: int) -> int:
+    """The int64 whose product with an odd number is 1 modulo 2**64."""
+    inverse = pow(int(odd), -1, 2**WORD_BITS)
+    return inverse - 2**WORD_BITS if inverse & _SIGN else inverse
+
+
+@njit(cache=True)
+def bit(index: int) -> int:
+    """The word with only bit index (0..63) set."""
+    return np.int64(1) << np.int64(index)
+
+
+@njit(cache=True)
+def bits_through(index: int) -> int:
+    """The word with the bits 0..index set, index within 0..63."""
+    return ~(np.int64(-2) << np.int64(index))
+
+
+# What compiled callers get in place of the Python bodies above.
+
+
+@intrinsic
+def _highest_bit(typing: Any, word: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.xor(zeros, ir.Constant(_I64, BIT_MASK))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def _grid_offset(typing: Any, distance: Any, inverse: Any, shift: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        product = builder.mul(arguments[0], arguments[1])
+        right = builder.and_(arguments[2], ir.Constant(_I64, BIT_MASK))
+        left = builder.and_(builder.neg(arguments[2]), ir.Constant(_I64, BIT_MASK))
+        return builder.or_(builder.lshr(product, right), builder.shl(product, left))  # LLVM makes it one rotate.
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+def _are_integers(*arguments: Any) -> bool:
+    return all(isinstance(argument, types.Integer) for argument in arguments)
+
+
+@overload(highest_bit)
+def _compiled_highest_bit(word: Any) -> Any:
+    def highest(word: Any) -> Any:
+        return _highest_bit(np.int64(word))
+
+    return highest if _are_integers(word) else None
+
+
+@overload(grid_offset)
+def _compiled_grid_offset(distance: Any, inverse: Any, shift: Any) -> Any:
+    def offset(distance: Any, inverse: Any, shift: Any) -> Any:
+        return _grid_offset(np.int64(distance), np.int64(inverse), np.int64(shift))
+
+    return offset if _are_integers(distance, inverse, shift) else None
+
+
+@overload(odd_inverse)
+def _compiled_odd_inverse(odd: Any) -> Any:
+    def invert(odd: Any) -> Any:
+        inverse = np.int64(odd)  # Correct modulo 8.
+        for _ in range(_NEWTON_STEPS):
+            inverse *= np.int64(2) - np.int64(odd) * inverse
+        return inverse
+
+    return invert if _are_integers(odd) else None
