@@ -418,7 +418,12 @@ def _data(run: Run) -> dict[str, Any]:
         data["equity"] = {"t": _milliseconds(times[chosen]), "value": _packed(equity["equity"].to_numpy()[chosen])}
     budget = max(POINTS_MAX // max(len(run.symbols), 1), 5_000)
     for slot, symbol in enumerate(run.symbols):
-        entry: dict[str, Any] = {"name": symbol, "digits": run.instruments[slot].price_scale}
+        instrument = run.instruments[slot]
+        digits = (
+            _decimals(instrument.tick_size, instrument.price_scale),
+            _decimals(instrument.lot_size, instrument.qty_scale),
+        )
+        entry: dict[str, Any] = {"name": symbol, "digits": digits[0], "lot": digits[1]}
         if len(equity) > 1 and equity[f"mark:{symbol}"].null_count() < len(equity):
             mark = equity[f"mark:{symbol}"].fill_null(float("nan")).to_numpy()
             own = np.isin(times, fills.filter(pl.col("symbol") == symbol)["local_ns"].to_numpy())
@@ -431,6 +436,11 @@ def _data(run: Run) -> dict[str, Any]:
         entry["fills"] = _fill_data(run, symbol)
         data["symbols"].append(entry)
     return data
+
+
+def _decimals(step: int, scale: int) -> int:
+    """Decimals that multiples of a step need."""
+    return max(scale - (len(str(step)) - len(str(step).rstrip("0"))), 0)
 
 
 def _fill_data(run: Run, symbol: str) -> dict[str, Any] | None:

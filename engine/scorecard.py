@@ -368,7 +368,7 @@ def _drawdown_block(card: _Card, equity: pl.DataFrame, currency: str) -> None:
     money = float(equity["drawdown_int"].min() or 0) / MONEY_ONE if len(equity) else None  # type: ignore[arg-type]
     card.add(
         "max_drawdown_money",
-        "Largest drawdown",
+        "Largest drawdown, amount",
         group,
         "money",
         money,

@@ -156,7 +156,7 @@
     equity.depth = Float64Array.from(equity.value, (v) => { peak = Math.max(peak, v); return peak > 0 ? v / peak - 1 : 0; });
   }
   const symbols = data.symbols.map((each) => ({
-    name: each.name, digits: each.digits,
+    name: each.name, digits: each.digits, lot: each.lot,
     t: each.t ? column(each.t) : equity && equity.t,
     mark: each.mark && gaps(column(each.mark)), position: each.position && column(each.position),
     fills: each.fills && Object.fromEntries(Object.entries(each.fills).map(([name, packed]) => [name, column(packed)])),
@@ -236,7 +236,7 @@
     near = nearest(u);
     if (near !== null) {
       const f = s.fills, side = f.side[near] > 0;
-      return stamp(f.t[near]) + "&ensp;<b class=\"" + (side ? "good-text\">bought " : "bad-text\">sold ") + +f.qty[near].toPrecision(9) + " at " + number(f.price[near], s.digits) + "</b>" +
+      return stamp(f.t[near]) + "&ensp;<b class=\"" + (side ? "good-text\">bought " : "bad-text\">sold ") + number(f.qty[near], s.lot) + " at " + number(f.price[near], s.digits) + "</b>" +
         value("", f.maker[near] ? "maker" : "taker") + value("fee", money(f.fee[near])) + (data.strategies.length > 1 ? value("", safe(data.strategies[f.strategy[near]])) : "");
     }
     const price = u.data[1][index];
@@ -253,7 +253,7 @@
     if (s.position) {
       chart("position", [s.t, s.position], [line("--accent-2", { paths: uPlot.paths.stepped({ align: 1 }), fill: shade("--accent-2", "2a"), fillTo: 0 })], {
         height: 140, range: (u, min, max) => spread(u, Math.min(min, 0), Math.max(max, 0)), draw: [level(0)],
-        read: (u, i) => value("position", String(+s.position[i].toPrecision(9))),
+        read: (u, i) => value("position", number(s.position[i], s.lot)),
       });
     }
   }
@@ -307,7 +307,7 @@
         const cells = [
           number(trades.number[i], 0), '<span class="side ' + (long ? "good-text\">long" : "bad-text\">short") + "</span>",
           ...(data.strategies.length > 1 ? [safe(data.strategies[trades.strategy[i]])] : []), ...(symbols.length > 1 ? [safe(s.name)] : []),
-          stamp(trades.entry[i]), duration(trades.exit[i] - trades.entry[i]), String(+trades.qty[i].toPrecision(9)),
+          stamp(trades.entry[i]), duration(trades.exit[i] - trades.entry[i]), number(trades.qty[i], s.lot),
           number(trades.from[i], s.digits), number(trades.to[i], s.digits), number(trades.fee[i], digits.fee),
           '<span class="' + tone(trades.net[i]) + '">' + number(trades.net[i], digits.net) + "</span>", '<span class="' + tone(trades.net[i]) + '">' + number(trades.gain[i] * 100, 3) + " %" + "</span>",
           move(trades.adverse[i]), move(trades.favourable[i]),
