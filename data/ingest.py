@@ -17,7 +17,7 @@ from twinloop.data.atomic import atomic_file, file_digest
 from twinloop.data.instruments import Instrument
 from twinloop.data.ledger import Part, partition_folder
 from twinloop.data.parquet import GROUP_OF_KIND, GROUPS, Group, rows_to_frame, write_records
-from twinloop.data.rowfile import RowChecker, Rows, join_rows, rows_digest
+from twinloop.data.rowfile import RowChecker, Rows, join_rows, pick, rows_digest
 from twinloop.data.times import DAY_NS, MINUTE_NS, interval_label
 
 PART_ROWS: Final = 1 << 20  # Rows of one part at most; even, so that a two-row fact is never cut.
@@ -70,9 +70,9 @@ class PartWriter:
             chosen = groups == index
             group = GROUPS[int(index)]
             if group.tail:
-                self._deal_bars(group, rows[chosen], places[chosen])
+                self._deal_bars(group, pick(rows, chosen), places[chosen])
             else:
-                self._deal(group, rows[chosen], places[chosen], 0)
+                self._deal(group, pick(rows, chosen), places[chosen], 0)
 
     def _deal_bars(self, group: Group, rows: Rows, places: NDArray[np.int64]) -> None:
         intervals = rows["interval_ns"][1::2]
@@ -80,7 +80,7 @@ class PartWriter:
         for label in np.unique(labels):
             chosen = labels == label
             both = np.repeat(chosen, 2)
-            self._deal(group, rows[both], places[both], max(int(intervals[chosen][0]), 1))
+            self._deal(group, pick(rows, both), places[both], max(int(intervals[chosen][0]), 1))
 
     def _deal(self, group: Group, rows: Rows, places: NDArray[np.int64], interval_ns: int) -> None:
         kind, unit = kind_label(group, interval_ns), date_unit(interval_ns)
@@ -103,7 +103,7 @@ class PartWriter:
         for start in range(0, whole, PART_ROWS):
             stop = start + PART_ROWS
             self._flush(buffer._replace(rows=[rows[start:stop]], places=[places[start:stop]]))
-        buffer.rows[:], buffer.places[:] = [rows[whole:].copy()], [places[whole:].copy()]
+        buffer.rows[:], buffer.places[:] = [join_rows([rows[whole:]])], [places[whole:].copy()]
 
     def _flush(self, buffer: _Buffer) -> None:
         rows = join_rows(buffer.rows)

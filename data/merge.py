@@ -25,6 +25,7 @@ from twinloop.data.rowfile import (
     RowWriter,
     manifest_path,
     map_rows,
+    pick,
     read_manifest,
     venue_keys,
     whole_facts,
@@ -272,7 +273,7 @@ def _bounds(rows: Rows, chunk_rows: int) -> Iterator[tuple[int, int]]:
 def _sorted_at_once(rows: Rows, skip: int, chunk_rows: int) -> Iterator[Rows]:
     order = np.argsort(venue_keys(rows), kind="stable")
     for start in range(skip, rows.size, chunk_rows):
-        yield rows[order[start : start + chunk_rows]]
+        yield pick(rows, order[start : start + chunk_rows])
 
 
 def _write_venue(path: Path, rows: Rows) -> None:

@@ -18,6 +18,7 @@ from twinloop.data.rowfile import Rows
 from twinloop.kernels import rows as r
 
 PART_ROW_GROUP: Final = 1 << 17
+_BLOCK_RECORDS: Final = 1 << 13
 _HEADER_COLUMNS: Final = {
     "row": pl.Int64,
     "local_ns": pl.Int64,
@@ -149,19 +150,21 @@ def frame_to_rows(group: Group, frame: pl.DataFrame) -> tuple[Rows, NDArray[np.i
     width = 2 if group.tail else 1
     rows = np.zeros(frame.height * width, r.ROW)
     places = np.repeat(frame["row"].to_numpy(), width) if width > 1 else frame["row"].to_numpy()
-    heads = rows[0::width]
-    for name in _HEADER_FIELDS:
-        heads[name] = frame[name].to_numpy()
-    for i, name in enumerate(group.payload):
-        heads[_OFFSET_FIELD[32 + 8 * i]] = frame[name].to_numpy()
-    if width > 1:
-        tails = rows[1::2]
+    columns = {name: frame[name].to_numpy() for name in _HEADER_FIELDS}
+    columns |= {_OFFSET_FIELD[32 + 8 * i]: frame[name].to_numpy() for i, name in enumerate(group.payload)}
+    tail_columns = {_OFFSET_FIELD[32 + 8 * i]: frame[name].to_numpy() for i, name in enumerate(group.tail)}
+    if group.tail:
         places[1::2] += 1
-        for name in _HEADER_FIELDS:
-            tails[name] = heads[name]
-        tails["flags"] = frame["tail_flags"].to_numpy()
-        for i, name in enumerate(group.tail):
-            tails[_OFFSET_FIELD[32 + 8 * i]] = frame[name].to_numpy()
+        tail_columns["flags"] = frame["tail_flags"].to_numpy()
+    # In blocks that stay in the cache: each column is one pass over the same lines.
+    for start in range(0, frame.height, _BLOCK_RECORDS):
+        stop = min(start + _BLOCK_RECORDS, frame.height)
+        block = rows[start * width : stop * width]
+        for name, values in columns.items():
+            block[0::width][name] = values[start:stop]
+        if group.tail:
+            for name, values in (columns | tail_columns).items():
+                block[1::2][name] = values[start:stop]
     return rows, places
 
 

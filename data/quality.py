@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinloop.data.errors import DataError
-from twinloop.data.rowfile import Rows
+from twinloop.data.rowfile import Rows, pick
 from twinloop.data.times import to_text
 from twinloop.kernels import rows as r
 
@@ -169,15 +169,15 @@ class QualityMeter:
         if rows.size == 0:
             return
         self._kinds += np.bincount(rows["kind"], minlength=256)
-        heads = rows[(rows["flags"] & r.FLAG_TAIL) == 0]
+        heads = pick(rows, (rows["flags"] & r.FLAG_TAIL) == 0)
         self._times(rows, heads)
         kind = heads["kind"]
-        trades = heads[kind == r.TRADE]
-        quotes = heads[kind == r.QUOTE]
+        trades = pick(heads, kind == r.TRADE)
+        quotes = pick(heads, kind == r.QUOTE)
         self._trades(trades)
         self._quotes(quotes)
         self._bars(rows)
-        priced = heads[np.isin(kind, _PRICED)]
+        priced = pick(heads, np.isin(kind, _PRICED))
         self._counts["non_positive"] += int((priced["price"] <= 0).sum())
         self._counts["negative_qty"] += int((priced["qty"][priced["kind"] != r.MARK] < 0).sum())
 
@@ -253,7 +253,7 @@ class QualityMeter:
         self._count_outliers(before[:, 2], after[:, 2])
 
     def _bars(self, rows: Rows) -> None:
-        bars = rows[rows["kind"] == r.BAR]
+        bars = pick(rows, rows["kind"] == r.BAR)
         tail = (bars["flags"] & r.FLAG_TAIL) != 0
         heads, tails = bars[~tail], bars[tail]
         assert heads.size == tails.size, "chunks hold whole facts"

@@ -74,6 +74,11 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
     return np.concatenate([words_of(part) for part in parts]).reshape(-1).view(ROW)
 
 
+def pick(rows: Rows, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
+    """Rows chosen by a mask or by indices; NumPy would copy a record with overlapping fields name by name, 20 times slower."""
+    return words_of(rows)[chosen].reshape(-1).view(ROW)
+
+
 def venue_keys(rows: Rows) -> NDArray[np.int64]:
     """Venue order key of each row, (n,) ns: venue_ns, or local_ns where the venue states none; a tail takes its head's."""
     keys = rows["venue_ns"].copy()
