@@ -106,6 +106,7 @@
       legend: { show: false },
       padding: [8, 14, 0, 0],
       cursor: {
+        y: false,
         sync: { key: "run", scales: ["x", null], filters: { pub: (type) => type === "mousemove" || type === "mouseleave", sub: () => true } },
         drag: { x: true, y: false, setScale: true, dist: 6 },
         points: { size: 7, width: 2, fill: () => css("--panel"), stroke: (u, i) => (u.series[i].color ? u.series[i].color() : css("--accent")) },
@@ -182,7 +183,7 @@
     chart("drawdown", [equity.t, equity.depth], [line("--down", { width: 1, fill: shade("--down", "2e"), fillTo: 0 })], {
       height: 130, range: (u, min) => [Math.min(min === null ? -0.001 : min * 1.1, -1e-6), 0],
       values: (u, splits) => splits.map((v) => percent(v, Math.abs(splits[0]) < 0.002 ? 3 : Math.abs(splits[0]) < 0.05 ? 2 : 1)),
-      read: (u, i) => value("below the peak", percent(equity.depth[i])),
+      read: (u, i) => "<b>" + percent(equity.depth[i]) + "</b>",
     });
   }
 
@@ -253,7 +254,7 @@
     if (s.position) {
       chart("position", [s.t, s.position], [line("--accent-2", { paths: uPlot.paths.stepped({ align: 1 }), fill: shade("--accent-2", "2a"), fillTo: 0 })], {
         height: 140, range: (u, min, max) => spread(u, Math.min(min, 0), Math.max(max, 0)), draw: [level(0)],
-        read: (u, i) => value("position", number(s.position[i], s.lot)),
+        read: (u, i) => "<b>" + number(s.position[i], s.lot) + "</b>",
       });
     }
   }
