@@ -22,6 +22,7 @@ from twinloop.kernels import rows
 from twinloop.kernels.bits import WORD_BITS, grid_offset, odd_inverse
 from twinloop.kernels.book_depth import NO_PRICE, depth, imbalance, next_level, qty_at, sweep_cost
 from twinloop.kernels.book_window import (
+    INNER,
     NO_KEY,
     overflow_set,
     window_anchor,
@@ -132,9 +133,12 @@ def book_dtype(window_levels: int, overflow_levels: int = OVERFLOW_LEVELS) -> np
 @njit(cache=True, forceinline=True)
 def book_apply(book: np.void, row: np.void) -> int:
     """Apply one ROW of this book's instrument; return a status. An event end (FLAG_EVENT_END) settles the state."""
-    if row["kind"] != rows.LEVEL:
+    kind = row["kind"]
+    if kind not in (rows.LEVEL, rows.SNAPSHOT_LEVEL):
         return _apply_other(book, row)
     status = book_set(book, np.int64(row["side"] < 0), row["price"], row["qty"])
+    if kind == rows.SNAPSHOT_LEVEL:
+        return _check_snapshot(book, status)
     if row["flags"] & rows.FLAG_EVENT_END:
         book_event_end(book)
     return status
@@ -148,14 +152,14 @@ def book_set(book: np.void, side_index: int, price: int, qty: int) -> int:
     """
     status = np.int64(BOOK_OK)
     side = side_index & 1
-    key = -price if side else price
-    offset = grid_offset(key - book["base_key"][side], book["tick_inverse"], book["tick_shift"])
+    key = -int(price) if side else int(price)
+    offset = grid_offset(key, book["base_key"][side], book["tick_inverse"], book["tick_shift"])
     if not (0 <= offset < book["qty"].shape[1] and qty >= 0):
         status = _set_outside(book, side, key, qty)
         if status < _MOVED:
             return status
         status -= _MOVED
-        offset = grid_offset(key - book["base_key"][side], book["tick_inverse"], book["tick_shift"])
+        offset = grid_offset(key, book["base_key"][side], book["tick_inverse"], book["tick_shift"])
     slot = (book["base_slot"][side] + offset) & (book["qty"].shape[1] - 1)
     old = book["qty"][side, slot]
     if (old > 0) != (qty > 0):
@@ -236,10 +240,7 @@ def book_snapshot_begin(book: np.void) -> int:
 @njit(cache=True)
 def book_snapshot_level(book: np.void, side_index: int, price: int, qty: int) -> int:
     """Set one level of a snapshot; return a status."""
-    status = book_set(book, side_index, price, qty)
-    if book["state"] == BOOK_SNAPSHOT or status >= BOOK_FULL:
-        return status
-    return _refuse(book, BOOK_MISPLACED)
+    return _check_snapshot(book, book_set(book, side_index, price, qty))
 
 
 @njit(cache=True)
@@ -264,12 +265,10 @@ def book_gap(book: np.void) -> int:
 # Helpers. None may be called from elsewhere.
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _apply_other(book: np.void, row: np.void) -> int:
-    """Apply a row that is not a LEVEL."""
+    """Apply a row that is not a level."""
     kind = row["kind"]
-    if kind == rows.SNAPSHOT_LEVEL:
-        return book_snapshot_level(book, np.int64(row["side"] < 0), row["price"], row["qty"])
     if kind == rows.SNAPSHOT_BEGIN:
         return book_snapshot_begin(book)
     if kind == rows.SNAPSHOT_END:
@@ -283,14 +282,22 @@ def _apply_other(book: np.void, row: np.void) -> int:
     return BOOK_IGNORED
 
 
-@njit(cache=True)
+@njit(**INNER)
+def _check_snapshot(book: np.void, status: int) -> int:
+    """The status of a snapshot level: outside a snapshot it is misplaced."""
+    if book["state"] == BOOK_SNAPSHOT or status >= BOOK_FULL:
+        return status
+    return _refuse(book, BOOK_MISPLACED)
+
+
+@njit(**INNER)
 def _count_level(book: np.void, side: int, slot: int, present: bool) -> None:
     """A level appeared or vanished in the window."""
     window_flip(book, side, slot, present)
     book["levels"][side] += 1 if present else -1
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _set_outside(book: np.void, side: int, key: int, qty: int) -> int:
     """Set a level that the window does not cover, or refuse what no level can be; return a status.
 
@@ -330,7 +337,7 @@ def _set_outside(book: np.void, side: int, key: int, qty: int) -> int:
     return BOOK_OK if on_grid else BOOK_OFF_GRID
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _leave_best(book: np.void, side: int) -> None:
     """The best level was removed: find the next one, and move the window after it when it lies in the lower half."""
     window = book["qty"].shape[1]
@@ -343,7 +350,7 @@ def _leave_best(book: np.void, side: int) -> None:
     _find_best(book, side)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _find_best(book: np.void, side: int) -> None:
     """Store the best level, from the window's top and the overflow's last entry (better than that only if off the grid)."""
     key = NO_KEY
@@ -360,7 +367,7 @@ def _find_best(book: np.void, side: int) -> None:
     _store_best(book, side, key, qty)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _store_best(book: np.void, side: int, key: int, qty: int) -> None:
     book["best_key"][side] = key
     price = np.int64(0) if qty == 0 else key
@@ -372,7 +379,7 @@ def _store_best(book: np.void, side: int, key: int, qty: int) -> None:
         book["best_ask_qty"] = qty
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _store_tick(book: np.void, tick_size: int) -> None:
     """Store the tick size as itself and as what grid_offset divides by; put empty windows onto the grid."""
     shift = np.int64(0)
@@ -386,7 +393,7 @@ def _store_tick(book: np.void, tick_size: int) -> None:
         book["base_slot"][side] = 0
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _settle(book: np.void, crossed: bool) -> None:
     if crossed:
         book["state"] = BOOK_CROSSED
@@ -397,14 +404,14 @@ def _settle(book: np.void, crossed: bool) -> None:
         book["state"] = BOOK_EMPTY
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _lose(book: np.void, levels: int) -> int:
     book["lost"] += levels
     book["state"] = BOOK_INVALID
     return BOOK_FULL
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _refuse(book: np.void, status: int) -> int:
     book["invalid"] += 1
     book["state"] = BOOK_INVALID

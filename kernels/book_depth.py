@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from twinloop.kernels.bits import grid_offset
-from twinloop.kernels.book_window import NO_KEY, overflow_search, window_find
+from twinloop.kernels.book_window import INNER, NO_KEY, overflow_search, window_find
 from twinloop.kernels.money import OK, checked_add, checked_mul
 
 NO_PRICE: Final = -(2**63)  # No level, or no limit; never a price.
@@ -19,9 +19,9 @@ NO_PRICE: Final = -(2**63)  # No level, or no limit; never a price.
 @njit(cache=True)
 def qty_at(book: np.void, side_index: int, price: int) -> int:
     """Quantity of a level, 0 if there is none."""
-    key = -price if side_index else price
+    key = -int(price) if side_index else int(price)
     window = book["qty"].shape[1]
-    offset = grid_offset(key - book["base_key"][side_index], book["tick_inverse"], book["tick_shift"])
+    offset = grid_offset(key, book["base_key"][side_index], book["tick_inverse"], book["tick_shift"])
     if 0 <= offset < window:
         return book["qty"][side_index, (book["base_slot"][side_index] + offset) & (window - 1)]
     at = overflow_search(book, side_index, key)
@@ -33,7 +33,7 @@ def qty_at(book: np.void, side_index: int, price: int) -> int:
 @njit(cache=True)
 def next_level(book: np.void, side_index: int, price: int) -> int:
     """Price of the next level farther from the market than price, which need not be a level; NO_PRICE after the last."""
-    key, _ = _next_key(book, side_index, -price if side_index else price)
+    key, _ = _next_key(book, side_index, -int(price) if side_index else int(price))
     if key == NO_KEY:
         return NO_PRICE
     return -key if side_index else key
@@ -110,7 +110,7 @@ def sweep_cost(book: np.void, side_index: int, qty: int, limit_price: int) -> tu
     return filled, notional if status == OK else np.int64(0), last_price, status
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _next_key(book: np.void, side: int, key: int) -> tuple[int, int]:
     """Key and quantity of the best level with a key < key; (NO_KEY, 0) if there is none."""
     window = book["qty"].shape[1]
@@ -118,7 +118,7 @@ def _next_key(book: np.void, side: int, key: int) -> tuple[int, int]:
     next_key = np.int64(NO_KEY)
     next_qty = np.int64(0)
     if key > base_key and book["levels"][side] > book["overflow_count"][side]:
-        offset = grid_offset(key - base_key, book["tick_inverse"], book["tick_shift"])
+        offset = grid_offset(key, base_key, book["tick_inverse"], book["tick_shift"])
         if not 0 <= offset < window:  # Above the window, or off the grid: round up to the grid.
             offset = min((key - base_key - 1) // book["tick_size"] + 1, window)
         found = window_find(book, side, offset - 1)

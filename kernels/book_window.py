@@ -11,17 +11,26 @@ What always holds between calls: no key on the grid is above the window; a windo
 overflow; slots without a level hold quantity 0. Only kernels/book.py and kernels/book_depth.py call these functions.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
 
-from twinloop.kernels.bits import BIT_MASK, WORD_SHIFT, bit, bits_through, grid_offset, highest_bit
+from twinloop.kernels.bits import BIT_MASK, WORD_SHIFT, bit, bits_through, grid_offset, highest_bit, move_entries
+
+# Never called from Python, so compiled without the wrappers for that, which cost more to compile than the functions. A tick size is
+# > 0 wherever something is divided by it, so no path for a division by zero either.
+INNER: Final[dict[str, Any]] = {
+    "cache": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 NO_KEY: Final = -(2**62)  # best_key of a side without levels; two of them still sum within int64.
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_find(book: np.void, side: int, offset: int) -> int:
     """The largest offset <= offset (0 <= offset < window) that holds a level, or -1. Reads at most summary words + 2 words."""
     mask = book["qty"].shape[1] - 1
@@ -48,7 +57,7 @@ def window_find(book: np.void, side: int, offset: int) -> int:
     return found if found <= offset else -1
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_flip(book: np.void, side: int, slot: int, present: bool) -> None:
     """Set or clear the bits of a slot whose level appeared or vanished."""
     word = slot >> WORD_SHIFT
@@ -60,7 +69,7 @@ def window_flip(book: np.void, side: int, slot: int, present: bool) -> None:
         book["summary"][side, word >> WORD_SHIFT] &= ~bit(word & BIT_MASK)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_clear(book: np.void, side: int) -> None:
     """Empty the window; visits only slots that hold a level."""
     for summary in range(book["summary"].shape[1]):
@@ -78,7 +87,7 @@ def window_clear(book: np.void, side: int) -> None:
         book["summary"][side, summary] = 0
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_anchor(book: np.void, side: int, key: int) -> None:
     """Lay an empty window so that an on-grid key comes to three quarters of it: room for the market to come nearer."""
     window = book["qty"].shape[1]
@@ -86,7 +95,7 @@ def window_anchor(book: np.void, side: int, key: int) -> None:
     book["base_slot"][side] = 0
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_raise(book: np.void, side: int, steps: int) -> int:
     """Move the window steps > 0 towards the market; levels falling out go to the overflow. Returns how many were lost."""
     window = book["qty"].shape[1]
@@ -97,7 +106,7 @@ def window_raise(book: np.void, side: int, steps: int) -> int:
     return lost
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_lower(book: np.void, side: int, steps: int) -> None:
     """Move the window steps > 0 away from the market, its steps best offsets being empty; take in what the overflow holds there."""
     book["base_key"][side] -= steps * book["tick_size"]
@@ -106,7 +115,7 @@ def window_lower(book: np.void, side: int, steps: int) -> None:
     window_pull(book, side)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_evict(book: np.void, side: int, end: int) -> int:
     """Move the levels at offsets below end to the overflow. Returns how many levels the overflow had no room for.
 
@@ -127,9 +136,8 @@ def window_evict(book: np.void, side: int, end: int) -> int:
     dropped = min(lost, count)
     if dropped > 0:
         count -= dropped
-        for i in range(count):
-            book["overflow_key"][side, i] = book["overflow_key"][side, i + dropped]
-            book["overflow_qty"][side, i] = book["overflow_qty"][side, i + dropped]
+        move_entries(book["overflow_key"], side, 0, dropped, count)
+        move_entries(book["overflow_qty"], side, 0, dropped, count)
     to = min(count + leaving, capacity) - 1
     book["overflow_count"][side] = to + 1
     source = count - 1
@@ -153,7 +161,7 @@ def window_evict(book: np.void, side: int, end: int) -> int:
     return lost
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_pull(book: np.void, side: int) -> None:
     """Move the overflow's levels that lie in the window into it; entries off the grid stay. O(entries at or above base_key)."""
     base_key = book["base_key"][side]
@@ -164,7 +172,7 @@ def window_pull(book: np.void, side: int) -> None:
     for i in range(start, count):
         key = book["overflow_key"][side, i]
         qty = book["overflow_qty"][side, i]
-        offset = grid_offset(key - base_key, book["tick_inverse"], book["tick_shift"])
+        offset = grid_offset(key, base_key, book["tick_inverse"], book["tick_shift"])
         if 0 <= offset < window:
             slot = (book["base_slot"][side] + offset) & (window - 1)
             book["qty"][side, slot] = qty
@@ -176,7 +184,7 @@ def window_pull(book: np.void, side: int) -> None:
     book["overflow_count"][side] = kept
 
 
-@njit(cache=True)
+@njit(**INNER)
 def window_refill(book: np.void, side: int) -> None:
     """Lay an empty window at the overflow's best on-grid level, if there is one, and take in what it then covers."""
     i = book["overflow_count"][side] - 1
@@ -188,7 +196,7 @@ def window_refill(book: np.void, side: int) -> None:
         window_pull(book, side)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def overflow_search(book: np.void, side: int, key: int) -> int:
     """Index of the first overflow entry with a key >= key; the count if there is none."""
     low = np.int64(0)
@@ -202,7 +210,7 @@ def overflow_search(book: np.void, side: int, key: int) -> int:
     return low
 
 
-@njit(cache=True)
+@njit(**INNER)
 def overflow_set(book: np.void, side: int, key: int, qty: int) -> int:
     """Set an entry, qty 0 removing it; removing what is absent does nothing. Returns the number of levels lost (0 or 1).
 
@@ -216,9 +224,8 @@ def overflow_set(book: np.void, side: int, key: int, qty: int) -> int:
         if qty > 0:
             book["overflow_qty"][side, at] = qty
             return 0
-        for i in range(at, count - 1):
-            book["overflow_key"][side, i] = book["overflow_key"][side, i + 1]
-            book["overflow_qty"][side, i] = book["overflow_qty"][side, i + 1]
+        move_entries(book["overflow_key"], side, at, at + 1, count - 1 - at)
+        move_entries(book["overflow_qty"], side, at, at + 1, count - 1 - at)
         book["overflow_count"][side] = count - 1
         book["levels"][side] -= 1
         return 0
@@ -229,15 +236,13 @@ def overflow_set(book: np.void, side: int, key: int, qty: int) -> int:
         if at == 0:
             return 1
         at -= 1
-        for i in range(at):
-            book["overflow_key"][side, i] = book["overflow_key"][side, i + 1]
-            book["overflow_qty"][side, i] = book["overflow_qty"][side, i + 1]
+        move_entries(book["overflow_key"], side, 0, 1, at)
+        move_entries(book["overflow_qty"], side, 0, 1, at)
         book["overflow_key"][side, at] = key
         book["overflow_qty"][side, at] = qty
         return 1
-    for i in range(count, at, -1):
-        book["overflow_key"][side, i] = book["overflow_key"][side, i - 1]
-        book["overflow_qty"][side, i] = book["overflow_qty"][side, i - 1]
+    move_entries(book["overflow_key"], side, at + 1, at, count - at)
+    move_entries(book["overflow_qty"], side, at + 1, at, count - at)
     book["overflow_key"][side, at] = key
     book["overflow_qty"][side, at] = qty
     book["overflow_count"][side] = count + 1

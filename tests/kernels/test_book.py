@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numba import njit
 from reference import book as reference
+
 from twinloop.kernels import bits, book, rows
 from twinloop.kernels.book_depth import depth_qty
 
@@ -311,7 +312,7 @@ def test_window_must_be_a_power_of_two(window: int) -> None:
 def compiled_bits(distance: int, inverse_of: int, shift: int, word: int) -> Any:
     inverse = bits.odd_inverse(inverse_of)
     top = bits.highest_bit(word) if word != 0 else -1
-    return inverse, bits.grid_offset(distance, inverse, shift), top
+    return inverse, bits.grid_offset(distance, 0, inverse, shift), top
 
 
 @given(
@@ -324,7 +325,7 @@ def test_grid_offset_is_the_quotient_of_multiples_and_out_of_range_else(distance
     for value in (distance, distance - distance % step):
         inverse, offset, top = compiled_bits(value, step >> shift, shift, word)
         assert inverse == bits.odd_inverse(step >> shift)
-        assert offset == bits.grid_offset(value, inverse, shift)
+        assert offset == bits.grid_offset(value, 0, inverse, shift)
         assert top == (bits.highest_bit(word) if word else -1) == (word % 2**64).bit_length() - 1
         if value % step == 0 and value >= 0:
             assert offset == value // step
