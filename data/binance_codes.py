@@ -34,7 +34,7 @@ _LINES: Final = ("LINES", "KEPT", "QUARANTINED", *CONTROLS)
 MESSAGES: Final = ("DEPTH", "QUOTE", "TRADE", "MARK", "SNAPSHOT")
 FINDINGS: Final = (
     "DEPTH_GAPS",  # Breaks of the chain of update ids; each gave a FEED_GAP row.
-    "TRADE_GAPS",  # Trade ids left out.
+    "TRADE_GAPS",  # Places where trade ids are left out.
     "TRADES_BACK",  # A trade id lower than the one before.
     "QUOTES_BACK",  # A quote's update id lower than the one before.
     "LOCAL_BACK",  # A receive time before the one of the line above: lifted to it.

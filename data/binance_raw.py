@@ -96,7 +96,7 @@ class ReadReport:
     quarantined_by_code: dict[str, int] = field(default_factory=dict)
     quarantined_lines: list[QuarantinedLine] = field(default_factory=list)
     broken_files: dict[str, str] = field(default_factory=dict)
-    clock: ClockOffset | None = None
+    clock: ClockOffset = ClockOffset(0, 0, 0, 0)
     assumed_latency_ns: int = -1
     superseded_rows: int = 0
     replayed_rows: int = 0
@@ -109,9 +109,7 @@ class ReadReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and names, for a manifest or a quality report; quarantined lines without their bytes."""
         found = {name: getattr(self, name) for name in self.__slots__ if name not in {"quarantined_lines", "clock"}}
-        found["clock"] = (
-            None if self.clock is None else {name: getattr(self.clock, name) for name in self.clock.__slots__}
-        )
+        found["clock"] = {name: getattr(self.clock, name) for name in self.clock.__slots__}
         found["quarantined_lines"] = [
             {"file": bad.file, "line": bad.line, "code": bad.code, "reason": bad.reason}
             for bad in self.quarantined_lines
@@ -212,7 +210,7 @@ class RawReader:
         chunk_bytes: int,
     ) -> None:
         market = market or MARKETS.get(instrument.venue)
-        if market not in MARKETS.values():
+        if market is None or market not in MARKETS.values():
             raise ConfigError(
                 "cannot tell the Binance market", field="market", expected="spot, usdm or coinm",
                 got=market or instrument.venue, remedy="name it, or use an instrument of a Binance venue",
@@ -227,7 +225,6 @@ class RawReader:
         self._chunk_bytes = chunk_bytes
         self._quarantined: Counter[str] = Counter()
         self._settle_clock(instrument, market, clock_offset_ns, assumed_latency_ns)
-        assert self.report.clock is not None
         self._state = np.zeros(codes.STATE_SIZE, np.int64)
         settings: dict[str, Any] = {
             "futures": market != "spot",
@@ -375,7 +372,7 @@ class RawReader:
         }
         report.messages = {name.lower(): int(state[_SLOT[name]]) for name in codes.MESSAGES}
         report.findings = {name.lower(): int(state[_SLOT[name]]) for name in codes.FINDINGS}
-        report.rows = {table.KIND_NAME[kind]: int(self._kinds[kind]) for kind in np.flatnonzero(self._kinds)}
+        report.rows = {table.KIND_NAME[kind]: count for kind, count in enumerate(self._kinds.tolist()) if count}
         report.quarantined_by_code = dict(sorted(self._quarantined.items()))
 
 

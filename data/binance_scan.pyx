@@ -79,8 +79,10 @@ cdef enum:
     ROWS_EXTRA = 4
 
 cdef int64_t TOLERANCE_NS = binance_codes.TIME_TOLERANCE_NS
-cdef int64_t MS_MAX = 10**14
-cdef int64_t US_MAX = 10**17
+# Venue times are milliseconds below, microseconds above the middle; both end before their nanoseconds leave int64.
+cdef int64_t MS_MAX = 9 * 10**12
+cdef int64_t US_MIN = 10**14
+cdef int64_t US_MAX = 9 * 10**15
 cdef int RATE_SCALE = binance_codes.RATE_SCALE
 cdef int64_t GAP_UPDATE_IDS = binance_codes.GAP_UPDATE_IDS
 cdef int64_t GAP_SNAPSHOT_OLD = binance_codes.GAP_SNAPSHOT_OLD
@@ -460,9 +462,11 @@ cdef Text read_object(Text at, Settings* settings, Message* message, Row* out) n
 
 cdef inline int64_t venue_time(int64_t value) noexcept nogil:
     """Nanoseconds of a venue's milliseconds or microseconds; 0 when out of range."""
-    if not 0 < value < US_MAX:
-        return 0
-    return value * (1000000 if value < MS_MAX else 1000)
+    if 0 < value < MS_MAX:
+        return value * 1000000
+    if US_MIN <= value < US_MAX:
+        return value * 1000
+    return 0
 
 
 cdef inline bint near(int64_t one, int64_t other) noexcept nogil:
@@ -626,7 +630,7 @@ cdef Py_ssize_t trade_rows(Message* message, int64_t local_ns, int64_t venue_ns,
     if message.trade_id < last:
         state[TRADES_BACK] += 1
     elif last and message.trade_id > last + 1:
-        state[TRADE_GAPS] += message.trade_id - last - 1
+        state[TRADE_GAPS] += 1
     state[LAST_TRADE] = message.trade_id
     keep(local_ns, venue_ns, TRADE, settings, state, out)
     out.kind = KIND_TRADE

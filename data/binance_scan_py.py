@@ -20,8 +20,10 @@ _DECIMAL: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _SIGNED_DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
 _STREAM_SYMBOL: Final = re.compile(rb'\{"stream":"([a-z0-9_]+)@')
 _RECEIVE_UNIT_NS: Final = {13: 1_000_000, 16: 1000, 19: 1}
-_MS_MAX: Final = 10**14  # Venue times below are milliseconds, up to _US_MAX microseconds.
-_US_MAX: Final = 10**17
+# Venue times are milliseconds below, microseconds above the middle; both end before their nanoseconds leave int64.
+_MS_MAX: Final = 9 * 10**12
+_US_MIN: Final = 10**14
+_US_MAX: Final = 9 * 10**15
 _MS_NS: Final = 1_000_000
 _US_NS: Final = 1000
 _ID_MAX: Final = 10**18
@@ -220,9 +222,11 @@ class LineDecoder:
         for key in keys:
             if key in data:
                 value = self._integer(data, key)
-                if not 0 < value < _US_MAX:
-                    raise BadLineError(codes.OUT_OF_RANGE, f"{key} is {value}")
-                return value * (_MS_NS if value < _MS_MAX else _US_NS)
+                if 0 < value < _MS_MAX:
+                    return value * _MS_NS
+                if _US_MIN <= value < _US_MAX:
+                    return value * _US_NS
+                raise BadLineError(codes.OUT_OF_RANGE, f"{key} is {value}")
         raise BadLineError(codes.UNEXPECTED_SHAPE, f"expected a time under {' or '.join(keys)}")
 
     def _check_time(self, local_ns: int, venue_ns: int) -> None:
@@ -362,7 +366,7 @@ class LineDecoder:
         if trade_id < last:
             self._count("TRADES_BACK")
         elif last and trade_id > last + 1:
-            self._count("TRADE_GAPS", trade_id - last - 1)
+            self._count("TRADE_GAPS")
         self._set("LAST_TRADE", trade_id)
         fields = {"price": price, "qty": qty, "trade_id": trade_id, "side": -1 if buyer_made else 1}
         flags = rows.FLAG_OFF_MARKET if off_market else 0
