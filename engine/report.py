@@ -20,8 +20,9 @@ import numpy.typing as npt
 import polars as pl
 
 from twinloop.engine.histogram import histogram
+from twinloop.engine.ledger import fill_values
 from twinloop.engine.results import Run
-from twinloop.engine.scorecard import fill_values, statistics_of
+from twinloop.engine.scorecard import statistics_of
 from twinloop.engine.wording import Stat, duration, interval_of, money, text_of
 
 ASSETS: Final = Path(__file__).parent / "assets"

@@ -320,8 +320,6 @@ def orders_table(orders: Records, info: RunInfo, symbols: Sequence[str], fills: 
     slot = orders["instrument"].astype(np.int64)
     price_scale, qty_scale = _scales(info.instruments, slot)
     names = info.names
-    filled = pl.col("qty_int").cast(pl.Float64)
-    average = fills.group_by("account", "order_id").agg(average_price=(pl.col("price") * filled).sum() / filled.sum())
     table = pl.DataFrame(
         {
             "sequence": orders["sequence"],
@@ -346,7 +344,20 @@ def orders_table(orders: Records, info: RunInfo, symbols: Sequence[str], fills: 
             "qty": orders["qty_int"] / qty_scale,
         }
     )
-    return table.join(average, on=["account", "order_id"], how="left", maintain_order="left")
+    return table.join(_average_prices(fills), on=["account", "order_id"], how="left", maintain_order="left")
+
+
+def _average_prices(fills: pl.DataFrame) -> pl.DataFrame:
+    """Quantity-weighted price per (account, order_id), summed in the order of the fills whatever the thread count."""
+    sort = fills.select("account", "order_id", "price", "qty").sort("account", "order_id", maintain_order=True)
+    if sort.is_empty():
+        return sort.select("account", "order_id", average_price="price")
+    account, order_id, price, qty = (sort[name].to_numpy() for name in ("account", "order_id", "price", "qty"))
+    starts = np.flatnonzero(np.concatenate(([True], (np.diff(order_id) != 0) | (np.diff(account) != 0))))
+    average = np.add.reduceat(price * qty, starts) / np.add.reduceat(qty, starts)
+    low = np.minimum.reduceat(price, starts)
+    average = np.where(low == np.maximum.reduceat(price, starts), low, average)  # one price stays that price
+    return pl.DataFrame({"account": account[starts], "order_id": order_id[starts], "average_price": average})
 
 
 def risk_table(risk: Records, info: RunInfo, symbols: Sequence[str]) -> pl.DataFrame:

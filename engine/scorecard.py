@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from twinloop.data.instruments import MONEY_ONE, Instrument
+from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine import statistics as st
 from twinloop.engine.diagnosis import notes_on, why_no_fills
+from twinloop.engine.ledger import breakdown, execution_block, span_of, trade_block
 from twinloop.engine.results import Run
-from twinloop.engine.wording import Stat, duration, iso
+from twinloop.engine.wording import Card, Stat, duration, iso
 
 NS_PER_SECOND: Final = 1_000_000_000
 NS_PER_DAY: Final = 86_400 * NS_PER_SECOND
@@ -32,32 +33,9 @@ TAIL_PERIODS_MIN: Final = 100  # five in a 5 % tail
 PERIODS_WANTED: Final = 60
 DAYS_FOR_RATIOS: Final = 5  # annualised volatility and Sharpe
 DAYS_FOR_GROWTH: Final = 30  # compound annual growth
-TRADES_MIN: Final = 10
 BOOTSTRAP_LEVEL: Final = 0.90
 
 Floats = npt.NDArray[np.float64]
-
-
-class _Card:
-    """Collects statistics; turns what is not a finite number into a reason."""
-
-    def __init__(self) -> None:
-        self.stats: list[Stat] = []
-
-    def add(
-        self,
-        key: str,
-        label: str,
-        group: str,
-        unit: str,
-        value: float | None,
-        reason: str | None = None,
-        **more: Any,
-    ) -> None:
-        if reason is not None or value is None or not isfinite(value):
-            self.stats.append(Stat(key, label, group, unit, None, f"n/a: {reason or 'undefined here'}", **more))
-        else:
-            self.stats.append(Stat(key, label, group, unit, float(value), **more))
 
 
 def choose_period_ns(local_ns: npt.NDArray[np.int64]) -> int:
@@ -96,7 +74,7 @@ def summarise(
     bootstrap_resamples: int = 1000,
 ) -> dict[str, Any]:
     """The content of summary.json; see `results.RunWriter.finish` for the arguments."""
-    start_ns, end_ns = _span(run)
+    start_ns, end_ns = span_of(run)
     period_ns = choose_period_ns(run.equity["local_ns"].to_numpy())
     stats = compute(run, period_ns=period_ns, bootstrap_resamples=bootstrap_resamples)
     notes = list(warnings)
@@ -134,30 +112,19 @@ def statistics_of(summary: dict[str, Any]) -> list[Stat]:
 
 def compute(run: Run, *, period_ns: int, bootstrap_resamples: int = 1000) -> list[Stat]:
     """Every statistic of one run. period_ns: of the returns; the bootstrap draws from the run's own seed."""
-    card = _Card()
+    card = Card()
     currency = run.manifest["account_currency"]
     _returns_block(card, run, period_ns, currency, bootstrap_resamples)
     _drawdown_block(card, run.equity, currency)
-    _trade_block(card, run)
-    _execution_block(card, run)
+    trade_block(card, run)
+    execution_block(card, run)
     return card.stats
-
-
-def _span(run: Run) -> tuple[int, int]:
-    columns = [table["local_ns"] for table in (run.equity, run.fills, run.risk) if not table.is_empty()] + [
-        table["decided_ns"] for table in (run.orders,) if not table.is_empty()
-    ]
-    if not columns:
-        return 0, 0
-    return min(int(column.to_numpy().min()) for column in columns), max(
-        int(column.to_numpy().max()) for column in columns
-    )
 
 
 # Returns ---------------------------------------------------------------------------------------------------------------
 
 
-def _returns_block(card: _Card, run: Run, period_ns: int, currency: str, resamples: int) -> None:
+def _returns_block(card: Card, run: Run, period_ns: int, currency: str, resamples: int) -> None:
     equity = run.equity
     group = "Returns"
     lacking = None
@@ -321,7 +288,7 @@ def _intervals(
     return interval
 
 
-def _benchmark_block(card: _Card, run: Run, period_ns: int, lacking: str | None, short: str | None) -> None:
+def _benchmark_block(card: Card, run: Run, period_ns: int, lacking: str | None, short: str | None) -> None:
     """Against holding the symbols in equal weights, from their marks."""
     group = "Against buy and hold"
     marks = [f"mark:{symbol}" for symbol in run.symbols if f"mark:{symbol}" in run.equity.columns]
@@ -358,7 +325,7 @@ def _benchmark_block(card: _Card, run: Run, period_ns: int, lacking: str | None,
     card.add("down_capture", "Down capture", group, "fraction", c.down_capture, reason)
 
 
-def _drawdown_block(card: _Card, equity: pl.DataFrame, currency: str) -> None:
+def _drawdown_block(card: Card, equity: pl.DataFrame, currency: str) -> None:
     group = "Drawdown"
     lacking = "fewer than 2 equity samples" if len(equity) < 2 else None
     if lacking is None and float(equity["equity"].min()) <= 0:  # type: ignore[arg-type]
@@ -402,244 +369,6 @@ def _underwater(depth: Floats, time_ns: npt.NDArray[np.int64]) -> tuple[int, int
         return 0, 0
     after = at_peak[at_peak > trough]
     return int(spans.max()), int(time_ns[after[0]] - time_ns[trough]) if len(after) else None
-
-
-# Trades and execution --------------------------------------------------------------------------------------------------
-
-
-def _trade_block(card: _Card, run: Run) -> None:
-    group = "Trades"
-    trades = run.trades
-    card.add("trades", "Closed trades", group, "count", len(trades))
-    currencies = trades["currency"].unique(maintain_order=True).to_list()
-    currency = currencies[0] if len(currencies) == 1 else None
-    lacking = None if len(trades) else "no closed trade"
-    mixed = lacking or (f"trades settle in {', '.join(currencies)}" if currency is None else None)
-    few = lacking or (f"fewer than {TRADES_MIN} trades" if len(trades) < TRADES_MIN else None)
-    row = trades.select(
-        wins=(pl.col("net_int") > 0).sum(),
-        losses=(pl.col("net_int") < 0).sum(),
-        won=pl.col("net").filter(pl.col("net_int") > 0).sum(),
-        lost=-pl.col("net").filter(pl.col("net_int") < 0).sum(),
-        net=pl.col("net").mean(),
-        best=pl.col("net").max(),
-        worst=pl.col("net").min(),
-        holding=pl.col("holding_ns").median(),
-        adverse=pl.col("adverse").mean(),
-        favourable=pl.col("favourable").mean(),
-        gross=pl.col("gross").sum(),
-        fee=pl.col("fee").sum(),
-    ).row(0, named=True)
-    wins, losses = row["wins"], row["losses"]
-    card.add("win_rate", "Win rate", group, "fraction", wins / len(trades) if len(trades) else None, few)
-    factor = row["won"] / row["lost"] if row["lost"] else None
-    card.add(
-        "profit_factor",
-        "Profit factor",
-        group,
-        "ratio",
-        factor,
-        few or mixed or (None if losses else "no losing trade"),
-    )
-    card.add("expectancy", "Mean net of a trade", group, "money", row["net"], mixed, currency=currency)
-    payoff = (row["won"] / wins) / (row["lost"] / losses) if wins and losses else None
-    card.add(
-        "payoff",
-        "Mean win over mean loss",
-        group,
-        "ratio",
-        payoff,
-        few or mixed or (None if payoff else "no win or no loss"),
-    )
-    card.add("best_trade", "Best trade", group, "money", row["best"], mixed, currency=currency)
-    card.add("worst_trade", "Worst trade", group, "money", row["worst"], mixed, currency=currency)
-    card.add("holding_time", "Median holding time", group, "ns", row["holding"], lacking)
-    marks = lacking or (None if row["adverse"] is not None else "no marks while trades were open")
-    card.add("mae", "Mean adverse excursion", group, "fraction", row["adverse"], marks)
-    card.add("mfe", "Mean favourable excursion", group, "fraction", row["favourable"], marks)
-    streaks = (
-        trades.lazy()
-        .select(sign=pl.col("net_int").sign().rle())
-        .unnest("sign")
-        .select(
-            won=pl.col("len").filter(pl.col("value") > 0).max(), lost=pl.col("len").filter(pl.col("value") < 0).max()
-        )
-        .collect()
-        .row(0)
-    )
-    card.add("winning_streak", "Longest winning streak", group, "count", streaks[0] or 0, lacking)
-    card.add("losing_streak", "Longest losing streak", group, "count", streaks[1] or 0, lacking)
-    card.add(
-        "exposure", "Time in the market", group, "fraction", _exposure(run), None if len(run.fills) else "no fills"
-    )
-    share = row["fee"] / row["gross"] if row["gross"] and row["gross"] > 0 else None
-    card.add(
-        "cost_share",
-        "Fees over gross profit of trades",
-        group,
-        "fraction",
-        share,
-        mixed or (None if share is not None else "gross is not positive"),
-    )
-
-
-def _exposure(run: Run) -> float | None:
-    """Share of the run's time with any position of any strategy open."""
-    start_ns, end_ns = _span(run)
-    if end_ns <= start_ns:
-        return None
-    key = ["account", "strategy", "symbol"]
-    is_open = pl.col("position_after_int") != 0
-    return float(
-        run.fills.lazy()
-        .with_columns(change=is_open.cast(pl.Int64).diff().over(key).fill_null(is_open.cast(pl.Int64)))
-        .select(
-            inside=pl.col("change").cum_sum() > 0,
-            span=pl.col("local_ns").shift(-1).fill_null(end_ns) - pl.col("local_ns"),
-        )
-        .select(pl.col("span").filter("inside").sum())
-        .collect()
-        .item()
-    ) / (end_ns - start_ns)
-
-
-def fill_values(run: Run) -> pl.DataFrame:
-    """Per fill: value in the settlement currency, fee in it (null where it has no price there), its name, slippages in bps.
-
-    decision_bps, arrival_bps: signed cost of the price against the mid at decision and at arrival, positive is worse than
-    the mid; null where the mid is unknown.
-    """
-    facts = pl.DataFrame([_facts(i, symbol) for i, symbol in zip(run.instruments, run.symbols, strict=True)])
-    size = pl.col("qty") * pl.col("size")
-    same, crossed = pl.col("fee_currency") == pl.col("currency"), pl.col("fee_currency") == pl.col("other")
-    price = pl.when("inverse").then(1 / pl.col("price")).otherwise(pl.col("price"))
-
-    def cost(mid2: str) -> pl.Expr:
-        mid = pl.when(pl.col(mid2) > 0).then(pl.col(mid2).cast(pl.Float64))
-        return pl.col("side") * (2.0 * pl.col("price_int") / mid - 1) * 1e4
-
-    return run.fills.join(facts, on="symbol", how="left", maintain_order="left").with_columns(
-        value=pl.when("inverse").then(size / pl.col("price")).otherwise(size * pl.col("price")),
-        fee_settled=pl.when(same).then(pl.col("fee")).when(crossed).then(pl.col("fee") * price),
-        decision_bps=cost("decision_mid2_int"),
-        arrival_bps=cost("arrival_mid2_int"),
-    )
-
-
-def _facts(instrument: Instrument, symbol: str) -> dict[str, Any]:
-    inverse = instrument.contract == "inverse"
-    return {
-        "symbol": symbol,
-        "currency": instrument.settle,
-        "other": instrument.quote if inverse else instrument.base,
-        "size": instrument.contract_size / MONEY_ONE,
-        "inverse": inverse,
-    }
-
-
-def _execution_block(card: _Card, run: Run) -> None:
-    group = "Execution"
-    fills = fill_values(run)
-    lacking = None if len(fills) else "no fills"
-    currencies = fills["currency"].unique(maintain_order=True).to_list()
-    mixed = lacking or (f"fills settle in {', '.join(currencies)}" if len(currencies) > 1 else None)
-    currency = currencies[0] if len(currencies) == 1 else None
-    weight = pl.col("value")
-
-    def weighted(name: str) -> pl.Expr:
-        known = pl.col(name).is_not_null()
-        return (pl.col(name) * weight).filter(known).sum() / weight.filter(known).sum()
-
-    row = fills.select(
-        maker=pl.col("maker").mean(),
-        value=weight.sum(),
-        fees=pl.col("fee_settled").sum(),
-        unpriced=pl.col("fee_settled").null_count(),
-        decision=weighted("decision_bps"),
-        arrival=weighted("arrival_bps"),
-    ).row(0, named=True)
-    orders = run.orders.select(
-        filled=(pl.col("filled_int") > 0).mean(),
-        rejected=(pl.col("reject_code") != "").sum(),
-        latency=(pl.col("arrived_ns") - pl.col("decided_ns")).filter(pl.col("arrived_ns") > 0).median(),
-        latency_99=(pl.col("arrived_ns") - pl.col("decided_ns")).filter(pl.col("arrived_ns") > 0).quantile(0.99),
-    ).row(0, named=True)
-    no_orders = None if len(run.orders) else "no orders"
-    card.add("orders", "Orders", group, "count", len(run.orders))
-    card.add("fills", "Fills", group, "count", len(fills))
-    card.add("order_fill_rate", "Orders with a fill", group, "fraction", orders["filled"], no_orders)
-    card.add("rejects", "Orders rejected", group, "count", orders["rejected"], no_orders)
-    card.add("maker_share", "Fills as maker", group, "fraction", row["maker"], lacking)
-    card.add("traded_value", "Value traded", group, "money", row["value"], mixed, currency=currency)
-    unpriced = f"{row['unpriced']} fees are in another currency" if row["unpriced"] else None
-    card.add("fees", "Fees paid", group, "money", row["fees"], mixed or unpriced, currency=currency)
-    foreign = None if currency == run.manifest["account_currency"] else "traded in another currency than the account's"
-    mean_equity = float(run.equity["equity"].to_numpy().mean()) if len(run.equity) else None
-    turnover = row["value"] / mean_equity if mean_equity else None
-    card.add("turnover", "Turnover, times mean equity", group, "ratio", turnover, mixed or foreign)
-    fee_bps = row["fees"] / row["value"] * 1e4 if row["value"] else None
-    card.add("fee_bps", "Fees over value traded", group, "bps", fee_bps, mixed or unpriced)
-    unknown = lacking or "no mid known at the decisions"
-    card.add(
-        "slippage_bps",
-        "Cost against the mid at decision",
-        group,
-        "bps",
-        row["decision"] if lacking is None else None,
-        _known(row["decision"], unknown),
-    )
-    card.add(
-        "arrival_slippage_bps",
-        "Cost against the mid at arrival",
-        group,
-        "bps",
-        row["arrival"] if lacking is None else None,
-        _known(row["arrival"], unknown),
-    )
-    timed = no_orders or (None if orders["latency"] is not None else "no order arrived")
-    card.add("latency_median", "Decision to arrival, median", group, "ns", orders["latency"], timed)
-    card.add("latency_99", "Decision to arrival, 99th percentile", group, "ns", orders["latency_99"], timed)
-
-
-def _known(value: float | None, reason: str) -> str | None:
-    return None if value is not None and isfinite(value) else reason
-
-
-def breakdown(run: Run) -> list[dict[str, Any]]:
-    """Per strategy and symbol: orders, fills, trades, wins, gross, fees, net and value traded in the settlement currency.
-
-    gross and net are of closed trades (FIFO); fees and value are of every fill.
-    """
-    key = ["strategy", "symbol"]
-    orders = run.orders.group_by(key, maintain_order=True).agg(orders=pl.len())
-    fills = (
-        fill_values(run)
-        .group_by(key, maintain_order=True)
-        .agg(
-            fills=pl.len(),
-            value=pl.col("value").sum(),
-            fees=pl.col("fee_settled").sum(),
-            currency=pl.col("currency").first(),
-            position=pl.col("position_after_int").last(),
-        )
-    )
-    trades = run.trades.group_by(key, maintain_order=True).agg(
-        trades=pl.len(), wins=(pl.col("net_int") > 0).sum(), gross=pl.col("gross").sum(), net=pl.col("net").sum()
-    )
-    table = (
-        orders.join(fills, on=key, how="full", coalesce=True, maintain_order="left_right")
-        .join(trades, on=key, how="full", coalesce=True, maintain_order="left_right")
-        .with_columns(
-            pl.col("orders", "fills", "trades", "wins").fill_null(0),
-            pl.col("value", "fees", "gross", "net").fill_null(0.0),
-        )
-        .sort(key)
-    )
-    scales = {symbol: 10**instrument.qty_scale for symbol, instrument in zip(run.symbols, run.instruments, strict=True)}
-    rows = table.to_dicts()
-    for row in rows:
-        row["position"] = (row["position"] or 0) / scales[row["symbol"]]
-    return rows
 
 
 def verdicts(run: Run) -> list[dict[str, Any]]:

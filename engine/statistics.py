@@ -3,12 +3,13 @@
 What applies them to a run, and decides when there is too little data to print a number, is `scorecard.py`. Returns are
 per period (a fraction, not a percentage) in a float Series or array; `kurtosis` is always RAW (3 for a normal), because
 passing excess kurtosis into the variance of the Sharpe ratio is the commonest mistake of the field and always flatters.
-Floats are safe here: these are statistics, no money is booked from them. Nothing reads a clock; draws come from a seed.
+Floats are safe here: these are statistics, no money is booked from them. Sums are exact (`fsum`), as Polars' own
+depend on its thread count. Nothing reads a clock; draws come from a seed.
 """
 
 from collections.abc import Callable
 from itertools import combinations
-from math import ceil, comb, e, sqrt
+from math import ceil, comb, e, fsum, sqrt
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
@@ -36,25 +37,22 @@ class Moments(NamedTuple):
 
 def moments(returns: pl.Series) -> Moments:
     """Moments of a Series of returns; a constant series has sd 0, skew 0 and the normal's kurtosis 3."""
-    count = len(returns)
-    frame = returns.to_frame("r").select(
-        mean=pl.col("r").mean(),
-        sd=pl.col("r").std(ddof=1),
-        skew=pl.col("r").skew(),
-        kurtosis=pl.col("r").kurtosis(fisher=False),
-        low=pl.col("r").min(),
-        high=pl.col("r").max(),
+    values = returns.to_numpy()
+    count = len(values)
+    if count < 2 or values.min() == values.max():
+        return Moments(count, float(values[0]) if count else 0.0, 0.0, 0.0, 3.0)
+    mean = fsum(values) / count
+    centred = values - mean
+    second, third, fourth = (fsum(centred**power) / count for power in (2, 3, 4))
+    return Moments(
+        count, mean, sqrt(second * count / (count - 1)), third / (second * sqrt(second)), fourth / (second * second)
     )
-    mean, sd, skew, kurtosis, low, high = frame.row(0)
-    if count < 2 or low == high:
-        return Moments(count, mean or 0.0, 0.0, 0.0, 3.0)
-    return Moments(count, mean, sd, skew, kurtosis)
 
 
 def downside_deviation(returns: pl.Series, minimum: float = 0.0) -> float:
     """Root of the mean of min(r - minimum, 0)^2, divided by ALL periods (Sortino & Price 1994)."""
     below = (returns - minimum).clip(upper_bound=0.0)
-    return sqrt(float((below * below).sum()) / len(returns))
+    return sqrt(fsum((below * below).to_numpy()) / len(returns))
 
 
 def sharpe_standard_error(sharpe: float, count: int, skew: float = 0.0, kurtosis: float = 3.0) -> float:
@@ -191,7 +189,7 @@ def _sharpe_of_sums(sums: Floats, squares: Floats, count: int, centre: Floats) -
 
 def block_length(count: int) -> int:
     """Default length of a bootstrap block: the rate-optimal cube root of the sample size, at least 1."""
-    return max(1, ceil(float(count) ** (1 / 3)))
+    return max(1, ceil(float(np.cbrt(count))))
 
 
 def bootstrap(
@@ -232,7 +230,8 @@ def historical_var(returns: pl.Series, tail: float = 0.05) -> float:
 def historical_cvar(returns: pl.Series, tail: float = 0.05) -> float:
     """Mean loss, as a positive fraction, of the periods at or below the quantile (expected shortfall)."""
     quantile = returns.quantile(tail, "linear")
-    return -float(returns.filter(returns <= quantile).mean() or 0.0)  # type: ignore[arg-type]
+    beyond = returns.filter(returns <= quantile).to_numpy()
+    return -fsum(beyond) / len(beyond)
 
 
 def tail_ratio(returns: pl.Series) -> float | None:
@@ -244,8 +243,8 @@ def tail_ratio(returns: pl.Series) -> float | None:
 def omega(returns: pl.Series, threshold: float = 0.0) -> float | None:
     """Gains over losses about a threshold (Keating & Shadwick 2002); None without losses."""
     excess = returns - threshold
-    losses = -float(excess.clip(upper_bound=0.0).sum())
-    return float(excess.clip(lower_bound=0.0).sum()) / losses if losses > 0 else None
+    losses = -fsum(excess.clip(upper_bound=0.0).to_numpy())
+    return fsum(excess.clip(lower_bound=0.0).to_numpy()) / losses if losses > 0 else None
 
 
 class Comparison(NamedTuple):

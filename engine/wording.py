@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import floor, log10
-from typing import Final
+from math import floor, isfinite, log10
+from typing import Any, Final
 
 NS_PER_SECOND: Final = 1_000_000_000
 NS_PER_DAY: Final = 86_400 * NS_PER_SECOND
@@ -26,6 +26,29 @@ class Stat:
     high: float | None = None
     error: float | None = None
     currency: str | None = None
+
+
+class Card:
+    """Collects statistics; what is not a finite number becomes a reason, so that NaN never leaves."""
+
+    def __init__(self) -> None:
+        self.stats: list[Stat] = []
+
+    def add(
+        self,
+        key: str,
+        label: str,
+        group: str,
+        unit: str,
+        value: float | None,
+        reason: str | None = None,
+        **more: Any,
+    ) -> None:
+        """Add a value, or n/a where a reason is given or the value is not a finite number; `more` are fields of Stat."""
+        if reason is not None or value is None or not isfinite(value):
+            self.stats.append(Stat(key, label, group, unit, None, f"n/a: {reason or 'undefined here'}", **more))
+        else:
+            self.stats.append(Stat(key, label, group, unit, float(value), **more))
 
 
 def iso(ts_ns: int) -> str | None:

@@ -1,5 +1,7 @@
 """A made-up but consistent run: random walks, a strategy that trades them, and every record the loop would hand over."""
 
+from typing import Any
+
 import numpy as np
 
 from twinloop.data.instruments import Instrument
@@ -31,7 +33,7 @@ COIN = Instrument(
 )  # fmt: skip
 
 
-def info(name="fake", instruments=(BTC,), strategies=("maker",), **more):
+def info(name: Any = "fake", instruments: Any = (BTC,), strategies: Any = ("maker",), **more: Any) -> Any:
     more.setdefault("account_currency", "USDT")
     return RunInfo(
         name=name,
@@ -48,8 +50,14 @@ def info(name="fake", instruments=(BTC,), strategies=("maker",), **more):
 
 
 def records(
-    samples=5000, fills=400, span_ns=86_400 * 10**9, instruments=(BTC,), strategies=1, seed=1, capital=100_000.0
-):
+    samples: Any = 5000,
+    fills: Any = 400,
+    span_ns: Any = 86_400 * 10**9,
+    instruments: Any = (BTC,),
+    strategies: Any = 1,
+    seed: Any = 1,
+    capital: Any = 100_000.0,
+) -> Any:
     """(fills, orders, equity, risk) of a mean-reverting maker on random walks."""
     draw = np.random.Generator(np.random.PCG64(seed))
     count = len(instruments)

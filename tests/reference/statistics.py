@@ -2,36 +2,37 @@
 
 from itertools import combinations
 from math import erf, log, sqrt
+from typing import Any
 
 
-def normal_cdf(z):
+def normal_cdf(z: Any) -> Any:
     return (1 + erf(z / sqrt(2))) / 2
 
 
-def mean(values):
+def mean(values: Any) -> Any:
     return sum(values) / len(values)
 
 
-def sample_sd(values):
+def sample_sd(values: Any) -> Any:
     centre = mean(values)
     return sqrt(sum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
 
-def standardised_moment(values, power):
+def standardised_moment(values: Any, power: Any) -> Any:
     centre = mean(values)
     sd = sqrt(mean([(v - centre) ** 2 for v in values]))
     return mean([((v - centre) / sd) ** power for v in values])
 
 
-def downside(values, minimum=0.0):
+def downside(values: Any, minimum: Any = 0.0) -> Any:
     return sqrt(sum((min(v - minimum, 0.0)) ** 2 for v in values) / len(values))
 
 
-def sharpe(values):
+def sharpe(values: Any) -> Any:
     return mean(values) / sample_sd(values)
 
 
-def linear_quantile(values, share):
+def linear_quantile(values: Any, share: Any) -> Any:
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     low = int(place)
@@ -39,17 +40,17 @@ def linear_quantile(values, share):
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def omega(values, threshold=0.0):
+def omega(values: Any, threshold: Any = 0.0) -> Any:
     gains = sum(v - threshold for v in values if v > threshold)
     losses = sum(threshold - v for v in values if v < threshold)
     return gains / losses
 
 
-def max_drawdown(equity):
+def max_drawdown(equity: Any) -> Any:
     return min(e / max(equity[: i + 1]) - 1 for i, e in enumerate(equity))
 
 
-def longest_underwater(times, equity):
+def longest_underwater(times: Any, equity: Any) -> Any:
     """Longest time from a peak to the first later sample at or above it, or to the end."""
     longest = 0
     for i, (start, level) in enumerate(zip(times, equity, strict=True)):
@@ -60,7 +61,7 @@ def longest_underwater(times, equity):
     return longest
 
 
-def recovery(times, equity):
+def recovery(times: Any, equity: Any) -> Any:
     depth = [e / max(equity[: i + 1]) - 1 for i, e in enumerate(equity)]
     trough = depth.index(min(depth))
     if depth[trough] == 0:
@@ -69,7 +70,7 @@ def recovery(times, equity):
     return None if back is None else times[back] - times[trough]
 
 
-def newey_west_factor(values, lags):
+def newey_west_factor(values: Any, lags: Any) -> Any:
     centre = mean(values)
     variance = sum((v - centre) ** 2 for v in values)
     total = variance
@@ -79,7 +80,7 @@ def newey_west_factor(values, lags):
     return total / variance
 
 
-def pbo(columns, blocks):
+def pbo(columns: Any, blocks: Any) -> Any:
     """(share of logits <= 0, slope, share of losses, logits) of columns of returns, trimmed at their start."""
     length = len(columns[0]) // blocks
     skip = len(columns[0]) - length * blocks
