@@ -79,7 +79,7 @@ def test_threads_do_not_change_a_byte(tmp_path: Path) -> None:
 def test_records_with_more_fields_and_garbage_padding_are_the_same(tmp_path: Path) -> None:
     fills = fake_run.records(samples=800, fills=120)[0]
     wider = np.zeros(
-        len(fills), [*((name, fills.dtype[name]) for name in FILL.names if name != "pad"), ("extra", "i8")]
+        len(fills), [*((name, fills.dtype[name]) for name in FILL.names or () if name != "pad"), ("extra", "i8")]
     )
     for name in fills.dtype.names:
         if name != "pad":
