@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
@@ -17,6 +17,7 @@ WORD_SHIFT: Final = 6  # index >> WORD_SHIFT is the word of a bit, index & BIT_M
 BIT_MASK: Final = WORD_BITS - 1
 
 _MASK: Final = 2**WORD_BITS - 1
+_INT64: Final = np.dtype("<i8")
 _SIGN: Final = 2 ** (WORD_BITS - 1)
 _I64: Final = ir.IntType(WORD_BITS)
 _NEWTON_STEPS: Final = 5  # 3 correct bits double to more than 64.
@@ -65,6 +66,43 @@ def bit(index: int) -> int:
 def bits_through(index: int) -> int:
     """The word with the bits 0..index set, index within 0..63."""
     return ~(np.int64(-2) << np.int64(index))
+
+
+if config.DISABLE_JIT:
+
+    def out_of_line() -> None:
+        """Twin: nothing to keep apart."""
+
+    def set_word(record: Any, index: int, value: int) -> None:
+        """Twin: store an int64 at 8 * index."""
+        record.setfield(np.int64(value), _INT64, 8 * int(index))
+
+else:
+
+    @intrinsic
+    def out_of_line(typing: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        """Called in a function's body: its machine code is never copied into its callers.
+
+        LLVM inlines what has one caller however rarely it runs, and then spills the registers of the path that always runs.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+            builder.function.attributes.discard("alwaysinline")  # Numba hands a forceinline caller's flag down.
+            builder.function.attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
+    def set_word(typing: Any, record: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        """Store an int64 in the 8 bytes at 8 * index of a record: a field chosen by number. Nothing checks the index."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+            words = builder.bitcast(arguments[0], _I64.as_pointer())
+            builder.store(arguments[2], builder.gep(words, [arguments[1]]), align=8)
+            return context.get_dummy_value()
+
+        return types.void(record, types.int64, types.int64), generate
 
 
 # What compiled callers get in place of the Python bodies above.

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from twinloop.kernels import rows
-from twinloop.kernels.bits import WORD_BITS, grid_offset, odd_inverse
+from twinloop.kernels.bits import WORD_BITS, grid_offset, odd_inverse, out_of_line, set_word
 from twinloop.kernels.book_depth import NO_PRICE, depth, imbalance, next_level, qty_at, sweep_cost
 from twinloop.kernels.book_window import (
     INNER,
@@ -97,10 +97,10 @@ def book_dtype(window_levels: int, overflow_levels: int = OVERFLOW_LEVELS) -> np
     summary_words = (words + WORD_BITS - 1) // WORD_BITS
     dtype = np.dtype(
         [
-            # One cache line: what most rows and most readers touch.
+            # One cache line: what most rows and most readers touch. The first four are words 0 + side and 2 + side of _store_best.
             ("best_bid", "<i8"),
-            ("best_bid_qty", "<i8"),
             ("best_ask", "<i8"),
+            ("best_bid_qty", "<i8"),
             ("best_ask_qty", "<i8"),
             ("best_key", "<i8", (2,)),  # NO_KEY without levels
             ("base_key", "<i8", (2,)),  # key of the window's offset 0
@@ -126,6 +126,12 @@ def book_dtype(window_levels: int, overflow_levels: int = OVERFLOW_LEVELS) -> np
         align=True,
     )
     assert dtype.fields is not None
+    assert [dtype.fields[name][1] for name in ("best_bid", "best_ask", "best_bid_qty", "best_ask_qty")] == [
+        0,
+        8,
+        16,
+        24,
+    ]
     assert dtype.fields["summary"][1] == 3 * 64
     return dtype
 
@@ -268,6 +274,7 @@ def book_gap(book: np.void) -> int:
 @njit(**INNER)
 def _apply_other(book: np.void, row: np.void) -> int:
     """Apply a row that is not a level."""
+    out_of_line()
     kind = row["kind"]
     if kind == rows.SNAPSHOT_BEGIN:
         return book_snapshot_begin(book)
@@ -293,6 +300,7 @@ def _check_snapshot(book: np.void, status: int) -> int:
 @njit(**INNER)
 def _count_level(book: np.void, side: int, slot: int, present: bool) -> None:
     """A level appeared or vanished in the window."""
+    out_of_line()
     window_flip(book, side, slot, present)
     book["levels"][side] += 1 if present else -1
 
@@ -303,6 +311,7 @@ def _set_outside(book: np.void, side: int, key: int, qty: int) -> int:
 
     Where the window was moved over the level's price instead, the level is still to be set: returns _MOVED + status.
     """
+    out_of_line()
     tick_size = book["tick_size"]
     if tick_size <= 0:
         return _refuse(book, BOOK_BAD_TICK)
@@ -340,6 +349,7 @@ def _set_outside(book: np.void, side: int, key: int, qty: int) -> int:
 @njit(**INNER)
 def _leave_best(book: np.void, side: int) -> None:
     """The best level was removed: find the next one, and move the window after it when it lies in the lower half."""
+    out_of_line()
     window = book["qty"].shape[1]
     if book["levels"][side] == book["overflow_count"][side]:
         window_refill(book, side)
@@ -370,13 +380,9 @@ def _find_best(book: np.void, side: int) -> None:
 @njit(**INNER)
 def _store_best(book: np.void, side: int, key: int, qty: int) -> None:
     book["best_key"][side] = key
-    price = np.int64(0) if qty == 0 else key
-    if side == BID:
-        book["best_bid"] = price
-        book["best_bid_qty"] = qty
-    else:
-        book["best_ask"] = -price
-        book["best_ask_qty"] = qty
+    price = np.int64(0) if qty == 0 else (-key if side else key)
+    set_word(book, side, price)  # Two fields by number: which side it is cannot be predicted.
+    set_word(book, 2 + side, qty)
 
 
 @njit(**INNER)
@@ -395,6 +401,7 @@ def _store_tick(book: np.void, tick_size: int) -> None:
 
 @njit(**INNER)
 def _settle(book: np.void, crossed: bool) -> None:
+    out_of_line()
     if crossed:
         book["state"] = BOOK_CROSSED
         book["crossed"] += 1
@@ -413,6 +420,7 @@ def _lose(book: np.void, levels: int) -> int:
 
 @njit(**INNER)
 def _refuse(book: np.void, status: int) -> int:
+    out_of_line()
     book["invalid"] += 1
     book["state"] = BOOK_INVALID
     return status

@@ -16,12 +16,22 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from twinloop.kernels.bits import BIT_MASK, WORD_SHIFT, bit, bits_through, grid_offset, highest_bit, move_entries
+from twinloop.kernels.bits import (
+    BIT_MASK,
+    WORD_SHIFT,
+    bit,
+    bits_through,
+    grid_offset,
+    highest_bit,
+    move_entries,
+    out_of_line,
+)
 
 # Never called from Python, so compiled without the wrappers for that, which cost more to compile than the functions. A tick size is
 # > 0 wherever something is divided by it, so no path for a division by zero either.
 INNER: Final[dict[str, Any]] = {
     "cache": True,
+    "forceinline": False,  # Numba hands down the callers' True else.
     "error_model": "numpy",
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
@@ -200,13 +210,11 @@ def window_refill(book: np.void, side: int) -> None:
 def overflow_search(book: np.void, side: int, key: int) -> int:
     """Index of the first overflow entry with a key >= key; the count if there is none."""
     low = np.int64(0)
-    high = np.int64(book["overflow_count"][side])
-    while low < high:
-        middle = (low + high) >> 1
-        if book["overflow_key"][side, middle] < key:
-            low = middle + 1
-        else:
-            high = middle
+    size = np.int64(book["overflow_count"][side])
+    while size > 0:  # Halves without a branch on the comparison, which no processor could predict.
+        half = (size + 1) >> 1
+        low += half if book["overflow_key"][side, low + half - 1] < key else 0
+        size -= half
     return low
 
 
@@ -217,6 +225,7 @@ def overflow_set(book: np.void, side: int, key: int, qty: int) -> int:
     One binary search and one memmove of the entries nearer the market; full, of the farther ones, the farthest being lost.
     `replaced_qty` and `levels` are kept.
     """
+    out_of_line()
     count = book["overflow_count"][side]
     at = overflow_search(book, side, key)
     if at < count and book["overflow_key"][side, at] == key:
