@@ -55,6 +55,9 @@ BAD_NUMBER: Final = "bad_number"  # Not a plain decimal: sign, exponent, letters
 TOO_MANY_DECIMALS: Final = "too_many_decimals"  # Non-zero digits beyond the instrument's scale.
 OUT_OF_RANGE: Final = "out_of_range"
 TIME_DISAGREES: Final = "time_disagrees"  # Receive time and venue time lie further apart than any clock should.
+OUT_OF_ORDER: Final = (
+    "out_of_order"  # Received long before the line above it: files in the wrong order, or a broken time.
+)
 LINE_TOO_LONG: Final = "line_too_long"
 TRUNCATED_FILE: Final = (
     "truncated_file"  # The compressed stream breaks off or is damaged; the lines before it are kept.

@@ -34,6 +34,8 @@ from twinloop.data.binance_scan_py import BadLineError, LineDecoder
 from twinloop.data.byte_chunks import CHUNK_BYTES, BrokenStreamError, byte_chunks
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
+from twinloop.data.quality import Conservation
+from twinloop.data.rowfile import join_rows, pick, words_of
 from twinloop.kernels import rows as table
 
 Market = Literal["spot", "usdm", "coinm"]
@@ -106,6 +108,16 @@ class ReadReport:
     first_venue_ns: int = 0
     last_venue_ns: int = 0
 
+    @property
+    def conservation(self) -> Conservation:
+        """Where every line went, as the catalog takes it."""
+        return Conservation(
+            read=self.lines,
+            kept=self.kept,
+            quarantined=self.quarantined_by_code,
+            control=sum(self.controls.values()),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and names, for a manifest or a quality report; quarantined lines without their bytes."""
         found = {name: getattr(self, name) for name in self.__slots__ if name not in {"quarantined_lines", "clock"}}
@@ -172,7 +184,7 @@ def estimate_clock_offset(
         counted = np.isin(batch["kind"], kinds) & (batch["venue_ns"] != 0)
         # One latency a message: of depth updates the last row, whose flag says so.
         counted &= (batch["kind"] != table.LEVEL) | (batch["flags"] & table.FLAG_EVENT_END != 0)
-        timed = batch[counted]
+        timed = pick(batch, counted)
         if not timed.size:
             continue
         latency_ns = timed["local_ns"] - timed["venue_ns"]
@@ -314,16 +326,16 @@ class RawReader:
                 found = np.empty(0, table.ROW)
             if reason == binance_scan.FULL or used + found.size > self._buffer.size:
                 if used:
-                    yield self._buffer[:used].copy()
+                    yield join_rows([self._buffer[:used]])
                     used = 0
                 needed = max(found.size, (stop - position) // 8 + 8)
                 if needed > self._buffer.size:
                     self._buffer = np.zeros(needed, table.ROW)
-            self._buffer[used : used + found.size] = found
+            words_of(self._buffer)[used : used + found.size] = words_of(found)
             used += found.size
         assert position == end
         if used:
-            yield self._buffer[:used].copy()
+            yield join_rows([self._buffer[:used]])
 
     def _fallback(self, path: Path, first_line: int, line: bytes) -> Rows:
         """Rows of a line that the scanner left; none when it is set aside."""
@@ -409,7 +421,7 @@ class _SnapshotOrder:
 
     def _release(self, *, anchored: bool) -> Rows:
         assert self._held is not None
-        batch = np.concatenate([np.empty(0, table.ROW), *self._held])
+        batch = join_rows(self._held)
         self._held = None
         if not anchored:
             return self._flow(batch)
@@ -419,9 +431,9 @@ class _SnapshotOrder:
         depth = (before["kind"] == table.LEVEL) | (before["kind"] == table.FEED_GAP)
         # The chain is broken only where a gap lies after what the snapshot contains.
         lacking = depth & (before["sequence"] >= int(after["update_id"][0]) + self._first_kept)
-        self._supersede(before[depth & ~lacking])
-        self._remember(before[lacking])
-        return np.concatenate([before[~depth], self._flow(after, moved=True)])
+        self._supersede(pick(before, depth & ~lacking))
+        self._remember(pick(before, lacking))
+        return join_rows([pick(before, ~depth), self._flow(after, moved=True)])
 
     def _flow(self, batch: Rows, *, moved: bool = False) -> Rows:
         """Rows of a running stream; moved: the remembered updates were not given out yet."""
@@ -438,7 +450,7 @@ class _SnapshotOrder:
             lacking = self._recall(self._skip_below, batch[end - 1], moved=moved)
             parts.append(lacking)
             batch, moved = batch[end:], False
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else join_rows(parts)
 
     def _past(self, batch: Rows) -> Rows:
         """Rows without the updates the last snapshot already contains; what is left of depth is remembered."""
@@ -446,11 +458,11 @@ class _SnapshotOrder:
             levels = batch["kind"] == table.LEVEL
             old = levels & (batch["sequence"] < self._skip_below)
             if old.any():
-                self._supersede(batch[old])
-                batch = batch[~old]
+                self._supersede(pick(batch, old))
+                batch = pick(batch, ~old)
             elif levels.any():
                 self._skip_below = 0
-        self._remember(batch[batch["kind"] == table.LEVEL])
+        self._remember(pick(batch, batch["kind"] == table.LEVEL))
         return batch
 
     def _supersede(self, dropped: Rows) -> None:
@@ -468,8 +480,7 @@ class _SnapshotOrder:
 
     def _recall(self, first_id: int, snapshot_end: np.void, *, moved: bool) -> Rows:
         """Remembered updates from this final id on, as received with the snapshot; only a move keeps gap rows."""
-        found = [part[part["sequence"] >= first_id] for part in self._recent]
-        lacking = np.concatenate([np.empty(0, table.ROW), *found])
+        lacking = join_rows([pick(part, part["sequence"] >= first_id) for part in self._recent])
         lacking["local_ns"] = snapshot_end["local_ns"]
         self._report.replayed_rows += int(np.count_nonzero(lacking["kind"] == table.LEVEL))
         assert moved or not (lacking["kind"] == table.FEED_GAP).any()

@@ -60,7 +60,9 @@ cdef enum:
     HAS_SNAPSHOT_ID = 1048576
     HAS_BUYER = 2097152  # `b` as an order id
     HAS_SELLER = 4194304
-    HAS_SNAPSHOT_SIDES = 8388608  # `bids` or `asks`
+    HAS_LONG_BIDS = 8388608  # the key was `bids`
+    HAS_LONG_ASKS = 16777216
+    HAS_SNAPSHOT_SIDES = HAS_LONG_BIDS | HAS_LONG_ASKS
     B_KEYS = HAS_BIDS | HAS_BID | HAS_BUYER
     A_KEYS = HAS_ASKS | HAS_ASK | HAS_SELLER
     DEPTH_KEYS = HAS_EVENT_TIME | HAS_FIRST | HAS_FINAL | HAS_BIDS | HAS_ASKS | HAS_SYMBOL
@@ -412,7 +414,7 @@ cdef Text long_value(Text key, Py_ssize_t size, Text at, Settings* settings, Mes
     if literal(key, b'"pu"') != NULL:
         return stated(message, HAS_PREVIOUS, HAS_PREVIOUS, integer(at, &message.previous))
     if literal(key, b'"bids"') != NULL or literal(key, b'"asks"') != NULL:
-        message.has |= HAS_SNAPSHOT_SIDES
+        message.has |= HAS_LONG_BIDS if key[1] == c'b' else HAS_LONG_ASKS
         if at[0] != c'[':
             return NULL
         return side_value(at, key[1] == c'b', settings, message, out)
@@ -477,6 +479,8 @@ cdef inline bint times_fit(Message* message, int64_t local_ns, int64_t* venue_ns
     """Find the message's venue time (0: it states none); False when a time is out of range or disagrees."""
     cdef int64_t event_ns = 0
     venue_ns[0] = 0
+    if state[LAST_LOCAL] - local_ns > TOLERANCE_NS:
+        return False
     if message.has & HAS_EVENT_TIME:
         event_ns = venue_time(message.event_time)
         if event_ns == 0:
@@ -497,8 +501,7 @@ cdef inline void keep(int64_t local_ns, int64_t venue_ns, int slot, Settings* se
     """Count a kept line and fill the header its rows share."""
     if local_ns < state[LAST_LOCAL]:
         state[LOCAL_BACK] += 1
-        if state[LAST_LOCAL] - local_ns <= TOLERANCE_NS:
-            local_ns = state[LAST_LOCAL]
+        local_ns = state[LAST_LOCAL]
     state[LAST_LOCAL] = local_ns
     state[slot] += 1
     state[KEPT] += 1

@@ -229,22 +229,28 @@ class LineDecoder:
                 raise BadLineError(codes.OUT_OF_RANGE, f"{key} is {value}")
         raise BadLineError(codes.UNEXPECTED_SHAPE, f"expected a time under {' or '.join(keys)}")
 
+    def _check_order(self, local_ns: int) -> None:
+        last = self._get("LAST_LOCAL")
+        if last - local_ns > codes.TIME_TOLERANCE_NS:
+            raise BadLineError(codes.OUT_OF_ORDER, f"received at {local_ns}, a line above it at {last}")
+
     def _check_time(self, local_ns: int, venue_ns: int) -> None:
         if abs(local_ns - venue_ns) > codes.TIME_TOLERANCE_NS:
             raise BadLineError(codes.TIME_DISAGREES, f"received at {local_ns}, venue time {venue_ns}")
+        self._check_order(local_ns)
 
     def _check_untimed(self, local_ns: int, last_seen: int) -> None:
         near = (last_seen, self._get("LAST_LOCAL"))
         if last_seen and min(abs(local_ns - other) for other in near) > codes.TIME_TOLERANCE_NS:
             raise BadLineError(codes.TIME_DISAGREES, f"received at {local_ns}, the lines before at {last_seen}")
+        self._check_order(local_ns)
 
     def _header(self, kind: str, local_ns: int, venue_ns: int, sequence: int) -> Row:
         """Header fields of a kept line's rows; from here on the line can no longer fail."""
         if local_ns < self._get("LAST_LOCAL"):
+            # A clock that was set back a little is lifted, so that receive order stays time order.
             self._count("LOCAL_BACK")
-            # A clock set back is lifted, so that receive order stays time order; after a jump nothing can help.
-            if self._get("LAST_LOCAL") - local_ns <= codes.TIME_TOLERANCE_NS:
-                local_ns = self._get("LAST_LOCAL")
+            local_ns = self._get("LAST_LOCAL")
         self._set("LAST_LOCAL", local_ns)
         self._count(kind)
         local_ns += self.clock_offset_ns

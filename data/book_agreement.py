@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from twinloop.data.rowfile import pick
 from twinloop.kernels import rows as table
 
 MISSES_MAX: Final = 100
@@ -105,7 +106,7 @@ def tops(batches: Iterable[npt.NDArray[np.void]]) -> Iterator[_Top]:
     sides = {1: bids, -1: asks}
     anchored = False
     for batch in batches:
-        depth = batch[np.isin(batch["kind"], _DEPTH_KINDS)]
+        depth = pick(batch, np.isin(batch["kind"], _DEPTH_KINDS))
         columns = [depth[name].tolist() for name in ("kind", "side", "price", "qty", "flags", "sequence", "local_ns")]
         for kind, side, price, qty, flags, update_id, local_ns in zip(*columns, strict=True):
             if kind in {table.SNAPSHOT_BEGIN, table.CLEAR}:
@@ -132,7 +133,7 @@ def book_agreement(batches: Iterable[npt.NDArray[np.void]], *, unanchored: bool 
 
     def watched() -> Iterator[npt.NDArray[np.void]]:
         for batch in batches:
-            quotes = batch[batch["kind"] == table.QUOTE]
+            quotes = pick(batch, batch["kind"] == table.QUOTE)
             names = ("sequence", "bid", "bid_qty", "ask", "ask_qty")
             quote_columns.append(np.stack([quotes[name] for name in names]))
             yield batch

@@ -17,6 +17,7 @@ from twinloop.data import binance_raw
 from twinloop.data.binance_raw import QuarantinedLine, ReadReport, estimate_clock_offset, read_raw
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import BINANCE_COINM_BTCUSD_PERP, BINANCE_USDM_BTCUSDT, BINANCE_USDM_ETHUSDT, Instrument
+from twinloop.data.rowfile import join_rows
 from twinloop.kernels import rows as table
 
 RAW = "binance-raw-ws"
@@ -37,7 +38,7 @@ def instrument_of(name: str) -> Instrument:
 
 def read_all(paths: Path | list[Path], instrument: Instrument, **more: Any) -> tuple[np.ndarray, ReadReport]:
     reader = read_raw(paths, instrument, **more)
-    found = np.concatenate([np.empty(0, table.ROW), *reader])
+    found = join_rows(list(reader))
     report = reader.report
     assert report.lines == report.kept + report.quarantined + sum(report.controls.values())
     assert sum(report.rows.values()) == found.size
@@ -349,6 +350,17 @@ def test_receive_time_that_goes_back_is_lifted_and_counted(tmp_path: Path) -> No
     rows, report = read_text(tmp_path, b"".join(lines))
     assert ((rows["local_ns"] // 1_000_000) - sample.START_MS).tolist() == [9, 9, 10]
     assert report.findings["local_back"] == 1
+
+
+def test_files_in_the_wrong_order_are_set_aside_not_mixed(tmp_path: Path) -> None:
+    hour = 3_600_000
+    paths = [tmp_path / "second", tmp_path / "first"]
+    paths[0].write_bytes(sample.trade(5, at_ms=hour) + sample.trade(6, at_ms=hour + 1))
+    paths[1].write_bytes(sample.trade(3, at_ms=0) + sample.quote(9, timed=False, at_ms=1))
+    rows, report = read_all(paths, sample.BTC, **UNCORRECTED)
+    assert rows["trade_id"].tolist() == [5, 6]
+    assert report.quarantined_by_code == {codes.OUT_OF_ORDER: 2}
+    assert [(bad.file, bad.line) for bad in report.quarantined_lines] == [(str(paths[1]), 1), (str(paths[1]), 2)]
 
 
 def test_untimed_lines_far_from_their_neighbours_are_set_aside(tmp_path: Path) -> None:

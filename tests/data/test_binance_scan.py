@@ -19,6 +19,7 @@ from twinloop.data import binance_scan, generate_row_header
 from twinloop.data.binance_raw import read_raw
 from twinloop.data.binance_scan_py import BadLineError, scaled, scaled_rounded
 from twinloop.data.instruments import BINANCE_USDM_ETHUSDT, Instrument
+from twinloop.data.rowfile import join_rows
 from twinloop.kernels import rows as table
 
 FALLBACK = codes.SLOTS["FALLBACK"]
@@ -51,7 +52,7 @@ def read_text(
     path.write_bytes(text)
     options: dict[str, Any] = {"clock_offset_ns": 0, "assumed_latency_ns": 0, "snapshot": "as_received"} | more
     reader = read_raw(path, instrument, **options)
-    found = np.concatenate([np.empty(0, table.ROW), *reader])
+    found = join_rows(list(reader))
     report = reader.report
     assert report.lines == report.kept + report.quarantined + sum(report.controls.values())
     assert sum(report.rows.values()) == found.size

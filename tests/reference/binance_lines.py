@@ -9,6 +9,7 @@ import numpy as np
 from twinloop.data import binance_codes as codes
 from twinloop.data.binance_scan_py import BadLineError, LineDecoder
 from twinloop.data.instruments import Instrument
+from twinloop.data.rowfile import join_rows
 from twinloop.kernels import rows as table
 
 BTC = Instrument.make(symbol="BTCUSDT", venue="binance-usdm", contract="linear", tick_size="0.1", lot_size="0.001")
@@ -24,7 +25,7 @@ def line(message: dict[str, Any], *, at_ms: float = 0, unit: int = 1) -> bytes:
     return f"{local} {json.dumps(message, separators=(',', ':'))}\n".encode()
 
 
-def wrap(stream: str, data: dict[str, Any]) -> dict:
+def wrap(stream: str, data: dict[str, Any]) -> dict[str, Any]:
     return {"stream": stream, "data": data}
 
 
@@ -106,4 +107,4 @@ def twin_only(
             found.append(decoder.decode(one))
         except BadLineError as error:
             bad.append((number, error.code))
-    return np.concatenate(found), state, bad
+    return join_rows(found), state, bad
