@@ -4,6 +4,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bar_path import path_price, schedule
 from twinloop.kernels.latency import entry_delay
@@ -25,6 +27,7 @@ TAKER = -1  # Cause id of a fill that we caused ourselves.
 @njit(cache=True)
 def send_requests(node: Any, venue: Any) -> None:
     """Move the outbox to the way in: each request arrives after the entry latency, never before the one sent before it."""
+    out_of_line()
     while node["outbox_tail"] < node["outbox_head"]:
         request = node["outbox"][node["outbox_tail"] & (node["outbox"].shape[0] - 1)]
         head = venue["request_head"]
@@ -67,6 +70,7 @@ def _refuse(venue: Any, order: Any, now_ns: int, code: int) -> None:
 @njit(cache=True)
 def _place(venue: Any, slot: int, now_ns: int, kind: int) -> None:
     """Take what can be taken and let the rest wait, as the order's type and time in force say. kind: ACK or AMENDED, the answer that says so."""
+    out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][order["instrument"]]
     side = order["side"]
@@ -121,6 +125,7 @@ def _place(venue: Any, slot: int, now_ns: int, kind: int) -> None:
 @njit(cache=True)
 def _place_on_bar(venue: Any, slot: int, now_ns: int, kind: int, limited: bool) -> None:
     """With bars only: the path's price now, or wait for the next bar's open."""
+    out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][order["instrument"]]
     side = order["side"]
@@ -158,6 +163,7 @@ def _reduce_only(venue: Any, order: Any) -> bool:
 
 @njit(cache=True)
 def _arrive_new(venue: Any, request: Any, slot: int, now_ns: int) -> None:
+    out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][request["instrument"]]
     order["id"] = request["order_id"]
@@ -198,6 +204,7 @@ def _arrive_new(venue: Any, request: Any, slot: int, now_ns: int) -> None:
 @njit(cache=True)
 def _arrive_amend(venue: Any, request: Any, slot: int, now_ns: int) -> None:
     """Less quantity at the same price keeps the place in line; anything else goes to the back, or takes."""
+    out_of_line()
     order = venue["orders"][slot]
     filled = order["qty"] - order["leaves"]
     if request["qty"] <= filled:
@@ -219,6 +226,7 @@ def _arrive_amend(venue: Any, request: Any, slot: int, now_ns: int) -> None:
 @njit(cache=True)
 def arrive(venue: Any) -> None:
     """Take the oldest request at its arrival time."""
+    out_of_line()
     at = venue["request_tail"] & (REQUESTS - 1)
     request = venue["requests"][at]
     now_ns = venue["request_ns"][at]
@@ -240,6 +248,7 @@ def arrive(venue: Any) -> None:
 
 @njit(cache=True)
 def _refuse_ended(venue: Any, request: Any, now_ns: int) -> None:
+    out_of_line()
     slot = request["order_id"] & (venue["orders"].shape[0] - 1)
     order = venue["orders"][slot]
     refused = order["id"] == request["order_id"]

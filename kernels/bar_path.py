@@ -8,6 +8,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.venue import PATH_NEAREST, PATH_OHLC, PATH_OLHC
@@ -51,6 +53,7 @@ def _to_tick(price: float, tick: int, side: int) -> int:
 @njit(cache=True)
 def path_price(venue: Any, market: Any, side: int, now_ns: int) -> int:
     """What a taker of a side pays at a moment of the current bar; 0 outside it."""
+    out_of_line()
     bar = market["bar"]
     if bar["open"] == 0 or now_ns >= bar["end_ns"]:
         return 0
@@ -75,6 +78,7 @@ def schedule(venue: Any, market: Any, order: Any) -> None:
     A limit order is reached when the path trades through its price (or touches it, where so configured), at its own price; at the open
     when the open is already there, at the open. A stop is reached at or beyond its trigger, at the trigger, or at a worse open.
     """
+    out_of_line()
     bar = market["bar"]
     order["path_ns"] = NEVER
     if bar["open"] == 0:

@@ -9,7 +9,7 @@ from typing import Any
 from numba import njit
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.intrinsics import mix, word_at
+from twinloop.kernels.intrinsics import mix, out_of_line, word_at
 from twinloop.kernels.orders import find_order, is_open, leaves, reserve, take_slot
 from twinloop.kernels.risk import gate_amend, gate_new
 from twinloop.kernels.timers import set_timer
@@ -20,6 +20,7 @@ CANCEL_RESERVE = 64  # Outbox rows that only cancels may use.
 @njit(cache=True)
 def hash_decision(node: Any, verdict: int) -> None:
     """Mix the row in hand, the verdict and the number of the decision into the rolling hash."""
+    out_of_line()
     decision = node["decision"]
     row = node["inbox"][node["current_slot"]]
     state = mix(decision["hash"], decision["decision_number"])
@@ -31,6 +32,7 @@ def hash_decision(node: Any, verdict: int) -> None:
 
 @njit(cache=True)
 def _hash_request(node: Any, row: Any) -> None:
+    out_of_line()
     state = node["decision"]["hash"]
     for i in range(8):
         state = mix(state, word_at(row, i))
@@ -40,6 +42,7 @@ def _hash_request(node: Any, row: Any) -> None:
 @njit(cache=True)
 def record_refusal(node: Any, strategy: int, instrument: int, verdict: int, operation: int) -> None:
     """Keep a verdict that was not ALLOW for the run's risk table."""
+    out_of_line()
     request = node["request"]
     node["measured"]["refused"][verdict & 255] += 1
     at = node["verdict_count"]
@@ -64,9 +67,8 @@ def record_refusal(node: Any, strategy: int, instrument: int, verdict: int, oper
 
 
 @njit(cache=True)
-def _outbox_row(node: Any, kind: int, order: Any) -> Any:
-    """The next outbox row with everything but price and quantity; published by the caller with `_publish`."""
-    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
+def _address_row(node: Any, row: Any, kind: int, order: Any) -> None:
+    """Fill an outbox row with everything but price and quantity; published by the caller with `_publish`."""
     row["venue_ns"] = order["expire_ns"]
     row["local_ns"] = node["decision"]["clock"]["now_ns"]
     row["sequence"] = node["decision"]["clock"]["sequence"]
@@ -78,7 +80,6 @@ def _outbox_row(node: Any, kind: int, order: Any) -> Any:
     row["flags"] = order["flags"]
     row["instrument"] = order["instrument"]
     row["order_id"] = order["id"]
-    return row
 
 
 @njit(cache=True)
@@ -90,6 +91,7 @@ def _publish(node: Any, row: Any) -> None:
 @njit(cache=True)
 def submit(node: Any) -> None:
     """A new order: gate, reserve, outbox."""
+    out_of_line()
     decision = node["decision"]
     request = node["request"]
     strategy = node["current_strategy"]
@@ -141,7 +143,8 @@ def submit(node: Any) -> None:
     order["state"] = codes.STATE_NEW
     order["pending"] = 0
     reserve(decision, order, order["qty"])
-    row = _outbox_row(node, rows.NEW, order)
+    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
+    _address_row(node, row, rows.NEW, order)
     row["price"] = order["price"]
     row["qty"] = order["qty"]
     row["trigger_price"] = order["trigger_price"]
@@ -165,6 +168,7 @@ def _own_open_slot(node: Any, strategy: int, order_id: int) -> int:
 @njit(cache=True)
 def amend(node: Any) -> None:
     """Change price and total quantity of a working order: gate, reserve the larger of both, outbox."""
+    out_of_line()
     decision = node["decision"]
     request = node["request"]
     strategy = node["current_strategy"]
@@ -192,7 +196,8 @@ def amend(node: Any) -> None:
     order["amend_price"] = request["price"]
     order["amend_qty"] = request["qty"]
     reserve(decision, order, max(leaves(order), request["qty"] - order["filled"]))
-    row = _outbox_row(node, rows.AMEND, order)
+    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
+    _address_row(node, row, rows.AMEND, order)
     row["price"] = request["price"]
     row["qty"] = request["qty"]
     row["decision"] = decision["decision_number"] - 1
@@ -203,8 +208,10 @@ def amend(node: Any) -> None:
 
 @njit(cache=True)
 def _send_cancel(node: Any, order: Any) -> None:
+    out_of_line()
     order["pending"] |= codes.PENDING_CANCEL
-    row = _outbox_row(node, rows.CANCEL, order)
+    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
+    _address_row(node, row, rows.CANCEL, order)
     row["price"] = order["price"]
     row["qty"] = leaves(order)
     row["decision"] = node["decision"]["decision_number"] - 1
@@ -238,6 +245,7 @@ def cancel(node: Any) -> None:
 @njit(cache=True)
 def cancel_where(node: Any, strategy: int, account: int, instrument: int) -> int:
     """Cancel working orders by strategy, account and instrument (-1: any), newest first: how many cancels were sent."""
+    out_of_line()
     decision = node["decision"]
     sent = 0
     for i in range(decision["open_count"] - 1, -1, -1):

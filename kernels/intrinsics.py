@@ -54,6 +54,9 @@ if config.DISABLE_JIT:
         for offset in range(0, 64, 8):
             to.setfield(row.getfield(WORD, offset), WORD, offset)
 
+    def out_of_line() -> None:
+        """Twin: nothing to mark."""
+
     def word_at(record: Any, index: int) -> int:
         """Twin: the 8 bytes at 8 * index as an int64."""
         return int(record.getfield(WORD, 8 * int(index)))
@@ -110,6 +113,20 @@ else:
             return context.get_dummy_value()
 
         return types.void(to, row), codegen
+
+    @intrinsic
+    def out_of_line(typingctx: Any) -> Any:
+        """First statement of a long or seldom function: keeps LLVM from copying it into every caller.
+
+        Without it the loop's kernels grow tenfold by inlining and take minutes to compile; the call costs about two nanoseconds.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.function.attributes.discard("alwaysinline")  # Numba hands a forceinline caller's flag down.
+            builder.function.attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return types.void(), codegen
 
     @intrinsic
     def word_at(typingctx: Any, record: Any, index: Any) -> Any:

@@ -4,6 +4,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes
 from twinloop.kernels.money import OK, checked_add, convert
 from twinloop.kernels.portfolio import mark_position
@@ -24,6 +26,7 @@ def to_account_currency(decision: Any, currency: int, amount: int) -> tuple[int,
 @njit(cache=True)
 def equity_changed(decision: Any, account: int) -> None:
     """Take a new equity into account: peak, drawdown, and the floor below which a limit is broken."""
+    out_of_line()
     state = decision["accounts"][account]
     equity = state["cash"] + state["unrealised"]
     state["equity"] = equity

@@ -8,6 +8,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
 from twinloop.kernels.node import NEVER
@@ -53,6 +55,7 @@ def crosses(side: int, price: int, other: int, other_qty: int) -> bool:
 @njit(cache=True)
 def available(venue: Any, market: Any, side: int, limit: int, limited: bool, want: int) -> int:
     """Quantity a taker could get down to its limit, up to want."""
+    out_of_line()
     price, qty = touch(venue, market, side)
     if qty == 0 or (limited and not crosses(side, limit, price, qty)):
         return 0
@@ -70,6 +73,7 @@ def available(venue: Any, market: Any, side: int, limit: int, limited: bool, wan
 @njit(cache=True)
 def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None:
     """Fill a taker order level by level, best first, within its limit; what is not there stays in its leaves."""
+    out_of_line()
     market = venue["instruments"][order["instrument"]]
     side = order["side"]
     price, qty = touch(venue, market, side)
@@ -119,6 +123,7 @@ def line_ahead(venue: Any, market: Any, side: int, price: int) -> float:
 
 @njit(cache=True)
 def _fill_resting(venue: Any, slot: int, price: int, qty: int, now_ns: int, cause: int) -> None:
+    out_of_line()
     order = venue["orders"][slot]
     fill(venue, order, price, qty, now_ns, True, cause)
     if order["leaves"] == 0:
@@ -128,6 +133,7 @@ def _fill_resting(venue: Any, slot: int, price: int, qty: int, now_ns: int, caus
 @njit(cache=True)
 def trigger(venue: Any, slot: int, now_ns: int, cause: int) -> None:
     """A waiting stop is reached: it takes liquidity at once; a stop-limit's rest joins the line, a stop's rest expires."""
+    out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][order["instrument"]]
     take(venue, order, order["type"] == codes.STOP_LIMIT, now_ns, cause)
@@ -150,6 +156,7 @@ def _is_triggered(order: Any, price: int) -> bool:
 @njit(cache=True)
 def orders_on_trade(venue: Any, market: Any, row: Any, cause: int) -> None:
     """What a print does to our orders: fills through and at the price, triggers."""
+    out_of_line()
     price = row["price"]
     qty = row["qty"]
     now_ns = row["venue_ns"]
@@ -200,6 +207,7 @@ def orders_on_level(venue: Any, market: Any, row: Any, side_index: int, before: 
 @njit(cache=True)
 def orders_on_touch(venue: Any, market: Any, before_bid: int, before_bid_qty: int, before_ask: int, before_ask_qty: int, now_ns: int, cause: int) -> None:
     """What a new touch does to our orders: places in line at the touch, fills where the other side reached our price."""
+    out_of_line()
     slot = market["first"]
     while slot >= 0:
         order = venue["orders"][slot]
@@ -246,6 +254,7 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         if row["flags"] & rows.FLAG_OFF_MARKET:
             return
         market["last_price"] = row["price"]
+        market["seen_trade"] = cause + 1
         if market["count"] > 0 and market["status"] == rows.TRADING:
             orders_on_trade(venue, market, row, cause)
     elif kind == rows.QUOTE:
@@ -256,6 +265,7 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         market["bid_qty"] = row["bid_qty"]
         market["ask"] = row["ask"]
         market["ask_qty"] = row["ask_qty"]
+        market["seen_quote"] = cause + 1
         if market["count"] > 0 and market["status"] == rows.TRADING:
             orders_on_touch(venue, market, bid, bid_qty, ask, ask_qty, row["venue_ns"], cause)
     elif kind == rows.BAR:
@@ -284,6 +294,7 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
 @njit(cache=True)
 def _after_snapshot(venue: Any, market: Any) -> None:
     """No more can be ahead of us than the new book displays."""
+    out_of_line()
     slot = market["first"]
     while slot >= 0:
         order = venue["orders"][slot]
@@ -296,6 +307,7 @@ def _after_snapshot(venue: Any, market: Any) -> None:
 @njit(cache=True)
 def expire_orders(venue: Any, now_ns: int) -> None:
     """End every resting order whose time has come, and find the next time."""
+    out_of_line()
     venue["expire_ns"] = NEVER
     for i in range(venue["instruments"].shape[0]):
         market = venue["instruments"][i]

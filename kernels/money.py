@@ -17,6 +17,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from twinloop.kernels.intrinsics import out_of_line
+
 MONEY_SCALE: Final = 8
 MONEY_UNIT: Final = 10**MONEY_SCALE  # One of a currency; also the unit of rates (1e-8).
 MONEY_MAX: Final = 2**63 - 1
@@ -355,6 +357,7 @@ def _magnitude(value: np.int64) -> np.uint64:
 
 @njit(cache=True, error_model="numpy")
 def _mul_div(a: np.int64, b: np.int64, divisor: np.int64, rounding: np.int64) -> tuple[np.int64, np.int64]:
+    out_of_line()
     if divisor == 0:
         return np.int64(0), np.int64(BAD_DIVISOR)
     size = _magnitude(divisor)

@@ -114,14 +114,14 @@ ORDER: Final = _aligned(
     ("reserved", "<i8"),  # Quantity held in the worst-case exposure on its side.
     ("open_at", "<i8"),  # Its place in the list of open orders, -1 when terminal.
     ("code", "<i8"),
-    ("instrument", "<i4"),
-    ("strategy", "<i4"),
-    ("account", "<i4"),
-    ("side", "<i4"),
-    ("type", "<i4"),
-    ("flags", "<i4"),
-    ("state", "<i4"),
-    ("pending", "<i4"),
+    ("instrument", "<i8"),
+    ("strategy", "<i8"),
+    ("account", "<i8"),
+    ("side", "<i8"),
+    ("type", "<i8"),
+    ("flags", "<i8"),
+    ("state", "<i8"),
+    ("pending", "<i8"),
 )
 
 EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pending-cancel, at remaining quantity.
@@ -187,7 +187,7 @@ STRATEGY: Final = _aligned(
 )
 
 TIMER: Final = _aligned(
-    ("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i4"), ("armed", "<i4")
+    ("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8")
 )
 
 BAR_SLOT: Final = _aligned(("state", BAR_STATE), ("instrument", "<i8"))
@@ -262,6 +262,7 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("instrument_count", "<i8"),
         ("strategy_count", "<i8"),
         ("account_count", "<i8"),
+        ("breaches", "<i8"),  # 1: an account was halted in this step and its orders must be cancelled.
         ("instruments", INSTRUMENT, (size.instruments,)),
         ("instrument_limits", INSTRUMENT_LIMITS, (size.instruments,)),
         ("accounts", ACCOUNT, (size.accounts,)),
@@ -276,9 +277,9 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("bars", BAR_SLOT, (size.bars,)),
         ("bars_used", "<i8"),
         ("orders", ORDER, (size.orders,)),
-        ("open_orders", "<i4", (size.orders,)),
+        ("open_orders", "<i8", (size.orders,)),
         ("open_count", "<i8"),
-        ("free_slots", "<i4", (size.orders,)),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
+        ("free_slots", "<i8", (size.orders,)),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
         ("free_head", "<i8"),
         ("free_tail", "<i8"),
         ("books", book_dtype(size.window_levels), (size.books,)),

@@ -8,6 +8,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes, rows
 
 
@@ -67,6 +69,7 @@ def leaves(order: Any) -> int:
 @njit(cache=True)
 def reserve(decision: Any, order: Any, qty: int) -> None:
     """Set the quantity an order holds in the worst-case exposure of its strategy and account."""
+    out_of_line()
     change = qty - order["reserved"]
     if change == 0:
         return
@@ -84,6 +87,7 @@ def reserve(decision: Any, order: Any, qty: int) -> None:
 @njit(cache=True)
 def close_order(decision: Any, order: Any, state: int, now_ns: int) -> None:
     """Make an order terminal: release its reserve, leave the open list, give its slot back (readable until reused)."""
+    out_of_line()
     reserve(decision, order, 0)
     order["state"] = state
     order["pending"] = 0
@@ -105,6 +109,7 @@ def close_order(decision: Any, order: Any, state: int, now_ns: int) -> None:
 @njit(cache=True)
 def apply_order_fact(decision: Any, order: Any, row: Any) -> None:
     """What an own-order row other than a fill does to its order. Facts that come late or twice change nothing that is proven."""
+    out_of_line()
     kind = row["kind"]
     code = row["code"]
     now_ns = row["local_ns"]
@@ -147,6 +152,7 @@ def apply_order_fact(decision: Any, order: Any, row: Any) -> None:
 @njit(cache=True)
 def apply_order_fill(decision: Any, order: Any, row: Any) -> int:
     """What a fill does to its order: 0, or 1 if the order was terminal already, or 2 if it now exceeds the order's quantity."""
+    out_of_line()
     result = 0
     if not is_open(order):
         result = 1

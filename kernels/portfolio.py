@@ -22,6 +22,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels.money import (
     HALF_EVEN,
     INVERSE,
@@ -122,6 +124,7 @@ def book_fill(
     the strategy's and of the account's position, and a status. The ledger settles what the account's position realises,
     as the venue does; the two differ where one strategy closes what another opened.
     """
+    out_of_line()
     settle, base, count = rule["settle_currency"], rule["base_currency"], ledgers.shape[0]
     is_spot = rule["contract"] == SPOT
     if not (0 <= settle < count and 0 <= fee_currency < count and (0 <= base < count or not is_spot)):
@@ -163,6 +166,7 @@ def mark_position(position: np.void, rule: np.void, mark_price: int) -> tuple[in
 @njit(cache=True)
 def unrealised(position: np.void, rule: np.void, mark_price: int) -> tuple[int, int]:
     """PnL of the open quantity at a mark price, before fees, and a status; changes nothing."""
+    out_of_line()
     if position["qty"] == 0:
         return 0, OK
     value, status = position_value(rule, position["qty"], mark_price)
@@ -182,6 +186,7 @@ def apply_funding(position: np.void, rule: np.void, mark_price: int, rate: int) 
 
     rate: 1e-8 of the notional at the mark price; a long pays a positive rate, a short receives it. Rounded away from us.
     """
+    out_of_line()
     amount, funding, status = _plan_funding(position, rule, mark_price, rate)
     if status == OK:
         position["funding"] = funding
@@ -254,6 +259,7 @@ def deposit(ledger: np.void, amount: int) -> int:
 @njit(cache=True)
 def post(ledger: np.void, realised: int, exchanged: int, fee: int, funding: int) -> int:
     """Post amounts of the ledger's currency: + realised + exchanged - fee + funding; returns a status."""
+    out_of_line()
     total_realised, overflow_1 = checked_add(ledger["realised"], realised)
     total_exchanged, overflow_2 = checked_add(ledger["exchanged"], exchanged)
     total_fees, overflow_3 = checked_add(ledger["fees"], fee)
@@ -290,6 +296,7 @@ def _plan_fill(
     position: np.void, rule: np.void, side: int, price: int, qty: int, fee: int
 ) -> tuple[tuple[int, int, int, int, int, int], tuple[int, int], int]:
     """What a fill would make of a position: ((qty, cost, realised, unrealised, fees, mark), (realised delta, value), status)."""
+    out_of_line()
     nothing = (0, 0, 0, 0, 0, 0)
     if qty <= 0 or side not in (1, -1):
         return nothing, (0, 0), BAD_FILL
@@ -351,6 +358,7 @@ def _post_fill(
     ledgers: np.ndarray, rule: np.void, side: int, qty: int, value: int, realised: int, fee: int, fee_currency: int
 ) -> int:
     """Post one fill to the ledgers it touches (two of them may be one); undoes its own postings if a later one fails."""
+    out_of_line()
     settle = rule["settle_currency"]
     if rule["contract"] != SPOT:
         if fee_currency == settle:

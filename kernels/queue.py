@@ -11,6 +11,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels.venue import PROBABILITY_LOG, RISK_AVERSE
 
 
@@ -39,6 +41,7 @@ def queue_traded(order: Any, qty: int) -> int:
 @njit(cache=True)
 def queue_displayed(venue: Any, order: Any, before: int, after: int) -> None:
     """The displayed quantity at our price went from before to after."""
+    out_of_line()
     displayed = float(after)
     if venue["queue_model"] == RISK_AVERSE:
         order["ahead"] = min(order["ahead"], displayed)

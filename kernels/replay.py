@@ -14,9 +14,9 @@ from typing import Any
 from numba import njit
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.arrivals import TAKER, arrive, send_requests
+from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_market_like, schedule
-from twinloop.kernels.intrinsics import copy_row
+from twinloop.kernels.intrinsics import copy_row, out_of_line
 from twinloop.kernels.matching import expire_orders, market_row, trigger
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.step import step
@@ -41,6 +41,7 @@ def _row_time(market: Any, i: int) -> int:
 @njit(cache=True)
 def _find_paths(venue: Any) -> None:
     """Bars: when the path reaches each of our orders, and the earliest of all."""
+    out_of_line()
     venue["path_ns"] = NEVER
     for i in range(venue["instruments"].shape[0]):
         market = venue["instruments"][i]
@@ -61,6 +62,7 @@ def _find_paths(venue: Any) -> None:
 
 @njit(cache=True)
 def _fill_on_paths(venue: Any, now_ns: int, cause: int) -> None:
+    out_of_line()
     for i in range(venue["instruments"].shape[0]):
         market = venue["instruments"][i]
         if market["mode"] != BARS:
@@ -88,15 +90,51 @@ def _fill_on_paths(venue: Any, now_ns: int, cause: int) -> None:
 
 
 @njit(cache=True)
-def _jump(venue: Any, market: Any, published: int) -> bool:
-    """With quotes and prints only and nothing resting: go straight to the oldest request's arrival. False: more rows are needed.
+def _see_instrument(venue: Any, market: Any, instrument: int) -> None:
+    """Take into account the rows a jump passed over: the last quote and print of one instrument among them.
 
-    The touch it needs is the last quote of its instrument with venue time <= arrival; it is found by walking back from there, never
-    further than the rows already taken into account.
+    Found by walking back from where the jump ended, never further than the rows already taken into account.
     """
-    at = venue["request_tail"] & (REQUESTS - 1)
-    arrival_ns = venue["request_ns"][at]
-    instrument = venue["requests"][at]["instrument"]
+    out_of_line()
+    held = venue["instruments"][instrument]
+    jumped = venue["jumped_to"]
+    quote = held["seen_quote"] >= jumped or held["mode"] != TOUCH
+    trade = held["seen_trade"] >= jumped
+    first = venue["first_row"]
+    j = jumped - 1
+    while j >= first and not (quote and trade):
+        row = market[j - first]
+        if j < held["seen_quote"]:
+            quote = True
+        if j < held["seen_trade"]:
+            trade = True
+        if row["instrument"] == instrument:
+            if row["kind"] == rows.QUOTE and not quote:
+                held["bid"] = row["bid"]
+                held["bid_qty"] = row["bid_qty"]
+                held["ask"] = row["ask"]
+                held["ask_qty"] = row["ask_qty"]
+                quote = True
+            elif row["kind"] == rows.TRADE and not trade and row["flags"] & rows.FLAG_OFF_MARKET == 0:
+                held["last_price"] = row["price"]
+                trade = True
+        j -= 1
+    held["seen_quote"] = max(held["seen_quote"], jumped)
+    held["seen_trade"] = max(held["seen_trade"], jumped)
+
+
+@njit(cache=True)
+def see_all(venue: Any, market: Any) -> None:
+    """Before the venue's chunk changes: nothing of it may be needed later."""
+    for instrument in range(venue["instruments"].shape[0]):
+        if venue["instruments"][instrument]["settle"] >= 0:
+            _see_instrument(venue, market, instrument)
+
+
+@njit(cache=True)
+def _jump(venue: Any, market: Any, published: int) -> bool:
+    """Quotes and prints only, and nothing resting: go straight to the oldest request's arrival. False: more rows are needed."""
+    arrival_ns = venue["request_ns"][venue["request_tail"] & (REQUESTS - 1)]
     i = venue["next_row"]
     if venue["shared_tape"] == 1 and published > i:
         i = published  # Rows the node has seen have local time <= now <= arrival, and venue time <= local time.
@@ -104,41 +142,22 @@ def _jump(venue: Any, market: Any, published: int) -> bool:
     while i < count and market[i]["venue_ns"] <= arrival_ns:
         i += 1
     venue["next_row"] = i
-    if i == count and venue["more_rows"] == 1:
-        return False
-    held = venue["instruments"][instrument]
-    seen = max(held["seen_row"] - venue["first_row"], 0)
-    quote = held["mode"] != TOUCH
-    trade = False
-    j = i - 1
-    while j >= seen and not (quote and trade):
-        row = market[j]
-        if row["instrument"] == instrument:
-            if row["kind"] == rows.QUOTE:
-                if not quote:
-                    held["bid"] = row["bid"]
-                    held["bid_qty"] = row["bid_qty"]
-                    held["ask"] = row["ask"]
-                    held["ask_qty"] = row["ask_qty"]
-                    quote = True
-            elif row["kind"] == rows.TRADE and not trade and row["flags"] & rows.FLAG_OFF_MARKET == 0:
-                held["last_price"] = row["price"]
-                trade = True
-        j -= 1
-    held["seen_row"] = i + venue["first_row"]
-    return True
+    venue["jumped_to"] = venue["first_row"] + i
+    return i < count or venue["more_rows"] == 0
 
 
 @njit(cache=True)
-def _keep_seen(venue: Any) -> None:
-    """Rows are applied one by one from here on: what a jump left aside for other instruments must be caught up first."""
-    for i in range(venue["instruments"].shape[0]):
-        venue["instruments"][i]["seen_row"] = 0
+def _arrive(venue: Any, market: Any) -> None:
+    """Take the oldest request, with its instrument's touch up to date."""
+    if venue["jump"] == 1:
+        _see_instrument(venue, market, int(venue["requests"][venue["request_tail"] & (REQUESTS - 1)]["instrument"]))
+    arrive(venue)
 
 
 @njit(cache=True)
 def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> bool:
     """Let the venue live up to limit_ns, or to the local time of the first answer it gives, if earlier. False: more rows are needed."""
+    out_of_line()
     while True:
         if venue["response_tail"] < venue["response_head"]:
             limit_ns = min(limit_ns, venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"])
@@ -151,7 +170,7 @@ def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> boo
             if not _jump(venue, market, published):
                 return False
             venue["now_ns"] = request_ns
-            arrive(venue)
+            _arrive(venue, market)
             continue
         i = venue["next_row"]
         row_ns = NEVER
@@ -177,7 +196,7 @@ def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> boo
             if venue["expire_ns"] <= now_ns:
                 expire_orders(venue, now_ns)
         else:
-            arrive(venue)
+            _arrive(venue, market)
 
 
 @njit(cache=True)
@@ -193,6 +212,7 @@ def _publish_rows(node: Any, source: Any, at: int, mask: int, count: int) -> Non
 
 @njit(cache=True)
 def _publish_timer(node: Any, slot: int) -> None:
+    out_of_line()
     timer = node["decision"]["timers"][slot]
     head = node["inbox_head"]
     row = node["inbox"][head & node["inbox_mask"]]

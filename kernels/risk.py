@@ -37,6 +37,7 @@ def equity_below_floor(decision: Any, account: int) -> None:
     if state["state"] != codes.HALTED:
         state["state"] = codes.HALTED
         state["cancel_all"] = 1
+        decision["breaches"] = 1
 
 
 @njit(cache=True)

@@ -13,7 +13,7 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels.bars import bar_on_clock, bar_on_trade
 from twinloop.kernels.book import book_apply
 from twinloop.kernels.desk import cancel_where
-from twinloop.kernels.intrinsics import call_at
+from twinloop.kernels.intrinsics import call_at, out_of_line
 from twinloop.kernels.marks import equity_changed, mark_instrument, to_account_currency
 from twinloop.kernels.money import OK, checked_add
 from twinloop.kernels.node import NEVER
@@ -26,6 +26,7 @@ from twinloop.kernels.timers import timer_fired
 @njit(cache=True)
 def call_strategies(node: Any, callback: int, instrument: int) -> None:
     """Call every subscribed strategy's callback in slot order."""
+    out_of_line()
     if node["wanted"][callback] == 0:
         return
     for strategy in range(node["decision"]["strategy_count"]):
@@ -45,8 +46,18 @@ def call_strategy(node: Any, callback: int, strategy: int) -> None:
 
 
 @njit(cache=True)
+def _mark(node: Any, instrument: int) -> None:
+    """Mark the positions of an instrument; an overflow stops the run at this row."""
+    status = mark_instrument(node["decision"], instrument)
+    if status != 0:
+        node["status"] = status
+        node["error_sequence"] = node["decision"]["clock"]["sequence"]
+
+
+@njit(cache=True)
 def sample_equity(node: Any) -> None:
     """Keep one equity sample of the first account for the report."""
+    out_of_line()
     at = node["equity_count"]
     decision = node["decision"]
     state = decision["accounts"][0]
@@ -84,6 +95,7 @@ def next_bar_end(decision: Any) -> None:
 @njit(cache=True)
 def time_passed(node: Any) -> None:
     """The clock reached an edge: close time bars (and tell strategies), roll the session, sample the equity."""
+    out_of_line()
     decision = node["decision"]
     clock = decision["clock"]
     now_ns = clock["now_ns"]
@@ -117,7 +129,7 @@ def on_trade(node: Any, row: Any, instrument: int) -> None:
         market["last_side"] = row["side"]
         market["trade_ns"] = row["local_ns"]
         if market["held"] > 0 and (market["bid"] == 0 or market["ask"] == 0):
-            node["status"] |= mark_instrument(decision, instrument)
+            _mark(node, instrument)
         call_strategies(node, codes.ON_TRADE, instrument)
         if market["bars_count"] > 0:
             _bars_on_trade(node, row, instrument)
@@ -127,6 +139,7 @@ def on_trade(node: Any, row: Any, instrument: int) -> None:
 
 @njit(cache=True)
 def _bars_on_trade(node: Any, row: Any, instrument: int) -> None:
+    out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
     clock = decision["clock"]
@@ -151,7 +164,7 @@ def on_quote(node: Any, row: Any, instrument: int) -> None:
     market["ask_qty"] = row["ask_qty"]
     market["quote_ns"] = row["local_ns"]
     if market["held"] > 0:
-        node["status"] |= mark_instrument(decision, instrument)
+        _mark(node, instrument)
     call_strategies(node, codes.ON_QUOTE, instrument)
 
 
@@ -175,20 +188,21 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
         market["bid"] = bid
         market["ask"] = ask
         if market["held"] > 0:
-            node["status"] |= mark_instrument(decision, instrument)
+            _mark(node, instrument)
     call_strategies(node, codes.ON_BOOK, instrument)
 
 
 @njit(cache=True)
 def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
     """A vendor's bar: its close is the last price; the strategy sees it as a closed bar in the instrument's first bar slot."""
+    out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
     market["last_price"] = row["close"]
     market["last_qty"] = tail["volume"]
     market["trade_ns"] = row["local_ns"]
     if market["held"] > 0:
-        node["status"] |= mark_instrument(decision, instrument)
+        _mark(node, instrument)
     if market["bars_count"] == 0:
         return
     state = decision["bars"][market["bars_first"]]["state"]
@@ -211,6 +225,7 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
 
 @njit(cache=True)
 def _record_fill(node: Any, row: Any, tail: Any, order: Any, realised: int) -> None:
+    out_of_line()
     decision = node["decision"]
     at = node["fill_count"]
     record = node["fills"][at]
@@ -243,6 +258,7 @@ def _record_fill(node: Any, row: Any, tail: Any, order: Any, realised: int) -> N
 @njit(cache=True)
 def record_order(node: Any, order: Any) -> None:
     """Keep an order that ended (or is open at the end of the run) for the orders table."""
+    out_of_line()
     at = node["order_record_count"]
     record = node["order_records"][at]
     record["sequence"] = order["decided_sequence"]
@@ -271,6 +287,7 @@ def record_order(node: Any, order: Any) -> None:
 @njit(cache=True)
 def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     """A fill: order state, positions, ledgers, cash, marks, limits; on_fill, then on_order. Accepted in every order state."""
+    out_of_line()
     decision = node["decision"]
     account = row["account"]
     strategy = row["strategy"]
@@ -311,7 +328,7 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
         return
     state["cash"] += gained - paid
     state["unrealised"] += moved
-    node["status"] |= mark_instrument(decision, instrument)
+    _mark(node, instrument)
     equity_changed(decision, account)
     order_filled(decision, order, row)
     node["measured"]["fills"] += 1
@@ -326,6 +343,7 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
 @njit(cache=True)
 def on_order_fact(node: Any, row: Any) -> None:
     """Any other fact about an own order: its state, its reserve, on_order."""
+    out_of_line()
     decision = node["decision"]
     slot = find_order(decision, row["order_id"])
     if slot < 0:
@@ -342,6 +360,7 @@ def on_order_fact(node: Any, row: Any) -> None:
 @njit(cache=True)
 def on_funding(node: Any, row: Any, instrument: int) -> None:
     """A funding payment: every strategy's position pays its part; the account's ledger and cash take the account's."""
+    out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
     price = row["price"] if row["price"] > 0 else market["mark_price"]
@@ -369,6 +388,7 @@ def on_funding(node: Any, row: Any, instrument: int) -> None:
 @njit(cache=True)
 def on_operator(node: Any, kind: int, strategy: int) -> None:
     """An operator's command: the state first, then the cancels. Strategy 255 means every account."""
+    out_of_line()
     decision = node["decision"]
     for account in range(decision["account_count"]):
         state = decision["accounts"][account]
@@ -377,6 +397,7 @@ def on_operator(node: Any, kind: int, strategy: int) -> None:
         if kind == rows.HALT or kind == rows.FLATTEN:
             state["state"] = codes.HALTED
             state["cancel_all"] = 1
+            decision["breaches"] = 1
         elif kind == rows.REDUCE:
             state["state"] = max(state["state"], codes.REDUCING)
         elif kind == rows.RESUME:
@@ -387,6 +408,7 @@ def on_operator(node: Any, kind: int, strategy: int) -> None:
 @njit(cache=True)
 def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
     """Kinds that come seldom."""
+    out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
     if rows.ACK <= kind <= rows.AMEND_REJECT:
@@ -415,9 +437,22 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         market["stale"] = 0
     elif kind == rows.FEED_STALE:
         market["stale"] = 1
-    elif kind not in (rows.ORDER_ADD, rows.ORDER_MODIFY, rows.ORDER_CANCEL, rows.ORDER_EXECUTE, rows.NOTE, rows.LIMIT_CHANGE, rows.FEED_SWITCHED):
+    elif not (rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE or kind == rows.NOTE or kind == rows.LIMIT_CHANGE or kind == rows.FEED_SWITCHED):
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
+
+
+@njit(cache=True)
+def _cancel_breached(node: Any) -> None:
+    """Cancel what works on accounts that a limit or an operator halted in this step."""
+    out_of_line()
+    decision = node["decision"]
+    decision["breaches"] = 0
+    for account in range(decision["account_count"]):
+        state = decision["accounts"][account]
+        if state["cancel_all"] != 0:
+            state["cancel_all"] = 0
+            cancel_where(node, -1, account, -1)
 
 
 @njit(cache=True)
@@ -464,10 +499,7 @@ def step(node: Any) -> int:
             on_vendor_bar(node, row, next_row, instrument)
         else:
             rare(node, row, next_row, kind, instrument)
-    for account in range(decision["account_count"]):
-        state = decision["accounts"][account]
-        if state["cancel_all"] != 0:
-            state["cancel_all"] = 0
-            cancel_where(node, -1, account, -1)
+    if decision["breaches"] != 0:
+        _cancel_breached(node)
     node["inbox_tail"] = tail_at + handled
     return handled

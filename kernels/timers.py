@@ -4,6 +4,8 @@ from typing import Any
 
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes
 from twinloop.kernels.node import NEVER
 
@@ -24,6 +26,7 @@ def set_timer(decision: Any, strategy: int, timer_id: int, due_ns: int, interval
 
     due_ns: local time; in the past means at once. interval_ns: 0 once, else again every interval after due_ns.
     """
+    out_of_line()
     slot = -1
     for i in range(decision["timers_used"]):
         timer = decision["timers"][i]
@@ -69,6 +72,7 @@ def next_timer(decision: Any) -> int:
 @njit(cache=True)
 def timer_fired(decision: Any, strategy: int, timer_id: int, due_ns: int) -> None:
     """Take a TIMER row into account: re-arm a repeating timer after its due time, disarm a single one."""
+    out_of_line()
     for i in range(decision["timers_used"]):
         timer = decision["timers"][i]
         if timer["armed"] == 1 and timer["strategy"] == strategy and timer["id"] == timer_id and timer["due_ns"] == due_ns:

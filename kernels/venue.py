@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from twinloop.kernels.intrinsics import out_of_line
+
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import book_dtype
 from twinloop.kernels.latency import LATENCY, response_delay
@@ -60,15 +62,15 @@ VENUE_ORDER: Final = _aligned(
     ("traded", "<f8"),  # Traded at our price since the level last changed (probability models).
     ("path_ns", "<i8"),  # Bars: when the path reaches our price, and the fill's price.
     ("path_price", "<i8"),
-    ("previous", "<i4"),  # Neighbours in the instrument's list, oldest first; -1 none.
-    ("next", "<i4"),
-    ("instrument", "<i4"),
-    ("strategy", "<i4"),
-    ("account", "<i4"),
-    ("side", "<i4"),
-    ("type", "<i4"),
-    ("flags", "<i4"),
-    ("working", "<i4"),  # 0 not here, 1 resting, 2 waiting for its trigger.
+    ("previous", "<i8"),  # Neighbours in the instrument's list, oldest first; -1 none.
+    ("next", "<i8"),
+    ("instrument", "<i8"),
+    ("strategy", "<i8"),
+    ("account", "<i8"),
+    ("side", "<i8"),
+    ("type", "<i8"),
+    ("flags", "<i8"),
+    ("working", "<i8"),  # 0 not here, 1 resting, 2 waiting for its trigger.
 )
 
 VENUE_BAR: Final = _aligned(
@@ -92,10 +94,11 @@ def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
         ("ask", "<i8"),
         ("ask_qty", "<i8"),
         ("last_price", "<i8"),
-        ("seen_row", "<i8"),  # Jumping cursor: rows before this one are in bid and ask already.
+        ("seen_quote", "<i8"),  # Rows of the tape before this one are in bid and ask, or in last_price, already.
+        ("seen_trade", "<i8"),
         ("bar", VENUE_BAR),
-        ("first", "<i4"),  # List of our orders here, oldest first; -1 none.
-        ("last", "<i4"),
+        ("first", "<i8"),  # List of our orders here, oldest first; -1 none.
+        ("last", "<i8"),
         ("count", "<i8"),
         ("position", "<i8", (accounts,)),  # Of our accounts, from the venue's own fills: for reduce-only.
     )
@@ -108,6 +111,7 @@ def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("first_row", "<i8"),  # Number of the chunk's first row in the whole tape: cause ids count from the start.
         ("more_rows", "<i8"),  # 1: another chunk follows.
         ("jump", "<i8"),  # 1: only quotes and prints on the tape, so a venue without resting orders may skip rows.
+        ("jumped_to", "<i8"),  # Rows before this one may have been passed over.
         ("shared_tape", "<i8"),  # 1: the node sees the very same rows.
         ("now_ns", "<i8"),
         ("resting", "<i8"),  # Orders here.
@@ -148,15 +152,15 @@ def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
 
 
 @njit(cache=True)
-def response_row(venue: Any, kind: int, order: Any, venue_ns: int, tail: bool) -> Any:
-    """The next row of the answer ring, header filled in; `venue["response_head"]` moves past it.
+def _address_answer(venue: Any, row: Any, kind: int, order: Any, venue_ns: int, tail: bool) -> None:
+    """Fill the header of the next row of the answer ring; `venue["response_head"]` moves past it.
 
     Local time is the venue's plus the response latency of this order and leg, and never before the last answer's.
     """
+    out_of_line()
     head = venue["response_head"]
     if head - venue["response_tail"] >= RESPONSES - 2:
         venue["status"] = codes.RUN_VENUE_FULL
-    row = venue["responses"][head & (RESPONSES - 1)]
     if not tail:
         answer_ns = venue_ns + response_delay(venue["latency"], venue_ns, order["id"], order["answers"])
         order["answers"] += 1
@@ -172,13 +176,14 @@ def response_row(venue: Any, kind: int, order: Any, venue_ns: int, tail: bool) -
     row["instrument"] = order["instrument"]
     row["order_id"] = order["id"]
     venue["response_head"] = head + 1
-    return row
 
 
 @njit(cache=True)
 def answer(venue: Any, kind: int, order: Any, venue_ns: int, qty: int, code: int) -> None:
     """Answer with anything but a fill. qty: of an ACK or AMENDED the order's total, else what was left."""
-    row = response_row(venue, kind, order, venue_ns, False)
+    out_of_line()
+    row = venue["responses"][venue["response_head"] & (RESPONSES - 1)]
+    _address_answer(venue, row, kind, order, venue_ns, False)
     row["price"] = order["price"]
     row["qty"] = qty
     row["code"] = code
@@ -197,6 +202,7 @@ def fee_rate(venue: Any, market: Any, account: int, maker: bool) -> int:
 @njit(cache=True)
 def fill(venue: Any, order: Any, price: int, qty: int, venue_ns: int, maker: bool, cause: int) -> None:
     """Fill an order: position, fee, and a two-row answer. The caller removes the order when nothing is left."""
+    out_of_line()
     market = venue["instruments"][order["instrument"]]
     account = order["account"]
     order["leaves"] -= qty
@@ -206,12 +212,14 @@ def fill(venue: Any, order: Any, price: int, qty: int, venue_ns: int, maker: boo
     if (status | fee_status) != OK:
         venue["status"] = codes.RUN_OVERFLOW
     venue["traded"][account] = saturating_add(venue["traded"][account], amount)
-    row = response_row(venue, rows.FILL, order, venue_ns, False)
+    row = venue["responses"][venue["response_head"] & (RESPONSES - 1)]
+    _address_answer(venue, row, rows.FILL, order, venue_ns, False)
     row["flags"] = rows.FLAG_CONTINUES | rows.FLAG_MAKER if maker else rows.FLAG_CONTINUES
     row["price"] = price
     row["qty"] = qty
     row["fee"] = fee
-    tail = response_row(venue, rows.FILL, order, venue_ns, True)
+    tail = venue["responses"][venue["response_head"] & (RESPONSES - 1)]
+    _address_answer(venue, tail, rows.FILL, order, venue_ns, True)
     venue["trade_count"] += 1
     tail["cause_id"] = cause
     tail["fee_currency"] = market["settle"]
@@ -262,6 +270,7 @@ def init_venue(venue: Any) -> None:
         venue["instruments"][i]["first"] = -1
         venue["instruments"][i]["last"] = -1
         venue["instruments"][i]["book"] = -1
+        venue["instruments"][i]["settle"] = -1
     venue["path_ns"] = NEVER
     venue["expire_ns"] = NEVER
     venue["session_end_ns"] = NEVER
