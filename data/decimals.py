@@ -133,7 +133,8 @@ def float_noise(numbers: Decimals) -> NDArray[np.bool_]:
 
     A decimal of up to 15 digits survives a float64 and prints as it was; 218102.59507500002 is the sum of such.
     """
-    return (numbers.status == FINE) & (numbers.decimals > 0) & (np.abs(numbers.mantissa) >= NOISE_MIN)
+    long = (numbers.decimals > 0) & (np.abs(numbers.mantissa) >= NOISE_MIN)
+    return np.asarray(long & (numbers.status == FINE), np.bool_)
 
 
 def rounded(numbers: Decimals, chosen: NDArray[np.bool_], scale: int) -> Decimals:

@@ -84,7 +84,7 @@ class Verdicts:
     def longest_run(self, clock: NDArray[np.int64]) -> None:
         """Mark the fewest records without which times never fall (a longest non-decreasing subsequence stays).
 
-        Patience sorting, O(n log n). Records before the first and after the last disorder that cannot be involved stay.
+        Patience sorting, O(n log n), over the stretches in disorder.
         """
         fine = np.flatnonzero(self.fine)
         times = clock[fine]
@@ -95,8 +95,13 @@ class Verdicts:
         wrong = np.zeros(self.code.size, np.bool_)
         edges = np.flatnonzero(np.diff(np.concatenate(([True], settled, [True])).astype(np.int8)))
         for start, stop in zip(edges[0::2], edges[1::2], strict=True):
-            kept = _longest_run(times[start:stop].tolist())
-            stretch = np.ones(stop - start, np.bool_)
+            part = times[start:stop]
+            # Among equally long runs, the one nearest to its sound neighbours: those after it at the start of a table.
+            if start == 0:
+                kept = [part.size - 1 - index for index in _longest_run((-part[::-1]).tolist())]
+            else:
+                kept = _longest_run(part.tolist())
+            stretch = np.ones(part.size, np.bool_)
             stretch[kept] = False
             wrong[fine[start:stop][stretch]] = True
         self.mark(wrong, "out_of_order")

@@ -47,10 +47,10 @@ from twinloop.kernels import rows as r
 
 _PRICES: Final = {"bars": ("open", "high", "low", "close"), "quotes": ("bid", "ask"), "trades": ("price",)}
 _QTYS: Final = {"bars": ("volume",), "quotes": ("bid_qty", "ask_qty"), "trades": ("qty",)}
-_BUY: Final = ("buy", "b", "bid", "1", "+1", "buyer", "long")
-_SELL: Final = ("sell", "s", "ask", "-1", "seller", "short")
-_TRUE: Final = ("true", "1", "t", "yes")
-_FALSE: Final = ("false", "0", "f", "no")
+_BUY: Final[tuple[str, ...]] = ("buy", "b", "bid", "1", "+1", "buyer", "long")
+_SELL: Final[tuple[str, ...]] = ("sell", "s", "ask", "-1", "seller", "short")
+_TRUE: Final[tuple[str, ...]] = ("true", "1", "t", "yes")
+_FALSE: Final[tuple[str, ...]] = ("false", "0", "f", "no")
 
 
 class TableSettings(msgspec.Struct, kw_only=True, frozen=True):
@@ -413,8 +413,8 @@ class _Reader:
         heads["flags"], tails["flags"] = r.FLAG_CONTINUES, r.FLAG_TAIL
         for name in _PRICES["bars"]:
             heads[name] = values[name]
-        for name in {"volume", "notional", "trades"} & set(values):
-            tails[name] = values[name]
+        for name in ("volume", "notional", "trades"):
+            tails[name] = values.get(name, 0)
         tails["interval_ns"] = lengths
         return rows
 
