@@ -179,7 +179,7 @@ def execution_block(card: Card, run: Run) -> None:
     card.add("fills", "Fills", group, "count", len(fills))
     card.add("order_fill_rate", "Orders with a fill", group, "fraction", orders["filled"], no_orders)
     card.add("rejects", "Orders rejected", group, "count", orders["rejected"], no_orders)
-    card.add("maker_share", "Fills as maker", group, "fraction", fills["maker"].sum() / max(len(fills), 1), lacking)
+    card.add("maker_share", "Fills as maker", group, "fraction", int(fills["maker"].sum()) / max(len(fills), 1), lacking)
     card.add("traded_value", "Value traded", group, "money", value, mixed, currency=currency)
     unpriced = f"{without_price} fees are in another currency" if without_price else None
     card.add("fees", "Fees paid", group, "money", fees, mixed or unpriced, currency=currency)

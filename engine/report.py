@@ -425,15 +425,18 @@ def _data(run: Run) -> dict[str, Any]:
             _decimals(instrument.lot_size, instrument.qty_scale),
         )
         entry: dict[str, Any] = {"name": symbol, "digits": digits[0], "lot": digits[1]}
-        if len(equity) > 1 and equity[f"mark:{symbol}"].null_count() < len(equity):
+        if len(equity) > 1:
             mark = equity[f"mark:{symbol}"].fill_null(float("nan")).to_numpy()
+            position = equity[f"position:{symbol}"].to_numpy()
+            marked = bool(np.isfinite(mark).any())
             own = np.isin(times, fills.filter(pl.col("symbol") == symbol)["local_ns"].to_numpy())
             every = shared is not None and len(equity) <= budget
-            chosen = np.arange(len(equity)) if every else thin(times, mark, budget, own)
+            chosen = np.arange(len(equity)) if every else thin(times, mark if marked else position, budget, own)
             if not every:
                 entry["t"] = _milliseconds(times[chosen])
-            entry["mark"] = _packed(mark[chosen])
-            entry["position"] = _packed(equity[f"position:{symbol}"].to_numpy()[chosen])
+            if marked:
+                entry["mark"] = _packed(mark[chosen])
+            entry["position"] = _packed(position[chosen])
         entry["fills"] = _fill_data(run, symbol)
         data["symbols"].append(entry)
     return data

@@ -46,21 +46,24 @@ def choose_period_ns(local_ns: npt.NDArray[np.int64]) -> int:
     return PERIODS_NS[-1]
 
 
-def period_returns(equity: pl.DataFrame, period_ns: int) -> pl.DataFrame:
+def period_returns(equity: pl.DataFrame, period_ns: int, capital: float | None = None) -> pl.DataFrame:
     """Equity at the end of each sampled period and its return: columns local_ns (period start), equity, return.
 
-    The first period's return is from the first sample. equity: a run's equity table, in order of time.
+    equity: a run's equity table, in order of time. capital: what the first period starts from, the first sample by default;
+    a first period that has nothing but that sample has no return and is left out.
     """
     first = float(equity["equity"][0])
+    start = capital or first
+    alone = len(equity) > 1 and int(equity["local_ns"][0]) // period_ns != int(equity["local_ns"][1]) // period_ns
     ends = (
         equity.lazy()
         .group_by((pl.col("local_ns") // period_ns * period_ns).alias("local_ns"), maintain_order=True)
         .agg(pl.col("equity").last())
-        .with_columns(before=pl.col("equity").shift(1).fill_null(first))
+        .with_columns(before=pl.col("equity").shift(1).fill_null(start))
         .select("local_ns", "equity", (pl.col("equity") / pl.col("before") - 1).alias("return"))
         .collect()
     )
-    return ends  # noqa: RET504 - named for the reader
+    return ends[1:] if alone and start == first else ends
 
 
 def summarise(
@@ -132,17 +135,15 @@ def _returns_block(card: Card, run: Run, period_ns: int, currency: str, resample
         lacking = "fewer than 2 equity samples"
     elif float(equity["equity"].min()) <= 0:  # type: ignore[arg-type]
         lacking = "equity reached zero"
+    returns = pl.Series("return", [], dtype=pl.Float64)
+    profit = start = 0.0
+    span_ns = 0
+    if len(equity):
+        capital_int = run.manifest["capital_int"] or int(equity["equity_int"][0])
+        profit, start = (int(equity["equity_int"][-1]) - capital_int) / MONEY_ONE, capital_int / MONEY_ONE
     if lacking is None:
-        first, last = int(equity["equity_int"][0]), int(equity["equity_int"][-1])
-        profit, start = (last - first) / MONEY_ONE, first / MONEY_ONE
         span_ns = int(equity["local_ns"][-1]) - int(equity["local_ns"][0])
-        table = period_returns(equity, period_ns)
-        returns = table["return"]
-    elif len(equity):
-        profit, start = (int(equity["equity_int"][-1]) - int(equity["equity_int"][0])) / MONEY_ONE, 0.0
-        span_ns, returns = 0, pl.Series("return", [], dtype=pl.Float64)
-    else:
-        profit, start, span_ns, returns = 0.0, 0.0, 0, pl.Series("return", [], dtype=pl.Float64)
+        returns = period_returns(equity, period_ns, start)["return"]
     count = len(returns)
     years = span_ns / NS_PER_YEAR
     yearly = count / years if years > 0 else 0.0
@@ -307,12 +308,15 @@ def _benchmark_block(card: Card, run: Run, period_ns: int, lacking: str | None, 
     values = np.mean([ends[name].to_numpy() / first for name, first in zip(marks, firsts, strict=True)], axis=0)
     benchmark = np.diff(values, prepend=1.0) / np.concatenate(([1.0], values[:-1]))
     card.add("benchmark_return", "Buy and hold, equal weights", group, "fraction", float(values[-1]) - 1)
-    comparison = None
+    comparison, count = None, len(values)
     if lacking is None:
-        comparison = st.compare(period_returns(run.equity, period_ns)["return"].to_numpy(), benchmark)
+        capital = run.manifest["capital_int"] / MONEY_ONE
+        returns = period_returns(run.equity, period_ns, capital)["return"].to_numpy()
+        count = len(returns)
+        comparison = st.compare(returns, benchmark[len(benchmark) - count :])
     reason = lacking or (None if comparison else "returns do not vary")
     years = (int(run.equity["local_ns"][-1]) - int(run.equity["local_ns"][0])) / NS_PER_YEAR
-    yearly = len(values) / years if years else 0.0
+    yearly = count / years if years else 0.0
     annual = short or reason
     c = comparison or st.Comparison(0.0, 0.0, 0.0, 0.0, None, None, None)
     card.add("alpha", "Alpha, a year", group, "fraction", c.alpha * yearly, annual)

@@ -91,6 +91,7 @@ def format_value(value: float, unit: str, currency: str | None = None) -> str:
 
 def _digits(value: float) -> str:
     """Two decimals, more for what would vanish, none that pretend for what is large."""
+    value += 0.0  # no "-0.00"
     size = abs(value)
     if value == 0 or size >= 0.1:
         return f"{value:,.2f}"
@@ -99,6 +100,7 @@ def _digits(value: float) -> str:
 
 def money(value: float) -> str:
     """An amount: two decimals, or four significant digits where it is smaller than one."""
+    value += 0.0  # no "-0.00"
     size = abs(value)
     decimals = 2 if size >= 1 or size < 1e-12 else min(3 - floor(log10(size)), 8)
     return f"{value:,.{decimals}f}"

@@ -245,6 +245,7 @@
   }
   function drawMarket() {
     const s = symbols[chosen];
+    for (const id of ["price", "position"]) if (charts.has(id)) { charts.get(id).destroy(); charts.delete(id); }
     if (!s) return;
     let t = s.t, mark = s.mark;
     if (!mark && s.fills) { t = s.fills.t; mark = s.fills.price; } // no marks: the fills' own prices carry the axis

@@ -41,11 +41,10 @@ def walk(count: int, seed: int = 1, drift: float = 0.001) -> Any:
 def test_daily_run_equals_the_definitions(tmp_path: Path) -> None:
     values = np.round(walk(399), 8)
     stats = stats_of(tmp_path, curve(values, DAY))
-    # The first sample opens the first day, so that day's own return is zero and the year has 400 / (399 days) periods.
-    returns = [0.0, *(values[1:] / values[:-1] - 1)]
+    returns = (values[1:] / values[:-1] - 1).tolist()
     years = 399 / 365.2425
-    yearly = 400 / years
-    assert stats["periods"].value == 400
+    yearly = 365.2425
+    assert stats["periods"].value == 399
     assert stats["total_return"].value == pytest.approx(values[-1] / values[0] - 1)
     assert stats["cagr"].value == pytest.approx((values[-1] / values[0]) ** (1 / years) - 1)
     assert stats["volatility"].value == pytest.approx(slow.sample_sd(returns) * sqrt(yearly))
@@ -118,7 +117,7 @@ def test_gaps_add_no_returns_and_the_year_is_the_clocks() -> None:
     equity = curve([100.0, 101.0, 102.0, 103.0], DAY)
     equity["local_ns"][2:] += 5 * DAY
     table = equity_table(equity, ["BTCUSDT"], [fake_run.BTC])
-    assert period_returns(table, DAY)["return"].to_list() == pytest.approx([0.0, 0.01, 102 / 101 - 1, 103 / 102 - 1])
+    assert period_returns(table, DAY)["return"].to_list() == pytest.approx([0.01, 102 / 101 - 1, 103 / 102 - 1])
 
 
 @pytest.mark.parametrize(
@@ -128,6 +127,18 @@ def test_period_gives_enough_returns(days: float, seconds: int) -> None:
     times = fake_run.START_NS + np.linspace(0, days * DAY, 100_000).astype(np.int64)
     assert choose_period_ns(times) == seconds * 10**9
     assert choose_period_ns(times[:0]) == 10**9
+
+
+def test_stated_capital_is_what_returns_start_from(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path, fake_run.info(capital_int=1000 * 10**8), equity=curve([990.0, 1010.0, 1020.0], DAY), report=False
+    )
+    stats = {stat.key: stat.value for stat in statistics_of(run.summary)}
+    assert stats["net_profit"] == 20.0
+    assert stats["total_return"] == pytest.approx(0.02)
+    assert period_returns(run.equity, DAY, 1000.0)["return"].to_list() == pytest.approx(
+        [-0.01, 1010 / 990 - 1, 1020 / 1010 - 1]
+    )
 
 
 def test_sampling_more_often_does_not_change_the_returns() -> None:
