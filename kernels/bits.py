@@ -4,13 +4,16 @@ A word is an int64 used as 64 bits. Every operation has two bodies with the same
 whoever calls from Python) and one or two machine instructions. This module must not know of books, prices or rows.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import overload
+
+Int: TypeAlias = Any  # An int64 when compiled; an int or np.int64 with the JIT off.
+intrinsic: Final[Any] = extending.intrinsic  # As annotated, what it returns could not be called.
 
 WORD_BITS: Final = 64
 WORD_SHIFT: Final = 6  # index >> WORD_SHIFT is the word of a bit, index & BIT_MASK its place there.
@@ -23,12 +26,12 @@ _I64: Final = ir.IntType(WORD_BITS)
 _NEWTON_STEPS: Final = 5  # 3 correct bits double to more than 64.
 
 
-def highest_bit(word: int) -> int:
+def highest_bit(word: Int) -> Int:
     """Index of the highest set bit of a word that is not 0."""
     return (int(word) & _MASK).bit_length() - 1
 
 
-def grid_offset(value: int, base: int, inverse: int, shift: int) -> int:
+def grid_offset(value: Int, base: Int, inverse: Int, shift: Int) -> Int:
     """The quotient (value - base) / step if it is a whole number >= 0, else one outside 0 .. 2**64 / step, as an int64.
 
     step = odd << shift, inverse = odd_inverse(odd). For a multiple of the step the product with the inverse is the exact quotient
@@ -42,13 +45,13 @@ def grid_offset(value: int, base: int, inverse: int, shift: int) -> int:
     return rotated - 2**WORD_BITS if rotated & _SIGN else rotated
 
 
-def odd_inverse(odd: int) -> int:
+def odd_inverse(odd: Int) -> Int:
     """The int64 whose product with an odd number is 1 modulo 2**64."""
     inverse = pow(int(odd), -1, 2**WORD_BITS)
     return inverse - 2**WORD_BITS if inverse & _SIGN else inverse
 
 
-def move_entries(table: Any, row: int, to: int, source: int, count: int) -> None:
+def move_entries(table: Any, row: Int, to: Int, source: Int, count: Int) -> None:
     """Copy table[row, source:source + count] to table[row, to:to + count], which may overlap; a C-ordered 2-D array.
 
     One memmove. Compiled, nothing checks the bounds.
@@ -57,23 +60,23 @@ def move_entries(table: Any, row: int, to: int, source: int, count: int) -> None
 
 
 @njit(cache=True)
-def bit(index: int) -> int:
+def bit(index: Int) -> Int:
     """The word with only bit index (0..63) set."""
     return np.int64(1) << np.int64(index)
 
 
 @njit(cache=True)
-def bits_through(index: int) -> int:
+def bits_through(index: Int) -> Int:
     """The word with the bits 0..index set, index within 0..63."""
     return ~(np.int64(-2) << np.int64(index))
 
 
-if config.DISABLE_JIT:
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def out_of_line() -> None:
         """Twin: nothing to keep apart."""
 
-    def set_word(record: Any, index: int, value: int) -> None:
+    def set_word(record: Any, index: Int, value: Int) -> None:
         """Twin: store an int64 at 8 * index."""
         record.setfield(np.int64(value), _INT64, 8 * int(index))
 
@@ -137,7 +140,7 @@ def _move_entries(typing: Any, table: Any, row: Any, to: Any, source: Any, count
         start = builder.mul(row, builder.extract_value(array.shape, 1))
         target = builder.gep(array.data, [builder.add(start, to)])
         origin = builder.gep(array.data, [builder.add(start, source)])
-        cgutils.raw_memmove(builder, target, origin, count, itemsize=array.itemsize)
+        cgutils.raw_memmove(builder, target, origin, count, itemsize=array.itemsize)  # type: ignore[no-untyped-call]
         return context.get_dummy_value()
 
     return types.void(table, types.int64, types.int64, types.int64, types.int64), generate

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from twinloop.kernels import rows
-from twinloop.kernels.bits import WORD_BITS, grid_offset, odd_inverse, out_of_line, set_word
+from twinloop.kernels.bits import WORD_BITS, Int, grid_offset, odd_inverse, out_of_line, set_word
 from twinloop.kernels.book_depth import NO_PRICE, depth, imbalance, next_level, qty_at, sweep_cost
 from twinloop.kernels.book_window import (
     INNER,
@@ -137,7 +137,7 @@ def book_dtype(window_levels: int, overflow_levels: int = OVERFLOW_LEVELS) -> np
 
 
 @njit(cache=True, forceinline=True)
-def book_apply(book: np.void, row: np.void) -> int:
+def book_apply(book: np.void, row: np.void) -> Int:
     """Apply one ROW of this book's instrument; return a status. An event end (FLAG_EVENT_END) settles the state."""
     kind = row["kind"]
     if kind not in (rows.LEVEL, rows.SNAPSHOT_LEVEL):
@@ -151,7 +151,7 @@ def book_apply(book: np.void, row: np.void) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def book_set(book: np.void, side_index: int, price: int, qty: int) -> int:
+def book_set(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
     """Set the quantity of a level, 0 removing it (also one that is not there); return a status.
 
     `replaced_qty` then holds what the level held before. The state changes only to INVALID; see book_event_end.
@@ -198,7 +198,7 @@ def book_event_end(book: np.void) -> None:
 
 
 @njit(cache=True)
-def book_clear(book: np.void, tick_size: int) -> int:
+def book_clear(book: np.void, tick_size: Int) -> Int:
     """Remove all levels, set the tick size, state EMPTY; counters stay. BOOK_BAD_TICK (and INVALID) outside 1..2**40."""
     for side in range(2):
         window_clear(book, side)
@@ -214,7 +214,7 @@ def book_clear(book: np.void, tick_size: int) -> int:
 
 
 @njit(cache=True)
-def set_tick_size(book: np.void, tick_size: int) -> int:
+def set_tick_size(book: np.void, tick_size: Int) -> Int:
     """Change the tick size and lay all levels out anew; return a status.
 
     Each side's levels pass through the overflow: BOOK_FULL (and INVALID) if they do not fit there all at once. Levels that
@@ -235,7 +235,7 @@ def set_tick_size(book: np.void, tick_size: int) -> int:
 
 
 @njit(cache=True)
-def book_snapshot_begin(book: np.void) -> int:
+def book_snapshot_begin(book: np.void) -> Int:
     """Remove all levels and await the snapshot's; return a status."""
     status = book_clear(book, book["tick_size"])
     if status == BOOK_OK:
@@ -244,13 +244,13 @@ def book_snapshot_begin(book: np.void) -> int:
 
 
 @njit(cache=True)
-def book_snapshot_level(book: np.void, side_index: int, price: int, qty: int) -> int:
+def book_snapshot_level(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
     """Set one level of a snapshot; return a status."""
     return _check_snapshot(book, book_set(book, side_index, price, qty))
 
 
 @njit(cache=True)
-def book_snapshot_end(book: np.void) -> int:
+def book_snapshot_end(book: np.void) -> Int:
     """End a snapshot: EMPTY, LIVE or CROSSED, or still INVALID if a level was lost; return a status."""
     if book["state"] == BOOK_SNAPSHOT:
         _settle(book, book["best_key"][BID] + book["best_key"][ASK] >= 0)
@@ -261,7 +261,7 @@ def book_snapshot_end(book: np.void) -> int:
 
 
 @njit(cache=True)
-def book_gap(book: np.void) -> int:
+def book_gap(book: np.void) -> Int:
     """The feed lost messages: state GAP until the next snapshot or clear (an INVALID book stays so)."""
     if book["state"] != BOOK_INVALID:
         book["state"] = BOOK_GAP
@@ -272,7 +272,7 @@ def book_gap(book: np.void) -> int:
 
 
 @njit(**INNER)
-def _apply_other(book: np.void, row: np.void) -> int:
+def _apply_other(book: np.void, row: np.void) -> Int:
     """Apply a row that is not a level."""
     out_of_line()
     kind = row["kind"]
@@ -290,7 +290,7 @@ def _apply_other(book: np.void, row: np.void) -> int:
 
 
 @njit(**INNER)
-def _check_snapshot(book: np.void, status: int) -> int:
+def _check_snapshot(book: np.void, status: Int) -> Int:
     """The status of a snapshot level: outside a snapshot it is misplaced."""
     if book["state"] == BOOK_SNAPSHOT or status >= BOOK_FULL:
         return status
@@ -298,7 +298,7 @@ def _check_snapshot(book: np.void, status: int) -> int:
 
 
 @njit(**INNER)
-def _count_level(book: np.void, side: int, slot: int, present: bool) -> None:
+def _count_level(book: np.void, side: Int, slot: Int, present: bool) -> None:
     """A level appeared or vanished in the window."""
     out_of_line()
     window_flip(book, side, slot, present)
@@ -306,7 +306,7 @@ def _count_level(book: np.void, side: int, slot: int, present: bool) -> None:
 
 
 @njit(**INNER)
-def _set_outside(book: np.void, side: int, key: int, qty: int) -> int:
+def _set_outside(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     """Set a level that the window does not cover, or refuse what no level can be; return a status.
 
     Where the window was moved over the level's price instead, the level is still to be set: returns _MOVED + status.
@@ -347,7 +347,7 @@ def _set_outside(book: np.void, side: int, key: int, qty: int) -> int:
 
 
 @njit(**INNER)
-def _leave_best(book: np.void, side: int) -> None:
+def _leave_best(book: np.void, side: Int) -> None:
     """The best level was removed: find the next one, and move the window after it when it lies in the lower half."""
     out_of_line()
     window = book["qty"].shape[1]
@@ -361,7 +361,7 @@ def _leave_best(book: np.void, side: int) -> None:
 
 
 @njit(**INNER)
-def _find_best(book: np.void, side: int) -> None:
+def _find_best(book: np.void, side: Int) -> None:
     """Store the best level, from the window's top and the overflow's last entry (better than that only if off the grid)."""
     key = NO_KEY
     qty = np.int64(0)
@@ -378,7 +378,7 @@ def _find_best(book: np.void, side: int) -> None:
 
 
 @njit(**INNER)
-def _store_best(book: np.void, side: int, key: int, qty: int) -> None:
+def _store_best(book: np.void, side: Int, key: Int, qty: Int) -> None:
     book["best_key"][side] = key
     price = np.int64(0) if qty == 0 else (-key if side else key)
     set_word(book, side, price)  # Two fields by number: which side it is cannot be predicted.
@@ -386,7 +386,7 @@ def _store_best(book: np.void, side: int, key: int, qty: int) -> None:
 
 
 @njit(**INNER)
-def _store_tick(book: np.void, tick_size: int) -> None:
+def _store_tick(book: np.void, tick_size: Int) -> None:
     """Store the tick size as itself and as what grid_offset divides by; put empty windows onto the grid."""
     shift = np.int64(0)
     while (tick_size >> shift) & 1 == 0:
@@ -412,14 +412,14 @@ def _settle(book: np.void, crossed: bool) -> None:
 
 
 @njit(**INNER)
-def _lose(book: np.void, levels: int) -> int:
+def _lose(book: np.void, levels: Int) -> Int:
     book["lost"] += levels
     book["state"] = BOOK_INVALID
     return BOOK_FULL
 
 
 @njit(**INNER)
-def _refuse(book: np.void, status: int) -> int:
+def _refuse(book: np.void, status: Int) -> Int:
     out_of_line()
     book["invalid"] += 1
     book["state"] = BOOK_INVALID

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from twinloop.kernels.bits import grid_offset
+from twinloop.kernels.bits import Int, grid_offset
 from twinloop.kernels.book_window import INNER, NO_KEY, overflow_search, window_find
 from twinloop.kernels.money import OK, checked_add, checked_mul
 
@@ -17,7 +17,7 @@ NO_PRICE: Final = -(2**63)  # No level, or no limit; never a price.
 
 
 @njit(cache=True)
-def qty_at(book: np.void, side_index: int, price: int) -> int:
+def qty_at(book: np.void, side_index: Int, price: Int) -> Int:
     """Quantity of a level, 0 if there is none."""
     key = -int(price) if side_index else int(price)
     window = book["qty"].shape[1]
@@ -31,7 +31,7 @@ def qty_at(book: np.void, side_index: int, price: int) -> int:
 
 
 @njit(cache=True)
-def next_level(book: np.void, side_index: int, price: int) -> int:
+def next_level(book: np.void, side_index: Int, price: Int) -> Int:
     """Price of the next level farther from the market than price, which need not be a level; NO_PRICE after the last."""
     key, _ = _next_key(book, side_index, -int(price) if side_index else int(price))
     if key == NO_KEY:
@@ -40,7 +40,7 @@ def next_level(book: np.void, side_index: int, price: int) -> int:
 
 
 @njit(cache=True)
-def depth(book: np.void, side_index: int, levels: int, out_prices: np.ndarray, out_qtys: np.ndarray) -> int:
+def depth(book: np.void, side_index: Int, levels: Int, out_prices: np.ndarray, out_qtys: np.ndarray) -> Int:
     """Write the best levels, best first, to (>= levels,) int64 arrays; return how many there were."""
     count = np.int64(0)
     key = book["best_key"][side_index]
@@ -54,7 +54,7 @@ def depth(book: np.void, side_index: int, levels: int, out_prices: np.ndarray, o
 
 
 @njit(cache=True)
-def depth_qty(book: np.void, side_index: int, levels: int) -> int:
+def depth_qty(book: np.void, side_index: Int, levels: Int) -> Int:
     """Total quantity of the best levels."""
     total = np.int64(0)
     key = book["best_key"][side_index]
@@ -68,7 +68,7 @@ def depth_qty(book: np.void, side_index: int, levels: int) -> int:
 
 
 @njit(cache=True)
-def imbalance(book: np.void, levels: int) -> float:
+def imbalance(book: np.void, levels: Int) -> float:
     """(bid quantity - ask quantity) / their sum over the best levels, within -1..1; 0.0 of an empty book.
 
     The sums are exact; the one rounding is the division's, and the conversions' above 2**53. A signal, not an amount.
@@ -80,7 +80,7 @@ def imbalance(book: np.void, levels: int) -> float:
 
 
 @njit(cache=True)
-def sweep_cost(book: np.void, side_index: int, qty: int, limit_price: int) -> tuple[int, int, int, int]:
+def sweep_cost(book: np.void, side_index: Int, qty: Int, limit_price: Int) -> tuple[Int, Int, Int, Int]:
     """What taking qty from one side (1: buying from the asks) would fill now, level by level, without changing the book.
 
     limit_price: the worst price accepted, inclusive; NO_PRICE takes all. Returns (filled quantity, notional = sum of price *
@@ -91,7 +91,7 @@ def sweep_cost(book: np.void, side_index: int, qty: int, limit_price: int) -> tu
     if limit_price != NO_PRICE:
         limit_key = -limit_price if side_index else limit_price
     filled = np.int64(0)
-    notional = np.int64(0)
+    notional: Int = np.int64(0)
     last_key = np.int64(NO_KEY)
     status = np.int64(OK)
     key = book["best_key"][side_index]
@@ -111,7 +111,7 @@ def sweep_cost(book: np.void, side_index: int, qty: int, limit_price: int) -> tu
 
 
 @njit(**INNER)
-def _next_key(book: np.void, side: int, key: int) -> tuple[int, int]:
+def _next_key(book: np.void, side: Int, key: Int) -> tuple[Int, Int]:
     """Key and quantity of the best level with a key < key; (NO_KEY, 0) if there is none."""
     window = book["qty"].shape[1]
     base_key = book["base_key"][side]

@@ -19,6 +19,7 @@ from numba import njit
 from twinloop.kernels.bits import (
     BIT_MASK,
     WORD_SHIFT,
+    Int,
     bit,
     bits_through,
     grid_offset,
@@ -41,7 +42,7 @@ NO_KEY: Final = -(2**62)  # best_key of a side without levels; two of them still
 
 
 @njit(**INNER)
-def window_find(book: np.void, side: int, offset: int) -> int:
+def window_find(book: np.void, side: Int, offset: Int) -> Int:
     """The largest offset <= offset (0 <= offset < window) that holds a level, or -1. Reads at most summary words + 2 words."""
     mask = book["qty"].shape[1] - 1
     base_slot = book["base_slot"][side]
@@ -68,7 +69,7 @@ def window_find(book: np.void, side: int, offset: int) -> int:
 
 
 @njit(**INNER)
-def window_flip(book: np.void, side: int, slot: int, present: bool) -> None:
+def window_flip(book: np.void, side: Int, slot: Int, present: bool) -> None:
     """Set or clear the bits of a slot whose level appeared or vanished."""
     word = slot >> WORD_SHIFT
     bits = book["occupied"][side, word] ^ bit(slot & BIT_MASK)
@@ -80,7 +81,7 @@ def window_flip(book: np.void, side: int, slot: int, present: bool) -> None:
 
 
 @njit(**INNER)
-def window_clear(book: np.void, side: int) -> None:
+def window_clear(book: np.void, side: Int) -> None:
     """Empty the window; visits only slots that hold a level."""
     for summary in range(book["summary"].shape[1]):
         words = book["summary"][side, summary]
@@ -98,7 +99,7 @@ def window_clear(book: np.void, side: int) -> None:
 
 
 @njit(**INNER)
-def window_anchor(book: np.void, side: int, key: int) -> None:
+def window_anchor(book: np.void, side: Int, key: Int) -> None:
     """Lay an empty window so that an on-grid key comes to three quarters of it: room for the market to come nearer."""
     window = book["qty"].shape[1]
     book["base_key"][side] = key - (window - window // 4) * book["tick_size"]
@@ -106,7 +107,7 @@ def window_anchor(book: np.void, side: int, key: int) -> None:
 
 
 @njit(**INNER)
-def window_raise(book: np.void, side: int, steps: int) -> int:
+def window_raise(book: np.void, side: Int, steps: Int) -> Int:
     """Move the window steps > 0 towards the market; levels falling out go to the overflow. Returns how many were lost."""
     window = book["qty"].shape[1]
     lost = window_evict(book, side, min(steps, window))
@@ -117,7 +118,7 @@ def window_raise(book: np.void, side: int, steps: int) -> int:
 
 
 @njit(**INNER)
-def window_lower(book: np.void, side: int, steps: int) -> None:
+def window_lower(book: np.void, side: Int, steps: Int) -> None:
     """Move the window steps > 0 away from the market, its steps best offsets being empty; take in what the overflow holds there."""
     book["base_key"][side] -= steps * book["tick_size"]
     book["base_slot"][side] = (book["base_slot"][side] - steps) & (book["qty"].shape[1] - 1)
@@ -126,7 +127,7 @@ def window_lower(book: np.void, side: int, steps: int) -> None:
 
 
 @njit(**INNER)
-def window_evict(book: np.void, side: int, end: int) -> int:
+def window_evict(book: np.void, side: Int, end: Int) -> Int:
     """Move the levels at offsets below end to the overflow. Returns how many levels the overflow had no room for.
 
     A backward merge in place: O(levels moved + off-grid entries nearer than they), and one memmove when levels are lost.
@@ -172,7 +173,7 @@ def window_evict(book: np.void, side: int, end: int) -> int:
 
 
 @njit(**INNER)
-def window_pull(book: np.void, side: int) -> None:
+def window_pull(book: np.void, side: Int) -> None:
     """Move the overflow's levels that lie in the window into it; entries off the grid stay. O(entries at or above base_key)."""
     base_key = book["base_key"][side]
     window = book["qty"].shape[1]
@@ -195,7 +196,7 @@ def window_pull(book: np.void, side: int) -> None:
 
 
 @njit(**INNER)
-def window_refill(book: np.void, side: int) -> None:
+def window_refill(book: np.void, side: Int) -> None:
     """Lay an empty window at the overflow's best on-grid level, if there is one, and take in what it then covers."""
     i = book["overflow_count"][side] - 1
     while i >= 0 and book["overflow_key"][side, i] % book["tick_size"] != 0:
@@ -207,7 +208,7 @@ def window_refill(book: np.void, side: int) -> None:
 
 
 @njit(**INNER)
-def overflow_search(book: np.void, side: int, key: int) -> int:
+def overflow_search(book: np.void, side: Int, key: Int) -> Int:
     """Index of the first overflow entry with a key >= key; the count if there is none."""
     low = np.int64(0)
     size = np.int64(book["overflow_count"][side])
@@ -219,7 +220,7 @@ def overflow_search(book: np.void, side: int, key: int) -> int:
 
 
 @njit(**INNER)
-def overflow_set(book: np.void, side: int, key: int, qty: int) -> int:
+def overflow_set(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     """Set an entry, qty 0 removing it; removing what is absent does nothing. Returns the number of levels lost (0 or 1).
 
     One binary search and one memmove of the entries nearer the market; full, of the farther ones, the farthest being lost.
