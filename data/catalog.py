@@ -11,7 +11,7 @@ vendors' formats.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -73,13 +73,14 @@ class Catalog:
         *,
         source: str = "",
         details: Mapping[str, Any] | None = None,
-        conservation: Conservation | None = None,
+        conservation: Conservation | Callable[[], Conservation] | None = None,
         clock_offset_ns: int = 0,
         replace: bool = False,
     ) -> IngestReport:
         """Add one instrument's rows, given in chunks sorted by local_ns; all of them or nothing.
 
-        source, details: kept in the manifest. conservation, clock_offset_ns: what the reader did, for the quality report.
+        source, details: kept in the manifest. conservation, clock_offset_ns: what the reader did, for the quality report; a
+        function is called after the last chunk.
         replace: supersede parts at the same times instead of refusing. Raises DataError for rows no reader may make,
         OverlapError for times that other rows already cover, CatalogError when another process writes. The chunks are read
         once; when their source raises, nothing is added.
@@ -97,7 +98,8 @@ class Catalog:
                         meter.add(part)
                         rows += part.size
                 parts = writer.finish()
-                quality = meter.report(conservation=conservation, clock_offset_ns=clock_offset_ns)
+                counted = conservation() if callable(conservation) else conservation
+                quality = meter.report(conservation=counted, clock_offset_ns=clock_offset_ns)
                 self._one_definition(ingests, instrument)
                 added, already, superseded = admit(parts, live_parts(ingests), replace=replace)
                 if added:

@@ -283,3 +283,31 @@ def test_export_writes_exact_decimals(tmp_path: Path) -> None:
     assert columns["price_int"].to_list() == [1, 616597, -12]
     with pytest.raises(ConfigError, match=r"\.parquet or \.csv"):
         catalog.export(tmp_path / "out.xlsx", "BTCUSDT", "trades")
+
+
+def test_recorded_messages_come_back_and_are_conserved(real_data: Path, tmp_path: Path) -> None:
+    from twinloop.data.binance_raw import read_raw
+
+    catalog = Catalog(tmp_path)
+    given = []
+    for name in ("usdm_btcusdt_20230404.gz", "usdm_btcusdt_20230405.gz"):
+        path = real_data / "binance-raw-ws" / name
+        given.append(join_rows([chunk.copy() for chunk in read_raw(path, BINANCE_USDM_BTCUSDT)]))
+        reader = read_raw(path, BINANCE_USDM_BTCUSDT)
+        report = catalog.ingest(
+            reader,
+            BINANCE_USDM_BTCUSDT,
+            source=name,
+            conservation=lambda reader=reader: reader.report.conservation,
+            clock_offset_ns=reader.report.clock.offset_ns,
+        )
+        assert report.quality.conservation == reader.report.conservation
+        assert report.quality.negative_latency == 0
+        assert report.quality.out_of_order == 0
+    if given[0]["local_ns"][-1] < given[1]["local_ns"][0]:
+        assert stored(catalog) == join_rows(given).tobytes()
+    tape = catalog.tape("BTCUSDT")
+    assert (tape.local["local_ns"][1:] >= tape.local["local_ns"][:-1]).all()
+    keys = np.where(tape.venue["venue_ns"] == 0, tape.venue["local_ns"], tape.venue["venue_ns"])
+    assert (keys[1:] >= keys[:-1]).all()
+    assert tape.venue.size == tape.local.size == sum(rows.size for rows in given)
