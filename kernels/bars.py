@@ -49,6 +49,10 @@ NEVER_NS: Final = 2**63 - 1
 SCALE_MAX: Final = 18  # Digits of the price, and of the quantity.
 SCALE_SUM_MAX: Final = 26  # Of both together: 10**(26 - 8) still fits in 62 bits.
 
+# Typed, since numba compiles a callee anew for every literal it is called with.
+_COMPLETE: Final[Any] = np.int64(0)
+_PARTIAL: Final[Any] = np.int64(BAR_PARTIAL)
+
 LIMB_BITS: Final = 62
 LIMB_MASK: Final = 2**62 - 1
 HALF_BITS: Final = 31
@@ -223,7 +227,7 @@ def bar_on_clock(state: Any, now_ns: int) -> int:
         return 0
     if state["trades"] == 0:  # Only with now_ns at the end of time.
         return 0
-    _close(state, state["due_ns"], now_ns, 0)
+    _close(state, state["due_ns"], now_ns, _COMPLETE)
     return 1
 
 
@@ -265,7 +269,7 @@ def bar_on_trade(state: Any, price: int, qty: int, local_ns: int) -> int:
     if kind == TIME_BAR:
         return closed
     if _reached(state, kind):
-        _close(state, local_ns, local_ns, 0)
+        _close(state, local_ns, local_ns, _COMPLETE)
         return 1
     return 0
 
@@ -281,7 +285,7 @@ def bar_flush(state: Any, now_ns: int) -> int:
     if bar_on_clock(state, now_ns):
         return 1
     end_ns = state["due_ns"] if state["kind"] == TIME_BAR else state["last_ns"]
-    _close(state, end_ns, now_ns, BAR_PARTIAL)
+    _close(state, end_ns, now_ns, _PARTIAL)
     return 1
 
 

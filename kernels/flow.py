@@ -48,8 +48,18 @@ EVENT_ROWS_MAX: Final = DIRTY_MAX + PRINTS_MAX + 1
 EVENT_WORDS_MAX: Final = 2 * ACTIONS_MAX + PRINTS_MAX + 40
 FUNDAMENTAL_MIN: Final = 4.0  # Ticks.
 TABLE: Final = 1024
+NO_LIMIT: Final = 2**60  # Ticks, beyond any price.
 GAP_MIN_NS: Final = 1000
 
+# Typed constants: numba compiles a callee anew for every literal it is called with.
+_ZERO: Final[Any] = np.int64(0)
+_ONE: Final[Any] = np.int64(1)
+_TRADE: Final[Any] = np.int64(TRADE)
+_QUOTE: Final[Any] = np.int64(QUOTE)
+_LEVEL: Final[Any] = np.int64(LEVEL)
+_BEGIN: Final[Any] = np.int64(SNAPSHOT_BEGIN)
+_SNAPSHOT: Final[Any] = np.int64(SNAPSHOT_LEVEL)
+_END: Final[Any] = np.int64(SNAPSHOT_END)
 _FRACTION_BITS: Final = 53
 _FRACTION_MASK: Final = 2**53 - 1
 _FRACTION: Final = 2.0**-53
@@ -137,7 +147,7 @@ def flow_start(flow: Any, words: np.ndarray, out: np.ndarray) -> int:
     flow["last_side"] = 1
     flow["update_id"] = 1
     _receive(flow, words)
-    filled = _put(flow, out, 0, SNAPSHOT_BEGIN, 0, 1, 0, 0, 1, 0)
+    filled = _put(flow, out, _ZERO, _BEGIN, _ZERO, _ONE, _ZERO, _ZERO, _ONE, _ZERO)
     for side in (1, -1):
         best = flow["bid"] if side > 0 else flow["ask"]
         for offset in range(depth):
@@ -147,10 +157,10 @@ def flow_start(flow: Any, words: np.ndarray, out: np.ndarray) -> int:
                 continue
             lots = _size(flow, word, 0.7 * _target(flow, offset))
             flow["lots"][tick & RING_MASK] = lots
-            filled = _put(
-                flow, out, filled, SNAPSHOT_LEVEL, side, 1, tick * flow["tick_size"], lots * flow["lot_size"], 1, 0
-            )
-    filled = _put(flow, out, filled, SNAPSHOT_END, 0, 1, 0, 0, 1, 0)
+            price = tick * flow["tick_size"]
+            qty = lots * flow["lot_size"]
+            filled = _put(flow, out, filled, _SNAPSHOT, _ONE * side, _ONE, price, qty, _ONE, _ZERO)
+    filled = _put(flow, out, filled, _END, _ZERO, _ONE, _ZERO, _ZERO, _ONE, _ZERO)
     filled = _quote(flow, out, filled)
     flow["started"] = 1
     _schedule(flow, words)
@@ -164,7 +174,7 @@ def flow_run(flow: Any, words: np.ndarray, common_words: np.ndarray, out: np.nda
     words, common_words: int64 in 0..2**63, read from flow["words_at"] and flow["common_at"] on; the caller refills by
     moving the rest to the front. common_words are the same for all symbols of a market. out: (n, 8) int64 words of rows.
     """
-    filled = 0
+    filled = _ZERO
     status = FLOW_START
     while flow["started"]:  # At most one event per EVENT_WORDS_MAX words or GAP_MIN_NS.
         status = _move(flow, words, common_words)
@@ -225,7 +235,7 @@ def _jump(flow: Any, words: np.ndarray, out: np.ndarray, filled: int, side: int,
     tick = flow["ask"] if side > 0 else flow["bid"]
     while side * (target - tick) > 0:
         if flow["lots"][tick & RING_MASK] > 0:
-            _touch(flow, tick, -side, 0)
+            _touch(flow, tick, -side, _ZERO)
         tick += side
     if side > 0:
         flow["ask"] = target
@@ -252,17 +262,17 @@ def _market_order(flow: Any, words: np.ndarray, out: np.ndarray, filled: int, aw
         lean = 0.5 + 0.45 * away / flow["threshold"]  # |away| <= threshold here.
         side = 1 if ((bits >> 1) & 0xFFFF) < lean * _UNIT16 else -1
         flow["last_side"] = side
-    return _take(flow, words, out, filled, side, -1)
+    return _take(flow, words, out, filled, side, NO_LIMIT * side)
 
 
 @njit(cache=True)
 def _take(flow: Any, words: np.ndarray, out: np.ndarray, filled: int, side: int, limit: int) -> int:
-    """Buy (+1) or sell (-1) from the best level on, one row per resting order met; limit: first tick not taken, -1 none."""
+    """Buy (+1) or sell (-1) from the best level on, one row per resting order met; limit: first tick not taken."""
     prints = 1 + min(int(3.4 * _exponential(flow["exponential"], _word(flow, words))), PRINTS_MAX - 1)
     levels = 0
     for _ in range(prints):
         tick = flow["ask"] if side > 0 else flow["bid"]
-        if limit >= 0 and side * (limit - tick) <= 0:
+        if side * (limit - tick) <= 0:
             break
         shown = flow["lots"][tick & RING_MASK]
         lots = min(_size(flow, _word(flow, words), flow["trade_lots"]), shown)
@@ -275,15 +285,16 @@ def _take(flow: Any, words: np.ndarray, out: np.ndarray, filled: int, side: int,
             flow,
             out,
             filled,
-            TRADE,
+            _TRADE,
             side,
             flow["trade_id"],
             tick * flow["tick_size"],
             lots * flow["lot_size"],
             flow["trade_id"],
-            0,
+            _ZERO,
         )
         _touch(flow, tick, -side, shown - lots)
+        flow["before"][flow["dirty_count"] - 1] = -1  # A level that traded is always shown again.
         if lots == shown:
             found = _next_best(flow, side, tick)
             levels += 1
@@ -347,7 +358,7 @@ def _orders(flow: Any, words: np.ndarray) -> None:
             _touch(flow, tick, side, held + _size(flow, size_word, scale))
         elif offset > 0 and coin & 2:
             if held > 0:
-                _touch(flow, tick, side, 0)
+                _touch(flow, tick, side, _ZERO)
         elif held > 1:
             _touch(flow, tick, side, held - min(held - 1, _size(flow, size_word, 0.1 * held)))
 
@@ -375,10 +386,10 @@ def _trim(flow: Any, old_bid: int, old_ask: int) -> None:
     depth = flow["depth_ticks"]
     for tick in range(max(old_bid - depth, 0) + 1, flow["bid"] - depth + 1):
         if flow["lots"][tick & RING_MASK] > 0:
-            _touch(flow, tick, 1, 0)
+            _touch(flow, tick, _ONE, _ZERO)
     for tick in range(flow["ask"] + depth, old_ask + depth):
         if flow["lots"][tick & RING_MASK] > 0:
-            _touch(flow, tick, -1, 0)
+            _touch(flow, tick, -_ONE, _ZERO)
 
 
 @njit(cache=True)
@@ -401,7 +412,9 @@ def _levels(flow: Any, out: np.ndarray, filled: int) -> int:
         elif tick > flow["bid"]:
             lots = 0
         if lots != flow["before"][i]:
-            filled = _put(flow, out, filled, LEVEL, side, update_id, tick * tick_size, lots * lot_size, update_id, 0)
+            filled = _put(
+                flow, out, filled, _LEVEL, side, update_id, tick * tick_size, lots * lot_size, update_id, _ZERO
+            )
     if filled > first:
         flow["update_id"] = update_id
         out[filled - 1, 3] |= _EVENT_END_BIT
@@ -430,8 +443,8 @@ def _quote(flow: Any, out: np.ndarray, filled: int) -> int:
         flow,
         out,
         filled,
-        QUOTE,
-        0,
+        _QUOTE,
+        _ZERO,
         flow["update_id"],
         bid * flow["tick_size"],
         bid_lots * flow["lot_size"],

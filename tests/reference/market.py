@@ -19,8 +19,8 @@ class Symbol:
         self.taken: dict[
             tuple[int, int], int
         ] = {}  # (side of the level, price): shown quantity less trades of this message
+        self.traded: set[tuple[int, int]] = set()  # of them, those that traded and were not shown since
         self.open_message = 0
-        self.bought = self.sold = 0
 
     def best(self) -> tuple[int, int, int, int]:
         bid, ask = max(self.book[1]), min(self.book[-1])
@@ -38,8 +38,7 @@ class Symbol:
         better = [p for p in resting if side * (p - price) < 0 and self.taken[-side, p] > 0]
         assert not better, "a trade went through a better level"
         self.taken[-side, price] = shown - row["qty"]
-        self.bought += row["qty"] * (side == 1)
-        self.sold += row["qty"] * (side == -1)
+        self.traded.add((-side, price))
 
     def level(self, row: dict[str, int]) -> None:
         side, price, qty = row["side"], row["price"], row["qty"]
@@ -47,7 +46,8 @@ class Symbol:
             assert row["update_id"] > self.update_id
             self.open_message = row["update_id"]
         assert row["update_id"] == self.open_message == row["sequence"]
-        assert qty != self.book[side].get(price, 0), "a level row that changes nothing"
+        assert qty != self.book[side].get(price, 0) or (side, price) in self.traded, "a level row that changes nothing"
+        self.traded.discard((side, price))
         if qty:
             self.book[side][price] = qty
         else:
@@ -55,6 +55,7 @@ class Symbol:
         if row["flags"] & EVENT_END:
             self.update_id, self.open_message = self.open_message, 0
             self.taken = {}
+            assert not self.traded, "a traded level that the message does not show"
             assert max(self.book[1]) < min(self.book[-1]), "crossed"
 
 
