@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import carray, cfunc, config, types
 
+from twinloop.kernels.bars import bar_init
+from twinloop.kernels.book import book_clear
 from twinloop.kernels.desk import amend, cancel, cancel_all, request_timer, submit
 from twinloop.kernels.intrinsics import hash_memory, record_at, register
 from twinloop.kernels.node import SizeClass, node_dtype
@@ -25,7 +27,7 @@ SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer")
 CALL: Final = np.dtype(
     [(name, "<i8") for name in (
         "node", "venue", "local", "local_count", "market", "market_count", "start", "more_local", "rows_max", "status", "at", "callback",
-        "strategy",
+        "strategy", "slot", "kind", "value", "price_scale", "qty_scale",
     )]
 )  # fmt: skip
 _ROWS: Final = types.CPointer(types.uint8)
@@ -42,6 +44,8 @@ class Doors(NamedTuple):
     callback: Callable[[int], None]
     finish: Callable[[int], None]
     state_hash: Callable[[int], None]
+    clear_books: Callable[[int], None]
+    init_bar: Callable[[int], None]
 
 
 def _compiled(function: Callable[..., Any]) -> tuple[int, Callable[[int], None]]:
@@ -133,6 +137,16 @@ def doors(size: SizeClass) -> Doors:
         call = record_at(address, CALL)
         call["status"] = hash_memory(call["node"] + decision_at, words, 0)
 
+    def clear_books_door(address: int) -> None:
+        call = record_at(address, CALL)
+        book_clear(record_at(call["node"], NODE)["decision"]["books"][call["slot"]], call["value"])
+        book_clear(record_at(call["venue"], VENUE)["books"][call["slot"]], call["value"])
+
+    def init_bar_door(address: int) -> None:
+        call = record_at(address, CALL)
+        state = record_at(call["node"], NODE)["decision"]["bars"][call["slot"]]["state"]
+        call["status"] = bar_init(state, call["kind"], call["value"], call["price_scale"], call["qty_scale"])
+
     services = (submit_door, amend_door, cancel_door, cancel_all_door, timer_door)
     return Doors(
         NODE,
@@ -143,4 +157,6 @@ def doors(size: SizeClass) -> Doors:
         _compiled(callback_door)[1],
         _compiled(finish_door)[1],
         _compiled(hash_door)[1],
+        _compiled(clear_books_door)[1],
+        _compiled(init_bar_door)[1],
     )
