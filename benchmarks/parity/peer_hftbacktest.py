@@ -302,6 +302,9 @@ def main() -> None:
         "columns": {"fills": FILL.names, "orders": ORDER.names, "positions": POSITION.names},
     }
     Path(out).write_text(json.dumps(document))
+    print(
+        json.dumps({"fills": len(document["fills"]), "orders": len(document["orders"]), "totals": document["totals"]})
+    )
 
 
 if __name__ == "__main__":

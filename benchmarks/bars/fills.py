@@ -1,0 +1,126 @@
+"""The same fills as engines nobody here wrote: hftbacktest on recordings, backtesting.py on daily bars. Both run in the bar."""
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from harness import BENCHMARKS, NotMetError, Outcome, bar, market_of, peers_python, real_data, recordings, run_json, say
+
+HERE = Path(__file__).resolve().parent
+PARITY = BENCHMARKS / "parity"
+sys.path.insert(0, str(PARITY))
+
+import spec  # noqa: E402
+
+
+def peer_runs(python: str, folder: Path) -> list[dict[str, Any]]:
+    """Every (recording, strategy, latency) of the parity set, by the peer."""
+    found = []
+    chosen = [path for path in recordings("usdm", "*", "20240808") if "_".join(market_of(path)[:2]) in spec.MARKETS]
+    if not chosen:
+        raise NotMetError(f"no recording of {', '.join(spec.MARKETS)} on 20240808")
+    for path in chosen:
+        market = "_".join(market_of(path)[:2])
+        for strategy in spec.STRATEGIES:
+            for latency_ms in spec.LATENCIES_MS:
+                out = folder / f"{market}_{strategy}_{latency_ms}.json"
+                command = [python, PARITY / "peer_hftbacktest.py", path, market, strategy, str(latency_ms), out]
+                document = run_json(command, pin=False)
+                document |= json.loads(out.read_text())
+                found.append({**document, "recording": path})
+                say(f"  hftbacktest {market} {strategy} {latency_ms} ms: {len(document['fills'])} fills")
+    return found
+
+
+def first_difference(ours: list[Any], theirs: list[Any]) -> dict[str, Any] | None:
+    """Where two lists part."""
+    for index, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if list(one) != list(other):
+            return {"index": index, "ours": list(one), "theirs": list(other)}
+    return (
+        None if len(ours) == len(theirs) else {"index": min(len(ours), len(theirs)), "counts": [len(ours), len(theirs)]}
+    )
+
+
+def named_difference(ours: list[list[int]], theirs: list[list[int]]) -> dict[str, Any]:
+    """How the default mode departs from the peer: fills by order id that only one has, or at other prices, sizes or times."""
+    mine, other = {f[0]: f for f in ours}, {f[0]: f for f in theirs}
+    both = mine.keys() & other.keys()
+    kinds = Counter(
+        name
+        for key in both
+        for name, at in (("price", 2), ("quantity", 3), ("venue time", 4))
+        if mine[key][at] != other[key][at]
+    )
+    return {"ours": len(ours), "theirs": len(theirs), "both_filled": len(both), "differ_in": dict(kinds)}
+
+
+@bar("fills", "equal", "runs")
+def parity() -> Outcome:
+    """Maker and taker on the USD-M recordings of 2024-08-08 at 0/1/10/100 ms: fills and positions equal hftbacktest's."""
+    python = peers_python("hftbacktest", "numba", "polars")
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = peer_runs(python, Path(folder))
+    table, equal, missing = [], 0, ""
+    for run in theirs:
+        line = {"run": f"{run['market']} {run['strategy']} {run['latency_ms']} ms", "peer_fills": len(run["fills"])}
+        table.append(line)
+        if missing:
+            continue
+        own = [
+            sys.executable,
+            HERE / "ours_run.py",
+            "parity",
+            run["recording"],
+            run["market"],
+            run["strategy"],
+            str(run["latency_ms"]),
+        ]
+        try:
+            ours = run_json([*own, "hftbacktest"], pin=False)
+        except NotMetError as reason:
+            missing = str(reason)
+            continue
+        peer_positions = [list(row[:2]) for row in run["positions"]]
+        line |= {
+            "our_fills": len(ours["fills"]),
+            "fill_difference": first_difference(ours["fills"], run["fills"]),
+            "position_difference": first_difference(ours["positions"], peer_positions),
+        }
+        line["equal"] = line["fill_difference"] is None and line["position_difference"] is None
+        equal += bool(line["equal"] and len(run["fills"]) >= spec.FILLS_MIN)
+        try:
+            line["default_mode"] = named_difference(run_json([*own, "default"], pin=False)["fills"], run["fills"])
+        except NotMetError as reason:
+            line["default_mode"] = str(reason)
+    detail = {"runs": table, **({"reason": missing} if missing else {})}
+    return Outcome(f"{equal}/{len(theirs)}", ok=equal == len(theirs) and not missing, detail=detail)
+
+
+@bar("bars", 66, "trades")
+def bars() -> Outcome:
+    """SMA 10/30 on GOOG: all 66 trades equal backtesting.py's, run here, and its statistics the expected ones."""
+    python = peers_python("backtesting")
+    folder = real_data() / "ohlcv-bars"
+    source, expected = folder / "GOOG.csv", folder / "expected_goog_smacross.json"
+    with tempfile.TemporaryDirectory() as target:
+        out = Path(target) / "trades.json"
+        said = run_json([python, PARITY / "peer_backtesting.py", source, expected, out], pin=False)
+        theirs = [[*row[:3], float(row[3]), float(row[4])] for row in json.loads(out.read_text())["trades"]]
+    detail: dict[str, Any] = {
+        "peer_trades": len(theirs),
+        "expected_wrong": said["expected_wrong"],
+        "replica_equal": said["replica_equal"],
+    }
+    try:
+        trades = run_json([sys.executable, HERE / "ours_run.py", "sma", source], pin=False)["trades"]
+    except NotMetError as reason:
+        return Outcome(0, ok=False, detail={"reason": str(reason), **detail})
+    ours = [[*row[:3], float(row[3]), float(row[4])] for row in trades]
+    equal = sum(one == other for one, other in zip(ours, theirs, strict=False))
+    detail["first_difference"] = first_difference(ours, theirs)
+    ok = equal == len(ours) == len(theirs) == 66 and not said["expected_wrong"] and said["replica_equal"]
+    return Outcome(equal, ok=ok, detail=detail)

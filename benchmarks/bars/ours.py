@@ -1,0 +1,152 @@
+"""twinloop's side of every bar: the only file here that knows the engine. Each function says what the bar expects of it.
+
+A part that does not exist yet raises NotBuiltError; its bar then prints ok false with that reason.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+
+class NotBuiltError(Exception):
+    """A part of the engine that a bar needs and that does not exist yet."""
+
+
+FEATURES: Final[dict[str, tuple[str, ...]]] = {
+    "w1": ("limits", "bars", "loss_mark", "stale_gate"),
+    "w1b": ("limits", "bars", "loss_mark", "stale_gate"),
+    "w2": ("limits", "loss_mark", "stale_gate"),
+}
+"""Switches whose cost the speed bars state, one off at a time. The compared run has all of them on."""
+
+
+def speed_load(workload: str, folder: Path) -> Any:
+    """Rows of a workload (w1, w1b, w2) as a ROW array, made from folder/<workload>.npy and kept beside it. Not timed.
+
+    venue_ns = ts, local_ns = ts + 1 ms, price_scale 1, qty_scale 3; of w2 the first 40 rows are one snapshot.
+    workload_rows() below does the conversion.
+    """
+    return workload_rows(workload, folder)
+
+
+def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
+    """A ready function rows -> {"fills", "position", "fee", "requests", "balance"}; compiling is done here, not timed.
+
+    mode: "feed" (each row) or "100ms" (a timer). features: those of FEATURES that are on. The strategies and settings are
+    those of benchmarks/workloads/peer_hftbacktest.py: EMA(100)/EMA(400), reversal by IOC, taker fee 2 bps, order latencies
+    1 ms each way, risk-averse queue; W2: 1.0 a side at the best, post-only, limit 5, power queue n = 2, maker fee -0.5 bps.
+    """
+    raise NotBuiltError(f"the engine's run of {workload} ({mode}, {', '.join(features)}) is not built yet")
+
+
+def parity_run(
+    recording: Path, market: str, strategy: str, latency_ms: int, mode: str
+) -> dict[str, list[tuple[int, ...]]]:
+    """One run of benchmarks/parity: {"fills": [...], "positions": [...]}.
+
+    mode: "hftbacktest" (the compatibility mode) or "default". fills: (order id, side, price ticks, lots, venue_ns, local_ns),
+    sorted by (local_ns, venue_ns, order id). positions: (local_ns, lots) after each local time with a response of any kind,
+    in order. Order ids count from 1 by submission. The rules are benchmarks/parity/SEMANTICS.md and spec.py.
+    """
+    raise NotBuiltError(
+        f"the parity {strategy} in {mode} mode is not built yet ({recording.name}, {market}, {latency_ms} ms)"
+    )
+
+
+def sma_trades(path: Path) -> list[tuple[int, int, int, str, str]]:
+    """SMA 10/30 on a daily OHLCV file in the backtesting.py mode: (entry bar, exit bar, signed size, entry price, exit price).
+
+    Prices as decimal text. The rules stand in benchmarks/parity/peer_backtesting.py.
+    """
+    raise NotBuiltError(f"the bar run in backtesting.py's mode is not built yet ({path.name})")
+
+
+def small_run_command(folder: Path) -> list[str]:
+    """Arguments after `twinloop` of a small backtest that writes its run to `folder` and prints its result."""
+    raise NotBuiltError(f"`twinloop backtest` is not built yet (for {folder})")
+
+
+def cold_command(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Arguments after `twinloop` that compile everything, and the environment that points the compile cache at `folder`."""
+    raise NotBuiltError(f"`twinloop warmup` is not built yet (for {folder})")
+
+
+def run_folder(contract: str, target: Path) -> Path:
+    """A finished run of a "linear" or "inverse" instrument with >= 100 fills, maker and taker, both signs of position."""
+    raise NotBuiltError(f"no run on a {contract} instrument can be made yet ({target})")
+
+
+def decision_hash(batch: str, extra_instrument: bool) -> dict[str, Any]:
+    """{"hash", "decisions", "fills"} of one fixed run whose rows enter the ring in batches of "1", "7", "64", "full", "random".
+
+    Called in a process of its own, also with NUMBA_DISABLE_JIT=1, so it must be short: about 20,000 rows. fills: a digest of
+    the fills of the first instrument alone. extra_instrument: an unrelated one is added, its rows merged in.
+    """
+    raise NotBuiltError(f"the run with batch {batch} (extra instrument: {extra_instrument}) is not built yet")
+
+
+def stream_run(scale: int) -> dict[str, Any]:
+    """Run over `scale` times the base data set through the whole path (catalog, row cache, loop, results).
+
+    Called in a process of its own, which samples its own anonymous memory. Returns {"rows", "fills"}.
+    """
+    raise NotBuiltError(f"the streamed run at {scale}x is not built yet")
+
+
+def bad_inputs() -> list[dict[str, Any]]:
+    """Every (reader, mutation) tried: {"reader", "mutation", "expected": {...}, "got": {...}}.
+
+    expected and got: rows kept, lines quarantined by code, the exit code, and whether the valid rows around the damage are
+    kept exactly. mutation: one of badinput.MUTATIONS.
+    """
+    raise NotBuiltError("the table of damaged inputs is not built yet")
+
+
+def workload_rows(workload: str, folder: Path) -> Any:
+    """The ROW array of a workload: memory-mapped, built once beside the workload's file."""
+    import numpy as np
+
+    from twinloop.kernels import rows as table
+
+    kept = folder / f"twinloop_{workload}.rows"
+    if not kept.exists():
+        source = np.load(folder / f"{workload}.npy", mode="r")
+        snapshot = {"w1": 0, "w1b": 2, "w2": 40}[workload]
+        lead = 1 if snapshot else 0  # SNAPSHOT_BEGIN before and SNAPSHOT_END behind the snapshot's levels
+        out = np.zeros(len(source) + 2 * lead, table.ROW)
+        if snapshot:
+            _fill(out[lead : lead + snapshot], source[:snapshot], table.SNAPSHOT_LEVEL, 0)
+            for place, kind in ((0, table.SNAPSHOT_BEGIN), (snapshot + 1, table.SNAPSHOT_END)):
+                out[place]["kind"] = kind
+                out[place]["venue_ns"] = source["ts"][0]
+        body = out[snapshot + 2 * lead :]
+        _fill(body, source[snapshot:], table.QUOTE if workload == "w1" else table.LEVEL, snapshot)
+        if workload == "w1b":
+            # The new and the removed level of one quote are one event: only its last row ends it.
+            body["flags"][:-1][body["venue_ns"][1:] == body["venue_ns"][:-1]] = 0
+        out["local_ns"] = out["venue_ns"] + 1_000_000
+        half_made = kept.with_suffix(".part")
+        out.tofile(half_made)
+        half_made.replace(kept)
+    return np.memmap(kept, table.ROW, mode="r")
+
+
+def _fill(rows: Any, source: Any, other_kind: int, first: int) -> None:
+    """Rows of a piece of a workload; other_kind: what its rows are that are no trades."""
+    import numpy as np
+
+    from twinloop.kernels import rows as table
+
+    trade = source["kind"] == 1
+    rows["venue_ns"] = source["ts"]
+    rows["sequence"] = np.arange(first + 1, first + 1 + len(source))
+    rows["kind"] = np.where(trade, table.TRADE, other_kind)
+    rows["side"] = source["side"]
+    rows["price"] = np.rint(source["px"] * 10)
+    rows["qty"] = np.rint(source["qty"] * 1000)
+    if other_kind == table.LEVEL:
+        rows["flags"][~trade] = table.FLAG_EVENT_END
+    if other_kind == table.QUOTE:
+        # price and bid share their bytes, as do qty and bid_qty: only the quotes are written here.
+        for name, scale in (("bid", 10), ("bid_qty", 1000), ("ask", 10), ("ask_qty", 1000)):
+            rows[name][~trade] = np.rint(source[name][~trade] * scale)
