@@ -54,6 +54,9 @@ def notes_on(run: Run) -> list[str]:
         notes.append("no fee was charged on any fill")
     if len(fills) and bool((fills["decided_ns"] == fills["arrived_ns"]).all()):
         notes.append("orders reached the venue in no time: set a latency before trusting the fills")
+    foreign = _unpriced(run)
+    if foreign:
+        notes.append(f"fees in {', '.join(foreign)} have no price in this run and are left out of the trades' net")
     ends = fills.group_by("account", "strategy", "symbol", maintain_order=True).agg(pl.col("position_after_int").last())
     held = ends.filter(pl.col("position_after_int") != 0)
     if len(held):
@@ -62,6 +65,17 @@ def notes_on(run: Run) -> list[str]:
             f"a position is still open at the end ({names}): its profit is in the equity and not in the trades"
         )
     return notes
+
+
+def _unpriced(run: Run) -> list[str]:
+    """Currencies of fees that neither the settlement currency nor the fill's own price can express."""
+    names = set()
+    for symbol, currency in run.fills.select("symbol", "fee_currency").unique().iter_rows():
+        instrument = run.instruments[run.symbols.index(symbol)]
+        crossed = instrument.quote if instrument.contract == "inverse" else instrument.base
+        if currency not in {instrument.settle, crossed}:
+            names.add(currency)
+    return sorted(names)
 
 
 def _refusals(risk: pl.DataFrame) -> str:

@@ -33,7 +33,7 @@ def trade_block(card: Card, run: Run) -> None:
     group = "Trades"
     trades = run.trades
     card.add("trades", "Closed trades", group, "count", len(trades))
-    currencies = trades["currency"].unique(maintain_order=True).to_list()
+    currencies = trades["currency"].unique().sort().to_list()
     currency = currencies[0] if len(currencies) == 1 else None
     lacking = None if len(trades) else "no closed trade"
     mixed = lacking or (f"trades settle in {', '.join(currencies)}" if currency is None else None)
@@ -162,7 +162,7 @@ def execution_block(card: Card, run: Run) -> None:
     group = "Execution"
     fills = fill_values(run)
     lacking = None if len(fills) else "no fills"
-    currencies = fills["currency"].unique(maintain_order=True).to_list()
+    currencies = fills["currency"].unique().sort().to_list()
     mixed = lacking or (f"fills settle in {', '.join(currencies)}" if len(currencies) > 1 else None)
     currency = currencies[0] if len(currencies) == 1 else None
     value = _sum(fills["value"])
@@ -179,7 +179,9 @@ def execution_block(card: Card, run: Run) -> None:
     card.add("fills", "Fills", group, "count", len(fills))
     card.add("order_fill_rate", "Orders with a fill", group, "fraction", orders["filled"], no_orders)
     card.add("rejects", "Orders rejected", group, "count", orders["rejected"], no_orders)
-    card.add("maker_share", "Fills as maker", group, "fraction", int(fills["maker"].sum()) / max(len(fills), 1), lacking)
+    card.add(
+        "maker_share", "Fills as maker", group, "fraction", int(fills["maker"].sum()) / max(len(fills), 1), lacking
+    )
     card.add("traded_value", "Value traded", group, "money", value, mixed, currency=currency)
     unpriced = f"{without_price} fees are in another currency" if without_price else None
     card.add("fees", "Fees paid", group, "money", fees, mixed or unpriced, currency=currency)

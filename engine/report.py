@@ -424,7 +424,7 @@ def _data(run: Run) -> dict[str, Any]:
             _decimals(instrument.tick_size, instrument.price_scale),
             _decimals(instrument.lot_size, instrument.qty_scale),
         )
-        entry: dict[str, Any] = {"name": symbol, "digits": digits[0], "lot": digits[1]}
+        entry: dict[str, Any] = {"name": symbol, "digits": digits[0], "lot": digits[1], "currency": instrument.settle}
         if len(equity) > 1:
             mark = equity[f"mark:{symbol}"].fill_null(float("nan")).to_numpy()
             position = equity[f"position:{symbol}"].to_numpy()

@@ -10,6 +10,7 @@ The engine itself books average cost; it and FIFO agree whenever a position is f
 
 from collections import deque
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -92,6 +93,25 @@ def fee_currency_of(instrument: Instrument, slot: int, currencies: Sequence[str]
     return instrument.settle if slot == SETTLE_CURRENCY else currencies[slot]
 
 
+def _fill_values(fills: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[int]:
+    """`fill_value` of every fill; whole columns at once where no product can leave int64."""
+    prices, quantities = fills["price_int"].astype(np.int64), fills["qty_int"].astype(np.int64)
+    values = np.zeros(len(fills), dtype=object)
+    for slot in np.unique(fills["instrument"]).tolist():
+        instrument = instruments[slot]
+        rows = np.flatnonzero(fills["instrument"] == slot)
+        price, qty = prices[rows], quantities[rows]
+        ratio = Fraction(instrument.contract_size, 10 ** (instrument.price_scale + instrument.qty_scale))
+        largest = int(price.max()) * int(qty.max()) * ratio.numerator
+        if instrument.contract == "inverse" or price.min() <= 0 or max(largest, 2 * ratio.denominator) >= 2**62:
+            values[rows] = [fill_value(instrument, *each) for each in zip(price.tolist(), qty.tolist(), strict=True)]
+            continue
+        quotient, rest = np.divmod(price * qty * ratio.numerator, ratio.denominator)
+        odd = quotient & 1
+        values[rows] = quotient + (2 * rest + odd > ratio.denominator)
+    return values.tolist()
+
+
 def round_trips(
     fills: npt.NDArray[np.void],
     instruments: Sequence[Instrument],
@@ -107,17 +127,15 @@ def round_trips(
     symbols = symbols if symbols is not None else [instrument.symbol for instrument in instruments]
     fields = ("account", "strategy", "instrument", "side", "price_int", "qty_int", "fee_int", "fee_currency")
     columns = [fills[name].tolist() for name in (*fields, "local_ns", "sequence")]
+    inverse = [instrument.contract == "inverse" for instrument in instruments]
     open_lots: dict[tuple[int, int, int], deque[list[int]]] = {}
     rows: list[tuple[Any, ...]] = []
-    for account, strategy, slot, side, price, whole_qty, fee_int, fee_slot, ts_ns, sequence in zip(
-        *columns, strict=True
-    ):
-        qty = whole_qty
-        instrument = instruments[slot]
-        value = fill_value(instrument, price, qty)
-        fee = fee_int
+    values = _fill_values(fills, instruments)
+    for *key, side, price, all_qty, fee_int, fee_slot, ts_ns, sequence, all_value in zip(*columns, values, strict=True):
+        account, strategy, slot = key
+        qty, value, fee = all_qty, all_value, fee_int
         if fee_slot != SETTLE_CURRENCY:
-            fee = settlement_fee(instrument, fee_int, currencies[fee_slot], price) or 0
+            fee = settlement_fee(instruments[slot], fee_int, currencies[fee_slot], price) or 0
         lots = open_lots.setdefault((account, strategy, slot), deque())
         while qty and lots and lots[0][0] != side:
             lot = lots[0]
@@ -133,12 +151,10 @@ def round_trips(
             exit_value = value if piece == qty else divide_half_even(value * piece, qty)
             exit_fee = fee if piece == qty else divide_half_even(fee * piece, qty)
             qty, value, fee = qty - piece, value - exit_value, fee - exit_fee
-            gain = entry_value - exit_value if instrument.contract == "inverse" else exit_value - entry_value
+            gain = entry_value - exit_value if inverse[slot] else exit_value - entry_value
             gross, fees = lot_side * gain, entry_fee + exit_fee
-            rows.append(
-                (account, strategy, slot, lot_side, piece, lot_ns, ts_ns, lot_price, price, lot_sequence, sequence)
-                + (entry_value, exit_value, gross, fees, gross - fees)
-            )
+            head = (account, strategy, slot, lot_side, piece, lot_ns, ts_ns, lot_price, price, lot_sequence, sequence)
+            rows.append((*head, entry_value, exit_value, gross, fees, gross - fees))
         if qty:
             lots.append([side, qty, value, fee, price, ts_ns, sequence])
     return _frame(rows, instruments, strategies, symbols)

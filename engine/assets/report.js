@@ -157,7 +157,7 @@
     equity.depth = Float64Array.from(equity.value, (v) => { peak = Math.max(peak, v); return peak > 0 ? v / peak - 1 : 0; });
   }
   const symbols = data.symbols.map((each) => ({
-    name: each.name, digits: each.digits, lot: each.lot,
+    name: each.name, digits: each.digits, lot: each.lot, currency: each.currency,
     t: each.t ? column(each.t) : equity && equity.t,
     mark: each.mark && gaps(column(each.mark)), position: each.position && column(each.position),
     fills: each.fills && Object.fromEntries(Object.entries(each.fills).map(([name, packed]) => [name, column(packed)])),
@@ -287,7 +287,11 @@
   const PAGE = 15;
   if (trades && $("trades")) {
     const body = $("trades").querySelector("tbody"), heads = [...$("trades").querySelectorAll("th")];
-    const digits = { fee: digitsFor(trades.fee), net: digitsFor(trades.net) };
+    const mixed = new Set(symbols.map((s) => s.currency)).size > 1;
+    const digits = symbols.map((_, n) => {
+      const own = (name) => trades[name].filter((value, i) => trades.symbol[i] === n);
+      return { fee: digitsFor(own("fee")), net: digitsFor(own("net")), unit: mixed ? " " + safe(symbols[n].currency) : "" };
+    });
     let key = "number", rising = true, page = 0, order = [];
     const filter = { strategy: $("by-strategy"), symbol: $("by-symbol"), side: $("by-side") };
     const passes = (i) => Object.entries(filter).every(([name, select]) => !select || select.value === "" || trades[name][i] === +select.value);
@@ -304,14 +308,14 @@
       const pages = Math.max(1, Math.ceil(order.length / PAGE));
       page = Math.min(Math.max(page, 0), pages - 1);
       body.innerHTML = order.slice(page * PAGE, page * PAGE + PAGE).map((i) => {
-        const s = symbols[trades.symbol[i]], long = trades.side[i] > 0;
+        const s = symbols[trades.symbol[i]], d = digits[trades.symbol[i]], long = trades.side[i] > 0;
         const move = (v) => (Number.isNaN(v) ? '<span class="none">n/a</span>' : number(v * 100, 3) + " %");
         const cells = [
           number(trades.number[i], 0), '<span class="side ' + (long ? "good-text\">long" : "bad-text\">short") + "</span>",
           ...(data.strategies.length > 1 ? [safe(data.strategies[trades.strategy[i]])] : []), ...(symbols.length > 1 ? [safe(s.name)] : []),
           stamp(trades.entry[i]), duration(trades.exit[i] - trades.entry[i]), number(trades.qty[i], s.lot),
-          number(trades.from[i], s.digits), number(trades.to[i], s.digits), number(trades.fee[i], digits.fee),
-          '<span class="' + tone(trades.net[i]) + '">' + number(trades.net[i], digits.net) + "</span>", '<span class="' + tone(trades.net[i]) + '">' + number(trades.gain[i] * 100, 3) + " %" + "</span>",
+          number(trades.from[i], s.digits), number(trades.to[i], s.digits), number(trades.fee[i], d.fee),
+          '<span class="' + tone(trades.net[i]) + '">' + number(trades.net[i], d.net) + d.unit + "</span>", '<span class="' + tone(trades.net[i]) + '">' + number(trades.gain[i] * 100, 3) + " %" + "</span>",
           move(trades.adverse[i]), move(trades.favourable[i]),
         ];
         return '<tr data-row="' + i + '"' + (trade && trade.index === i ? ' class="chosen"' : "") + ">" + cells.map((cell, n) => "<td" + (heads[n].classList.contains("number") ? ' class="number"' : "") + ">" + cell + "</td>").join("") + "</tr>";

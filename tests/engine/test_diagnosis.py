@@ -67,3 +67,10 @@ def test_ordinary_results_raise_no_doubt(tmp_path: Path) -> None:
     fills = fake_run.records(samples=600, fills=80)[0]
     fills["position_after_int"][-1] = 0
     assert notes_on(run_of(tmp_path, fills=fills)) == []
+
+
+def test_fees_without_a_price_are_named(tmp_path: Path) -> None:
+    fills = fake_run.records(samples=600, fills=80)[0]
+    fills["fee_currency"][:4], fills["position_after_int"][-1] = 0, 0
+    run = write_run(tmp_path, fake_run.info(currencies=("BNB",)), fills=fills, report=False)
+    assert notes_on(run) == ["fees in BNB have no price in this run and are left out of the trades' net"]

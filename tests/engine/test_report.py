@@ -84,6 +84,11 @@ def cases(folder: Path) -> dict[str, Any]:
             fake_run.info(NASTY, two, ("maker", NASTY)),
             size={"samples": 600, "fills": 90, "instruments": two, "strategies": 2},
         ),
+        "two currencies": make(
+            folder / "currencies",
+            fake_run.info(instruments=(fake_run.BTC, fake_run.COIN)),
+            size={"samples": 600, "fills": 90, "instruments": (fake_run.BTC, fake_run.COIN)},
+        ),
         "no equity": make(folder / "no equity", cut=empty("equity")),
         "no fills": make(folder / "no fills", cut={**empty("fills"), **empty("orders")}),
         "nothing": make(
@@ -230,7 +235,9 @@ def test_equal_values_are_a_sentence_not_a_bar() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: set TWINLOOP_CHROMIUM or install one")
-@pytest.mark.parametrize("case", ["usual", "several", "no equity", "no fills", "nothing", "one sample"])
+@pytest.mark.parametrize(
+    "case", ["usual", "several", "two currencies", "no equity", "no fills", "nothing", "one sample"]
+)
 def test_page_runs_in_a_browser_without_an_error(pages: dict[str, Path], tmp_path: Path, case: str) -> None:
     assert CHROMIUM is not None
     command = [
@@ -240,7 +247,17 @@ def test_page_runs_in_a_browser_without_an_error(pages: dict[str, Path], tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert 'data-ready="true"' in done.stdout
     assert "CONSOLE" not in done.stderr, done.stderr
-    charts = {"usual": 4, "several": 5, "no equity": 1, "no fills": 4, "nothing": 0, "one sample": 4}
+    charts = {
+        "usual": 4,
+        "several": 5,
+        "two currencies": 4,
+        "no equity": 1,
+        "no fills": 4,
+        "nothing": 0,
+        "one sample": 4,
+    }
     assert len(re.findall(r'<div class="uplot', done.stdout)) == charts[case]
+    if case == "two currencies":
+        assert re.search(r"\d BTC</span>", done.stdout)
     if case == "usual":
         assert len(re.findall(r'<tr data-row="\d', done.stdout)) == 15

@@ -205,7 +205,7 @@ def test_several_settlement_currencies_are_not_added_up(tmp_path: Path) -> None:
     run = write_run(tmp_path, info, fills=fills, orders=orders, equity=equity, report=True)
     stats = {stat.key: stat for stat in statistics_of(run.summary)}
     assert stats["fees"].value is None
-    assert stats["fees"].reason == "n/a: fills settle in USDT, BTC"
+    assert stats["fees"].reason == "n/a: fills settle in BTC, USDT"
     assert stats["win_rate"].value is not None
     assert {row["currency"] for row in run.summary["by_strategy_and_symbol"]} == {"BTC", "USDT"}
 

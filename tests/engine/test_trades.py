@@ -3,6 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -12,8 +13,18 @@ from reference import fake_run
 from reference import round_trips as slow
 
 from twinloop.engine.records import FILL, SETTLE_CURRENCY
-from twinloop.engine.trades import divide_half_even, fill_value, round_trips, settlement_fee, with_excursions
+from twinloop.engine.trades import (
+    _fill_values,
+    divide_half_even,
+    fill_value,
+    round_trips,
+    settlement_fee,
+    with_excursions,
+)
 
+FINE = msgspec.structs.replace(
+    fake_run.BTC, price_scale=8, qty_scale=8, contract_size=3
+)  # values end in halves and thirds
 INSTRUMENTS = [fake_run.BTC, fake_run.COIN]
 FILLS = hs.lists(
     hs.tuples(
@@ -73,6 +84,18 @@ def test_closed_positions_lose_no_unit_of_money_or_fee(rows: list[Any]) -> None:
     assert trades["gross_int"].sum() == total
     assert trades["fee_int"].sum() == int(fills["fee_int"].sum())
     assert (trades["net_int"] == trades["gross_int"] - trades["fee_int"]).all()
+
+
+@given(
+    hs.lists(hs.tuples(hs.sampled_from([1, 5, 617_050, 10**9, 10**15]), hs.integers(1, 10**6)), min_size=1, max_size=9),
+    hs.sampled_from([fake_run.BTC, fake_run.ETH, fake_run.COIN, FINE]),
+)
+def test_values_of_columns_equal_values_one_by_one(rows: list[tuple[int, int]], instrument: Any) -> None:
+    fills = fills_of([(0, 0, 1, price, qty, 0) for price, qty in rows])
+    expected = [fill_value(instrument, price, qty) for price, qty in rows]
+    assert _fill_values(fills, [instrument]) == expected
+    for (price, qty), value in zip(rows, expected, strict=True):
+        assert value == round(slow.unit_value(instrument, price) * qty * 10**8)
 
 
 def test_a_fill_through_flat_closes_and_opens() -> None:
