@@ -22,7 +22,7 @@ from twinloop.data.instruments import Instrument
 from twinloop.data.ledger import Ingest, Part
 from twinloop.data.merge import RowSource, merge_streams
 from twinloop.data.parquet import GROUP, read_records
-from twinloop.data.rowfile import Rows, RowWriter, manifest_path, map_rows, read_manifest, whole_facts
+from twinloop.data.rowfile import Rows, RowWriter, manifest_path, map_rows, read_manifest, rows_digest, whole_facts
 
 CACHE_FORMAT: Final = 1  # Raise it when the rows built from the same parts change.
 WINDOW_ROWS: Final = 1 << 16
@@ -138,13 +138,9 @@ def _stored(root: Path, parts: Sequence[Part], bounds: tuple[int, int]) -> Itera
             rows, places = read_records(GROUP[part.kind.partition("-")[0]], path)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise CorruptError(f"part cannot be read: {error}", file=path, remedy="ingest it again") from None
-        if rows.size != part.rows:
+        if rows_digest(rows) != part.rows_digest:
             raise CorruptError(
-                "part has other rows than were ingested",
-                file=path,
-                expected=part.rows,
-                got=rows.size,
-                remedy="ingest it again",
+                "part has other rows than were ingested", file=path, expected=part.rows_digest, remedy="ingest it again"
             )
         start, stop = (int(np.searchsorted(rows["local_ns"], bound, side="left")) for bound in bounds)
         at = start

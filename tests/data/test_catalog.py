@@ -1,4 +1,5 @@
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinloop.data import atomic, ingest, ledger
+from twinloop.data import atomic, ingest, ledger, parquet
+from twinloop.data.binance_raw import RawReader, read_raw
 from twinloop.data.catalog import Catalog
 from twinloop.data.errors import CatalogError, ConfigError, CorruptError, DataError, OverlapError
 from twinloop.data.instruments import BINANCE_SPOT_BTCUSDT, BINANCE_USDM_BTCUSDT, Instrument
 from twinloop.data.merge import RowSource
+from twinloop.data.quality import Conservation
 from twinloop.data.rowfile import join_rows, map_rows
 from twinloop.data.times import DAY_NS, MINUTE_NS, to_ns
 from twinloop.kernels import rows as r
@@ -168,10 +171,10 @@ def test_a_crash_at_any_step_leaves_the_old_or_the_new(tmp_path: Path, monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", failing(os.fsync))
             patch.setattr(os, "replace", failing(os.replace))
-            patch.setattr(ingest, "write_records", failing(ingest.write_records))
-            patch.setattr(atomic.Path, "write_bytes", failing(Path.write_bytes))
+            patch.setattr(ingest, "write_records", failing(parquet.write_records))
+            patch.setattr(Path, "write_bytes", failing(Path.write_bytes))
             # A crash removes nothing: clean-up must not be needed for what counts.
-            patch.setattr(atomic.Path, "unlink", lambda *_, **__: None)
+            patch.setattr(Path, "unlink", lambda *_, **__: None)
             try:
                 catalog.ingest([new], BINANCE_USDM_BTCUSDT)
                 crashed = False
@@ -231,6 +234,16 @@ def test_a_damaged_part_is_found(tmp_path: Path) -> None:
     assert "cannot be read" in str(catalog.verify()[0])
 
 
+def test_a_part_with_other_values_is_never_replayed(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    report = catalog.ingest([random_rows(19, 40)], BINANCE_USDM_BTCUSDT)
+    path = tmp_path / report.parts[0].path
+    frame = pl.read_parquet(path, hive_partitioning=False)
+    parquet.write_records(path, frame.with_columns(pl.col("local_ns") + 1), {})
+    with pytest.raises(CorruptError, match="other rows than were ingested"):
+        stored(catalog)
+
+
 def test_two_venues_and_changed_scales_are_told_apart(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     catalog.ingest([random_rows(14, 10)], BINANCE_USDM_BTCUSDT)
@@ -285,9 +298,11 @@ def test_export_writes_exact_decimals(tmp_path: Path) -> None:
         catalog.export(tmp_path / "out.xlsx", "BTCUSDT", "trades")
 
 
-def test_recorded_messages_come_back_and_are_conserved(real_data: Path, tmp_path: Path) -> None:
-    from twinloop.data.binance_raw import read_raw
+def conservation_of(reader: RawReader) -> Conservation:
+    return reader.report.conservation
 
+
+def test_recorded_messages_come_back_and_are_conserved(real_data: Path, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     given = []
     for name in ("usdm_btcusdt_20230404.gz", "usdm_btcusdt_20230405.gz"):
@@ -298,7 +313,7 @@ def test_recorded_messages_come_back_and_are_conserved(real_data: Path, tmp_path
             reader,
             BINANCE_USDM_BTCUSDT,
             source=name,
-            conservation=lambda reader=reader: reader.report.conservation,
+            conservation=partial(conservation_of, reader),
             clock_offset_ns=reader.report.clock.offset_ns,
         )
         assert report.quality.conservation == reader.report.conservation

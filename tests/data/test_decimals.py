@@ -21,7 +21,7 @@ def test_numbers_are_read_as_written(texts: list[str]) -> None:
         value = decimal.Decimal(text)
         assert status == d.FINE
         assert decimal.Decimal(int(mantissa)).scaleb(-int(places)) == value
-        assert places == max(0, -value.normalize().as_tuple().exponent)
+        assert places == max(0, -int(value.normalize().as_tuple().exponent))
     scale = d.scale_of(numbers)
     for text, mantissa, status in zip(texts, *d.to_scale(numbers, scale)[::2], strict=True):
         exact = decimal.Decimal(text).scaleb(scale)

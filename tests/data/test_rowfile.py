@@ -132,7 +132,7 @@ def test_a_crash_at_any_step_leaves_no_half_file(tmp_path: Path, monkeypatch: py
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", failing(os.fsync))
             patch.setattr(os, "replace", failing(os.replace))
-            patch.setattr(atomic.Path, "unlink", lambda *_, **__: None)
+            patch.setattr(Path, "unlink", lambda *_, **__: None)
             try:
                 write_rows(folder / "a.rows", [rows], [])
                 crashed = False

@@ -62,7 +62,7 @@ def field(index: int, value: str) -> Callable[[str], str]:
 
 
 # Each mutation of one line and the code it must get; the table stands in the docstring of tables.py.
-MUTATIONS = {
+MUTATIONS: dict[str, tuple[Callable[[str], str], str]] = {
     "cut in the middle": (lambda line: line[: len(line) // 2], "truncated"),
     "cut in the time": (lambda line: line[:7], "truncated"),
     "a field too many": (lambda line: line + ",1", "extra_fields"),
