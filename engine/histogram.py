@@ -125,7 +125,7 @@ def _marks(values: Floats, edges: Floats, unit: str) -> list[str]:
         value = float(np.quantile(values, share))
         x = _x(value, edges)
         text = f"{name} {_number(value)} {unit}"
-        width = 6.0 * len(text)
+        width = 7.6 * len(text)  # of the larger letters of a narrow page
         anchor, left = ("end", x - width) if x + width > WIDTH - RIGHT else ("start", x)
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}"/>')
         if left > taken:
