@@ -1,8 +1,9 @@
-"""Bytes of a plain or gzip file in bounded chunks, with a broken stream told apart from its end.
+"""Bytes of a plain, gzip or zip file in bounded chunks, with a broken stream told apart from its end.
 
 Memory stays flat however far the file expands. The module must not know what the bytes mean.
 """
 
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO, Final
 CHUNK_BYTES: Final = 1 << 20
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
+_ZIP_MAGIC: Final = b"PK\x03\x04"
 _READ_BYTES: Final = 1 << 18
 
 
@@ -19,16 +21,20 @@ class BrokenStreamError(Exception):
 
 
 def byte_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """Contents of the file, decompressed if it starts as gzip, in chunks of at most chunk_bytes.
+    """Contents of the file, decompressed if it starts as gzip or zip, in chunks of at most chunk_bytes.
 
-    Members of a gzip file follow each other as one stream; zero padding after the last is ignored. Raises
-    BrokenStreamError after the last good byte, OSError as `open` does.
+    Members of a gzip file follow each other as one stream; zero padding after the last is ignored. A zip archive must hold
+    one file. Raises BrokenStreamError after the last good byte (of a zip archive: the last good chunk), OSError as `open`
+    does.
     """
     with path.open("rb") as file:
-        packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        magic = file.read(len(_ZIP_MAGIC))
         file.seek(0)
-        if packed:
+        if magic.startswith(_GZIP_MAGIC):
             yield from _gunzipped(file, chunk_bytes)
+            return
+        if magic == _ZIP_MAGIC:
+            yield from _unzipped(file, chunk_bytes)
             return
         while chunk := file.read(chunk_bytes):
             yield chunk
@@ -68,3 +74,16 @@ def _until_damage(member: "zlib._Decompress", pending: bytes) -> Iterator[bytes]
             return
         if chunk:
             yield chunk
+
+
+def _unzipped(file: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) != 1:
+                raise BrokenStreamError(f"expected one file in the zip archive, got {len(members)}")
+            with archive.open(members[0]) as content:
+                while chunk := content.read(chunk_bytes):
+                    yield chunk
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BrokenStreamError(f"the zip archive is damaged: {error}") from None
