@@ -52,12 +52,17 @@ class Decimals(NamedTuple):
 def read_decimals(text: pl.Series, limit: int = SCALED_MAX) -> Decimals:
     """Decimals of a column of text; signs, one point, exponents; spaces around are no harm. limit: largest mantissa."""
     column = text.cast(pl.String).str.strip_chars()
-    pieces = pl.DataFrame({"text": column}).select(
-        pl.col("text").str.splitn(".", 2).struct.field("field_0").fill_null("").alias("whole"),
-        pl.col("text").str.splitn(".", 2).struct.field("field_1").fill_null("").str.strip_chars_end("0").alias("part"),
+    pieces = (
+        pl.DataFrame({"text": column})
+        .select(pl.col("text").str.splitn(".", 2).struct.rename_fields(["whole", "part"]).struct.unnest())
+        .with_columns(pl.col("part").fill_null("").str.strip_chars_end("0"))
+        .select(
+            (pl.col("whole").fill_null("") + pl.col("part")).cast(pl.Int64, strict=False).alias("mantissa"),
+            pl.col("part").str.len_bytes().cast(pl.Int64).alias("decimals"),
+        )
     )
-    mantissa = pieces.select(pl.concat_str("whole", "part").cast(pl.Int64, strict=False)).to_series()
-    decimals = pieces["part"].str.len_bytes().cast(pl.Int64).to_numpy().copy()
+    mantissa = pieces["mantissa"]
+    decimals = pieces["decimals"].to_numpy().copy()
     values = mantissa.fill_null(0).to_numpy().copy()
     status = np.where(mantissa.is_null().to_numpy(), NOT_A_NUMBER, FINE).astype(np.int8)
     status[(np.abs(values) > limit) | (values == np.iinfo(np.int64).min)] = TOO_LARGE

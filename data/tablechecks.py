@@ -30,20 +30,25 @@ class Verdicts:
 
     def __init__(self, count: int) -> None:
         self.code: NDArray[np.object_] = np.full(count, "", object)
+        self._wrong = np.zeros(count, np.bool_)
 
     @property
     def fine(self) -> NDArray[np.bool_]:
         """(n,) bool: records that have no code yet."""
-        return np.asarray(self.code == "", np.bool_)
+        return ~self._wrong
 
     def mark(self, wrong: NDArray[np.bool_], code: str) -> None:
         """Give a code to the wrong ones among the fine."""
-        self.code[wrong & self.fine] = code
+        chosen = wrong & ~self._wrong
+        if chosen.any():
+            self.code[chosen] = code
+            self._wrong |= chosen
 
     def mark_texts(self, codes: NDArray[np.object_]) -> None:
         """Give codes, "" for none."""
-        chosen = self.fine & (codes != "")
+        chosen = np.asarray(codes != "", np.bool_) & ~self._wrong
         self.code[chosen] = codes[chosen]
+        self._wrong |= chosen
 
     def mark_numbers(self, status: NDArray[np.int8], codes: Mapping[int, str]) -> None:
         """Give codes by the status of a number."""
