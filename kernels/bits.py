@@ -12,6 +12,8 @@ from numba import config, extending, njit, types
 from numba.core import cgutils
 from numba.extending import overload
 
+import twinloop.kernels.record_names  # noqa: F401 - before anything is compiled for a record
+
 Int: TypeAlias = Any  # An int64 when compiled; an int or np.int64 with the JIT off.
 intrinsic: Final[Any] = extending.intrinsic  # As annotated, what it returns could not be called.
 
