@@ -6,8 +6,8 @@ the path crosses it. Between the four points the path is a straight line; prices
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes

@@ -23,7 +23,8 @@ This module must not decide which prints count (off-market ones are the caller's
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
+
+from twinloop.kernels.jit import njit
 
 # What the size of a bar counts.
 TIME_BAR: Final = 0

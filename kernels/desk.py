@@ -6,8 +6,8 @@ decision: it is numbered and mixed into the rolling hash together with the row i
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.intrinsics import mix, out_of_line, word_at
 from twinloop.kernels.orders import find_order, is_open, leaves, reserve, take_slot

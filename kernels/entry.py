@@ -12,13 +12,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import carray, cfunc, config, types
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.bars import bar_init
 from twinloop.kernels.book import book_clear
 from twinloop.kernels.desk import amend, cancel, cancel_all, request_timer, submit
 from twinloop.kernels.intrinsics import hash_memory, record_at, register
 from twinloop.kernels.node import SizeClass, node_dtype
 from twinloop.kernels.replay import run_replay, see_all
-from twinloop.kernels.rows import ROW
+from twinloop.kernels.rows import FLAG_TAIL, ROW
 from twinloop.kernels.step import call_strategy, record_order, sample_equity, step
 from twinloop.kernels.venue import venue_dtype
 
@@ -46,6 +47,7 @@ class Doors(NamedTuple):
     state_hash: Callable[[int], None]
     clear_books: Callable[[int], None]
     init_bar: Callable[[int], None]
+    survey: Callable[[int], None]
 
 
 def _compiled(function: Callable[..., Any]) -> tuple[int, Callable[[int], None]]:
@@ -62,6 +64,12 @@ if config.DISABLE_JIT:
         """Twin: the rows at an address."""
         memory = (ctypes.c_char * (int(count) * ROW.itemsize)).from_address(int(address))
         return np.frombuffer(memory, dtype=ROW)
+
+    def words_at(address: int, count: int) -> Any:
+        """Twin: the int64 words at an address."""
+        memory = (ctypes.c_char * (int(count) * 8)).from_address(int(address))
+        return np.frombuffer(memory, dtype=np.int64)
+
 else:
     from numba.extending import intrinsic
 
@@ -72,12 +80,26 @@ else:
 
         return _ROWS(types.int64), codegen
 
-    from numba import njit
-
     @njit(cache=True)
     def rows_at(address: int, count: int) -> Any:
         """Return the (count,) ROW array at an address."""
         return carray(_pointer(address), count * 64).view(ROW)
+
+    @njit(cache=True)
+    def words_at(address: int, count: int) -> Any:
+        """Return the (count,) int64 array at an address."""
+        return carray(_pointer(address), count * 8).view(np.int64)
+
+
+@njit(cache=True)
+def survey(tape: Any, counts: Any) -> None:
+    """Count rows by instrument and kind: counts is (instruments * 256,) int64."""
+    for i in range(tape.shape[0]):
+        row = tape[i]
+        if row["flags"] & FLAG_TAIL == 0:
+            at = int(row["instrument"]) * 256 + int(row["kind"])
+            if at < counts.shape[0]:
+                counts[at] += 1
 
 
 @cache
@@ -147,6 +169,10 @@ def doors(size: SizeClass) -> Doors:
         state = record_at(call["node"], NODE)["decision"]["bars"][call["slot"]]["state"]
         call["status"] = bar_init(state, call["kind"], call["value"], call["price_scale"], call["qty_scale"])
 
+    def survey_door(address: int) -> None:
+        call = record_at(address, CALL)
+        survey(rows_at(call["local"], call["local_count"]), words_at(call["value"], size.instruments * 256))
+
     services = (submit_door, amend_door, cancel_door, cancel_all_door, timer_door)
     return Doors(
         NODE,
@@ -159,4 +185,5 @@ def doors(size: SizeClass) -> Doors:
         _compiled(hash_door)[1],
         _compiled(clear_books_door)[1],
         _compiled(init_bar_door)[1],
+        _compiled(survey_door)[1],
     )

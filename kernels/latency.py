@@ -7,8 +7,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import mix
 
 CONSTANT: Final = 0

@@ -6,8 +6,8 @@ price first consumes the quantity ahead of us; a level or touch of the other sid
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes, rows

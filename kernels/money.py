@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 MONEY_SCALE: Final = 8

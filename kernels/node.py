@@ -232,7 +232,7 @@ def equity_record(instruments: int) -> np.dtype[np.void]:
     sampled = min(instruments, 8)
     return np.dtype(
         [("local_ns", "<i8"), ("sequence", "<i8"), ("equity_int", "<i8"), ("cash_int", "<i8"), ("unrealised_int", "<i8"),
-         ("drawdown_int", "<i8"), ("position_int", "<i8", (sampled,)), ("mark_int", "<i8", (sampled,))]
+         ("drawdown_int", "<i8"), ("position_int", "<i8", (sampled,)), ("mark2_int", "<i8", (sampled,))]
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ for ever: `order_count * capacity + slot`, so that a slot is an id modulo the ca
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes, rows

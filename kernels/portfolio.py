@@ -20,8 +20,8 @@ A call that returns a status other than OK has changed nothing.
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels.money import (

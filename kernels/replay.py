@@ -11,8 +11,8 @@ before the first market row with local time > t.
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_market_like, schedule

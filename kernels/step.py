@@ -7,8 +7,8 @@ call - 6 requests are in the outbox, numbered by decision.
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bars import bar_on_clock, bar_on_trade
 from twinloop.kernels.book import book_apply
@@ -71,7 +71,7 @@ def sample_equity(node: Any) -> None:
     for i in range(min(record["position_int"].shape[0], decision["instrument_count"])):
         market = decision["instruments"][i]
         record["position_int"][i] = decision["account_holdings"][0][i]["position"]["qty"]
-        record["mark_int"][i] = market["last_price"] if market["bid"] == 0 or market["ask"] == 0 else (market["bid"] + market["ask"]) // 2
+        record["mark2_int"][i] = 2 * market["last_price"] if market["bid"] == 0 or market["ask"] == 0 else market["bid"] + market["ask"]
     node["equity_count"] = at + 1
     if at + 1 >= node["equity"].shape[0] - 64:
         node["records_full"] = 1

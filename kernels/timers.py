@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes

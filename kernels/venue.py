@@ -7,8 +7,8 @@ module lays the record out and answers; `matching.py` decides fills, `arrivals.p
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes, rows
