@@ -326,3 +326,65 @@ def test_recorded_messages_come_back_and_are_conserved(real_data: Path, tmp_path
     keys = np.where(tape.venue["venue_ns"] == 0, tape.venue["local_ns"], tape.venue["venue_ns"])
     assert (keys[1:] >= keys[:-1]).all()
     assert tape.venue.size == tape.local.size == sum(rows.size for rows in given)
+
+
+def test_quality_is_measured_on_what_the_catalog_holds(tmp_path: Path) -> None:
+    rows = np.zeros(3, r.ROW)
+    rows["kind"] = r.TRADE
+    rows["local_ns"] = rows["venue_ns"] = START + np.array([0, 1, 60 * 10**9])
+    rows["price"], rows["trade_id"] = 5, [1, 2, 4]
+    catalog = Catalog(tmp_path)
+    given = catalog.ingest([rows], BINANCE_USDM_BTCUSDT).quality
+    held = catalog.quality("BTCUSDT")
+    assert held == given
+    assert (held.gaps, held.trade_ids_skipped) == (1, 1)
+    assert catalog.ingests()[0].quality == given.to_dict()
+
+
+def test_bars_of_two_intervals_are_two_kinds(tmp_path: Path) -> None:
+    parts = []
+    for i, interval_ns in enumerate((MINUTE_NS, MINUTE_NS, 60 * MINUTE_NS)):
+        bar = np.zeros(2, r.ROW)
+        bar["kind"], bar["flags"] = r.BAR, [r.FLAG_CONTINUES, r.FLAG_TAIL]
+        bar["local_ns"] = START + i
+        bar["open"][0], bar["volume"][1], bar["interval_ns"][1] = 7, 3, interval_ns
+        parts.append(bar)
+    catalog = Catalog(tmp_path)
+    report = catalog.ingest(parts, BINANCE_USDM_BTCUSDT)
+    assert [(part.kind, part.date, part.records) for part in report.parts] == [
+        ("bars-1h", "2024-08", 1),
+        ("bars-1m", "2024-08", 2),
+    ]
+    with pytest.raises(CatalogError, match="bars-1h, bars-1m"):
+        catalog.scan("BTCUSDT", "bars")
+    minutes = catalog.scan("BTCUSDT", "bars-1m").collect()
+    assert minutes["open"].to_list() == [0.7, 0.7]
+    assert minutes["volume"].to_list() == [0.003, 0.003]
+    assert stored(catalog) == join_rows(parts).tobytes()
+    assert catalog.scan("BTCUSDT", "bars-1m", start="2030-01-01").collect().height == 0
+    odd = parts[0].copy()
+    odd["sequence"][1] = 9
+    with pytest.raises(DataError, match=r"bars record differ, field sequence.*give the tail row"):
+        catalog.ingest([odd], BINANCE_SPOT_BTCUSDT)
+
+
+def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    catalog.ingest([random_rows(20, 5)], BINANCE_USDM_BTCUSDT)
+    path = next((tmp_path / ledger.LEDGER_FOLDER).glob("*.json"))
+    text = path.read_text()
+    path.write_text(text.replace('"format": 1', '"format": 9', 1))
+    with pytest.raises(CorruptError, match="another format"):
+        catalog.list()
+    path.write_text(text[:50])
+    with pytest.raises(CorruptError, match=path.name):
+        catalog.list()
+
+
+def test_times_without_rows_are_told(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    with pytest.raises(CatalogError, match="none: it is empty"):
+        catalog.rows("BTCUSDT")
+    catalog.ingest([random_rows(21, 5)], BINANCE_USDM_BTCUSDT)
+    with pytest.raises(CatalogError, match="no rows of binance-usdm:BTCUSDT there"):
+        catalog.tape("BTCUSDT", start="2030-01-01")

@@ -365,6 +365,67 @@ def test_a_table_cut_anywhere_keeps_the_whole_lines(tmp_path_factory: pytest.Tem
     assert len(kept) <= lines
 
 
+def test_parquet_with_typed_columns(tmp_path: Path) -> None:
+    times = [datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, 0, 0, 0, 250, tzinfo=UTC)]
+    frame = pl.DataFrame(
+        {"time": times, "price": [0.1, 1e-7], "size": [3, 4], "side": ["SELL", "b"], "extra": [[1], [2]]}
+    )
+    for name, column in (("zoned", pl.col("time")), ("naive", pl.col("time").dt.replace_time_zone(None))):
+        path = tmp_path / name
+        frame.with_columns(column).write_parquet(path)
+        table = read_table(path, symbol="X", settings=TableSettings(jump_max=0))
+        assert table.rows["venue_ns"].tolist() == [to_ns("2024-01-01"), to_ns("2024-01-01") + 250_000]
+        assert table.rows["price"].tolist() == [1_000_000, 1]
+        assert table.rows["side"].tolist() == [-1, 1]
+        assert table.instrument.price_scale == 7
+    frame.clear().write_parquet(path)
+    with pytest.raises(DecodeError, match="no records"):
+        read_table(path, symbol="X")
+
+
+def test_what_a_table_does_not_say_is_stated(tmp_path: Path) -> None:
+    lines = [
+        "time,price,qty,id",
+        "2024-01-01 00:00:00,1,1,a-1",
+        "2024-01-01 00:00:00,1,1,a-2",
+        "2024-01-01 00:00:00,1,1,a-2",
+    ]
+    table = read(tmp_path, lines)
+    assert table.rows["trade_id"].tolist() == [0, 0]
+    assert table.conservation.quarantined == {"duplicate": 1}
+    assert "taken as 0" in table.stated["side"]
+    assert "taken as 0" in table.stated["trade_id"]
+    lines = [
+        "close_time,open,high,low,close,volume,trades,quote_volume",
+        "1704067259,1,2,1,2,5,7,8.5",
+        "1704067319,1,2,1,2,5,-1,8.5",
+    ]
+    table = read(tmp_path, lines, interval="1m")
+    assert table.rows["venue_ns"][0] == 1704067259 * 10**9
+    assert (table.rows["trades"][1], table.rows["notional"][1]) == (7, 850_000_000)
+    assert table.stated["stamp"] == "stamp is the close"
+    assert table.conservation.quarantined == {"negative": 1}
+
+
+def test_dates_in_two_orders_are_told_apart_by_a_13th(tmp_path: Path) -> None:
+    for dates, second in ((("12/01/2024", "13/01/2024"), "2024-01-13"), (("01/12/2024", "01/13/2024"), "2024-01-13")):
+        lines = ["time,price,qty", *(f"{date} 10:30,1,1" for date in dates)]
+        assert read(tmp_path, lines).rows["venue_ns"][1] == to_ns(f"{second}T10:30:00")
+    lines = ["time,price,qty", "01/02/2024 10:30,1,1"]
+    assert read(tmp_path, lines, time_format="%d/%m/%Y %H:%M").rows["venue_ns"][0] == to_ns("2024-02-01T10:30:00")
+    with pytest.raises(DataError, match="cannot be read"):
+        read(tmp_path, lines, time_format="%Y")
+
+
+def test_an_archive_of_two_tables_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "two.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", "x")
+        archive.writestr("b.csv", "x")
+    with pytest.raises(DecodeError, match=r"one file in it, got 'a\.csv, b\.csv'"):
+        read_table(path, symbol="X")
+
+
 EXPECTED_BARS = {
     "GOOG.csv": (2148, "1d"),
     "EURUSD.csv": (5000, "1h"),
