@@ -9,6 +9,8 @@ from typing import Any
 import numba
 from numba import config, types
 
+import twinloop.kernels.record_names  # noqa: F401 - before anything is compiled for a record
+
 
 def njit(*arguments: Any, **options: Any) -> Any:
     """numba.njit; the compiled function takes literal arguments by their plain type."""

@@ -247,9 +247,8 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         if market["count"] == 0:
             book_apply(book, row)
             return
-        before = qty_at(book, side_index, row["price"])
         book_apply(book, row)
-        orders_on_level(venue, market, row, side_index, before, cause)
+        orders_on_level(venue, market, row, side_index, book["replaced_qty"], cause)
     elif kind == rows.TRADE:
         if row["flags"] & rows.FLAG_OFF_MARKET:
             return

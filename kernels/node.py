@@ -38,7 +38,7 @@ class SizeClass(NamedTuple):
     records: int
 
 
-SMALL: Final = SizeClass("small", 8, 4, 4096, 16, 1024, 4, 2, 8, 32, 65536, 4096, 1024, 4096)
+SMALL: Final = SizeClass("small", 8, 4, 16384, 16, 1024, 4, 2, 8, 32, 65536, 4096, 1024, 4096)
 WIDE: Final = SizeClass("wide", 1024, 1, 4096, 2048, 4096, 4, 2, 8, 32, 1048576, 4096, 4096, 8192)
 SIZE_CLASSES: Final = (SMALL, WIDE)
 
