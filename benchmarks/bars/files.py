@@ -128,7 +128,7 @@ def parquet() -> Outcome:
         return Outcome(line["value"], ok=line["ok"], detail=line["detail"])
     from twinloop.data.catalog import Catalog
     from twinloop.data.instruments import preset
-    from twinloop.data.rowfile import map_rows
+    from twinloop.data.rowfile import join_rows, map_rows
 
     with tempfile.TemporaryDirectory() as folder:
         source = workload_rows()
@@ -144,7 +144,7 @@ def parquet() -> Outcome:
             sources = catalog.rows(instrument.symbol, venue=instrument.venue)
             times.append(time.perf_counter() - start)
             parts = [map_rows(each.path)[each.start : each.stop] for each in sources]
-            rows = np.concatenate(parts)
+            rows = join_rows(parts)
         same = (
             rows is not None and len(rows) == len(source) and bool((rows.view(np.uint8) == source.view(np.uint8)).all())
         )

@@ -1,5 +1,6 @@
 """The same fills as engines nobody here wrote: hftbacktest on recordings, backtesting.py on daily bars. Both run in the bar."""
 
+import gzip
 import json
 import sys
 import tempfile
@@ -16,22 +17,33 @@ sys.path.insert(0, str(PARITY))
 import spec  # noqa: E402
 
 
-def peer_runs(python: str, folder: Path) -> list[dict[str, Any]]:
-    """Every (recording, strategy, latency) of the parity set, by the peer."""
-    found = []
-    chosen = [path for path in recordings("usdm", "*", "20240808") if "_".join(market_of(path)[:2]) in spec.MARKETS]
+def parity_recordings() -> list[Path]:
+    """The USD-M recordings of 2024-08-08 in a market that spec.py knows; where there are none, those of other days."""
+    known = [path for path in recordings("usdm") if "_".join(market_of(path)[:2]) in spec.MARKETS]
+    # The peer's converter reads 19-digit nanoseconds only, and needs the recording's own snapshot.
+    usable = []
+    for path in known:
+        with gzip.open(path) as lines:
+            first = lines.readline()
+        if len(first.split(b" ", 1)[0]) == 19:
+            usable.append(path)
+    chosen = [path for path in usable if market_of(path)[2] == "20240808"] or usable
     if not chosen:
-        raise NotMetError(f"no recording of {', '.join(spec.MARKETS)} on 20240808")
-    for path in chosen:
+        raise NotMetError(f"no USD-M recording of {', '.join(spec.MARKETS)} with times in nanoseconds")
+    return chosen
+
+
+def peer_runs(python: str, folder: Path) -> list[dict[str, Any]]:
+    """Every (recording, strategy, latency) of the parity set, by the peer; one process a recording."""
+    found = []
+    for path in parity_recordings():
         market = "_".join(market_of(path)[:2])
-        for strategy in spec.STRATEGIES:
-            for latency_ms in spec.LATENCIES_MS:
-                out = folder / f"{market}_{strategy}_{latency_ms}.json"
-                command = [python, PARITY / "peer_hftbacktest.py", path, market, strategy, str(latency_ms), out]
-                document = run_json(command, pin=False)
-                document |= json.loads(out.read_text())
-                found.append({**document, "recording": path})
-                say(f"  hftbacktest {market} {strategy} {latency_ms} ms: {len(document['fills'])} fills")
+        target = folder / path.name
+        target.mkdir()
+        written = run_json([python, PARITY / "peer_hftbacktest.py", path, market, target], pin=False)["written"]
+        for name, count in written.items():
+            found.append({**json.loads((target / name).read_text()), "recording": path})
+            say(f"  hftbacktest {name.removesuffix('.json')}: {count} fills")
     return found
 
 

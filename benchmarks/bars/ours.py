@@ -110,7 +110,7 @@ def workload_rows(workload: str, folder: Path) -> Any:
 
     kept = folder / f"twinloop_{workload}.rows"
     if not kept.exists():
-        source = np.load(folder / f"{workload}.npy", mode="r")
+        source = np.load(folder / f"{workload}.npy", mmap_mode="r")
         snapshot = {"w1": 0, "w1b": 2, "w2": 40}[workload]
         lead = 1 if snapshot else 0  # SNAPSHOT_BEGIN before and SNAPSHOT_END behind the snapshot's levels
         out = np.zeros(len(source) + 2 * lead, table.ROW)

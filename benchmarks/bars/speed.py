@@ -46,6 +46,8 @@ def compare(workload: str, mode: str, floor: float, goal: float) -> Outcome:
     detail = {
         "workload": f"{workload} {mode}",
         "rates": {name: {"median": statistics.median(each), "runs": each} for name, each in rates.items()},
+        # By the process's own CPU time: what the ratio would be on a machine that does nothing else.
+        "cpu_rates": {name: statistics.median(one["cpu_rate"] for one in each) for name, each in runs.items()},
         "traded": {name: facts_of(each) for name, each in runs.items()},
         "floor_ratio": floor,
         "goal_ratio": goal,
@@ -62,6 +64,9 @@ def compare(workload: str, mode: str, floor: float, goal: float) -> Outcome:
         costs[name] = {"rate_without": rate, "cost_ns_per_row": round(1e9 / base - 1e9 / rate, 3)}
         say(f"  without {name}: {rate / 1e6:.2f} M rows/s")
     detail |= {
+        "cpu_ratio": round(
+            ratio_interval(*([one["cpu_rate"] for one in runs[n]] for n in ("twinloop", "hftbacktest")))[0], 3
+        ),
         "ratio_interval_95": [round(low, 3), round(high, 3)],
         "goal_reached": ratio >= goal,
         "share_of_floor": round(base / statistics.median(rates["floor"]), 4),

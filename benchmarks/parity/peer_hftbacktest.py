@@ -1,9 +1,9 @@
-"""hftbacktest 2.4.4's side of the parity runs: every fill, every order and the position after each response, as one JSON file.
+"""hftbacktest 2.4.4's side of the parity runs: every fill, every order and the position after each response, as one JSON file a run.
 
 It uses the peer the way its users do: its own converter, the hash-map depth (its range-of-interest depth does not clear asks
 at a snapshot), constant latency, risk-averse queue, no-partial-fill venue. It shares no code with twinloop.
 
-usage: peer_hftbacktest.py RECORDING.gz|REFERENCE.parquet MARKET maker|taker LATENCY_MS OUT.json
+usage: peer_hftbacktest.py RECORDING.gz|REFERENCE.parquet MARKET OUT_FOLDER
 """
 # ruff: noqa: ANN001, ANN201, D103 - compiled strategies take the peer's jitclasses, which have no static types
 
@@ -290,21 +290,28 @@ def replay(data: np.ndarray, market: str, strategy: str, latency_ms: int, *, fin
 
 
 def main() -> None:
-    """Run once and write the JSON file."""
-    source, market, strategy, latency, out = sys.argv[1:]
-    result = replay(events(source), market, strategy, int(latency))
-    document = {
-        "engine": f"hftbacktest {hftbacktest.__version__}",
-        "market": market,
-        "strategy": strategy,
-        "latency_ms": int(latency),
-        **{k: [list(map(int, r)) for r in v.tolist()] if isinstance(v, np.ndarray) else v for k, v in result.items()},
-        "columns": {"fills": FILL.names, "orders": ORDER.names, "positions": POSITION.names},
-    }
-    Path(out).write_text(json.dumps(document))
-    print(
-        json.dumps({"fills": len(document["fills"]), "orders": len(document["orders"]), "totals": document["totals"]})
-    )
+    """Run every strategy at every latency over one recording; one JSON file each, in a folder."""
+    source, market, folder = sys.argv[1:]
+    data = events(source)
+    written = {}
+    for strategy in spec.STRATEGIES:
+        for latency_ms in spec.LATENCIES_MS:
+            result = replay(data, market, strategy, latency_ms)
+            document = {
+                "engine": f"hftbacktest {hftbacktest.__version__}",
+                "market": market,
+                "strategy": strategy,
+                "latency_ms": latency_ms,
+                **{
+                    k: [list(map(int, r)) for r in v.tolist()] if isinstance(v, np.ndarray) else v
+                    for k, v in result.items()
+                },
+                "columns": {"fills": FILL.names, "orders": ORDER.names, "positions": POSITION.names},
+            }
+            name = f"{market}_{strategy}_{latency_ms}ms.json"
+            (Path(folder) / name).write_text(json.dumps(document))
+            written[name] = len(document["fills"])
+    print(json.dumps({"written": written}))
 
 
 if __name__ == "__main__":

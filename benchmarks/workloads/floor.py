@@ -200,9 +200,9 @@ def main() -> None:
             return maker(rows, base, bids, asks, step_ns, 1_000_000, 5.0, -0.00005)
 
     run(data[:2000])
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     cash, position, fills, requests = run(data)
-    elapsed = time.perf_counter() - start
+    elapsed, busy = time.perf_counter() - start, time.process_time() - busy
     print(
         json.dumps(
             {
@@ -210,6 +210,7 @@ def main() -> None:
                 "rows": len(data),
                 "seconds": round(elapsed, 6),
                 "rate": round(len(data) / elapsed),
+                "cpu_rate": round(len(data) / busy),
                 "requests": int(requests),
                 "fills": int(fills),
                 "position": float(position),

@@ -169,9 +169,9 @@ def main() -> None:
     data = converted(folder, "w1b" if workload == "w1" else workload)
     source_rows = 5_000_000 if workload == "w1" else len(data)
     run(data[:2000].copy(), workload, mode)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     out = run(data, workload, mode)
-    elapsed = time.perf_counter() - start
+    elapsed, busy = time.perf_counter() - start, time.process_time() - busy
     print(
         json.dumps(
             {
@@ -180,6 +180,7 @@ def main() -> None:
                 "rows_read": len(data),
                 "seconds": round(elapsed, 6),
                 "rate": round(source_rows / elapsed),
+                "cpu_rate": round(source_rows / busy),
                 **out,
             }
         )
