@@ -1,0 +1,170 @@
+"""What is wrong with a strategy, said so that its author can put it right: file, line, what, remedy.
+
+Two sources: the check of its source before compiling (engine/strategy_check.py) and Numba's own errors, which this module
+turns from a dump of types into one line. This module must not look at a strategy's source itself.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from twinloop.data.errors import ConfigError, TwinloopError
+
+PYTHON_REMEDY: Final = "or derive from tl.PythonStrategy, which may use any Python"
+
+
+class StrategyError(TwinloopError):
+    """A strategy that cannot be compiled, or whose parameters cannot stand: `file`, `line`, `what`, `remedy`."""
+
+
+class StrategyErrors(StrategyError):
+    """Several mistakes found at once; `errors` holds each, the text has one line per mistake."""
+
+    def __init__(self, errors: list[StrategyError]) -> None:
+        super().__init__(f"{len(errors)} mistakes in the strategy:\n" + "\n".join(f"  {error}" for error in errors))
+        self.errors = errors
+        self.file = errors[0].file
+        self.line = errors[0].line
+        self.remedy = errors[0].remedy
+
+
+class ParameterError(ConfigError, StrategyError):
+    """A parameter that a strategy does not have, or a value it cannot take."""
+
+
+class StrategyRunError(StrategyError):
+    """A callback raised while it ran. With the JIT off, and of a plain-Python strategy, `__cause__` is what it raised."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the nearest known name, else nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def remedy(*parts: str) -> str:
+    """The parts that say something, joined."""
+    return ", ".join(part for part in parts if part)
+
+
+# Numba's messages, from the most telling to the least, with what to say instead. {0}, {1}: the groups.
+_MESSAGES: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        r"Unknown attribute '(\w+)' of type \(?(Context|Trade|Quote|BookEvent|Bar|Timer|Fill|OrderEvent)",
+        '{1} has no attribute "{0}"',
+        "{known}",
+    ),
+    (r"Unknown attribute '(\w+)' of type \(?Self\[(\w+)\]", 'strategy {1} has no field or method "{0}"', "{known}"),
+    (r"Unknown attribute '(\w+)' of type Module\((\S+?)\)", '"{1}.{0}" cannot be used in compiled code', PYTHON_REMEDY),
+    (r"Use of unsupported NumPy function '(\S+?)'", 'NumPy function "{0}" cannot be used in compiled code', PYTHON_REMEDY),
+    (r"Cannot resolve setattr: \(?(?:Trade|Quote|BookEvent|Bar|Timer|Fill|OrderEvent|Context)\S*\)?\.(\w+)", 'cannot assign "{0}": it is read only', "copy it into a state field of self"),
+    (r"Cannot resolve setattr: \(?(?:Self\S*?|Record)\S*?\)?\.(\w+) = (.+)", 'field "{0}" cannot hold a value of type {1}', "convert it, or declare the field with that type"),
+    (r"Cannot unify (.+?) and (.+?) for '(\w+?)(?:\.\d+)?'", 'variable "{2}" is {0} in one place and {1} in another', "give it one type, or use two names"),
+    (r"Can't unify return type from the following types: (.+)", "the function returns values of different types: {0}", "return the same type on every path"),
+    (r"variable '(\w+?)(?:\.\d+)?' has been (?:deleted|undefined)|Variable '(\w+)' referenced before assignment|local variable '(\w+)' referenced", 'variable "{0}" is used before it is set', "set it on every path first"),
+    (r"NameError: name '(\w+)' is not defined|Untyped global name '(\w+)': cannot determine Numba type of <class '(?:type|module|function|builtin_function_or_method)'>", 'name "{0}" cannot be used in compiled code', "define it in the module as a number, a tuple, a NumPy array or a function; " + PYTHON_REMEDY),
+    (r"Untyped global name '(\w+)'", 'global "{0}" is of a type that compiled code cannot use', "use a number, a tuple of numbers or a NumPy array, or make it a parameter"),
+    (r"not enough arguments: expected (\d+), got (\d+)", "a call has too few arguments: expected {0}, got {1}", "pass the missing ones"),
+    (r"(missing a required argument: '\w+')", "a call is {0}", "pass it"),
+    (r"(too many (?:positional )?arguments)", "a call has {0}", "leave out what the function does not take"),
+    (r"(got an unexpected keyword argument '\w+')", "a call {0}", "leave it out or correct its name"),
+    (r"Cannot modify readonly array", "a module's array is written to", "compiled code sees module values frozen: use a tl.Array field of self"),
+    (r"(unsupported array index type|[Ii]nvalid index type|unsupported nested array index)[^\n]*", "an array is indexed by something that is not an integer", "convert the index with int(...)"),
+    (r"No implementation of function Function\(<built-in function getitem>\)[\s\S]*?getitem\(([^\n]+)\)", "cannot index: {0}", "index arrays by integers: int(...)"),
+    (r"No implementation of function Function\(<built-in function setitem>\)[\s\S]*?setitem\(([^\n]+)\)", "cannot store by index: {0}", "index arrays by integers, and store numbers"),
+    (r"No implementation of function Function\(<built-in function (\w+)>\)[\s\S]*? >>> \w+\(([^\n]+)\)", 'operation "{0}" does not exist for ({1})', "use numbers of one kind"),
+    (r"No implementation of function Function\(<(?:class|function|intrinsic|built-in function) '?([\w.]+)'?[^\n]*>\)[\s\S]*? >>> \S+\(([^\n]+)\)", '"{0}" cannot take ({1})', "pass numbers; see its documentation for the order of arguments"),
+    (r"unsupported|not supported|Unsupported", "this Python cannot be compiled", "write it with numbers, tuples, arrays, if, for and while; " + PYTHON_REMEDY),
+)  # fmt: skip
+_TYPES: Final[tuple[tuple[str, str], ...]] = (
+    (r"Literal\[\w+\]\(([^()]*)\)", r"\1"),
+    (r"\bunicode_type\b|\bunicode\b", "str"),
+    (r"\bu?int(?:8|16|32|64)\b", "int"),
+    (r"\bfloat(?:32|64)\b", "float"),
+    (r"\bboolean\b", "bool"),
+    (r"\bnone\b|\bOptional\(none\)", "None"),
+    (r"nestedarray\((\w+), \((\d+),?\)\)|array\((\w+), \dd, [CAF]\)", r"array of \1\3"),
+    (r"Record\([^\n]*", "record"),
+    (r"(\w+)\[[^\]]*\]", r"\1"),
+)
+
+
+def plain_types(text: str) -> str:
+    """Numba's names of types in a user's words, and short."""
+    for pattern, by in _TYPES:
+        text = re.sub(pattern, by, text)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _lines(error: BaseException, own_files: Iterable[str]) -> tuple[str | None, int | None]:
+    """Innermost place of an error that lies in one of the strategy's files."""
+    places = [(match[1], int(match[2])) for match in re.finditer(r'File "([^"\n]+)", line (\d+)', str(error))]
+    loc = getattr(error, "loc", None)
+    if loc is not None:
+        places.append((loc.filename, loc.line))
+    own = list(own_files)
+    for file, line in reversed(places):
+        # Numba shortens paths to end in the same parts.
+        for path in own:
+            if path == file or path.endswith("/" + file.lstrip("./")):
+                return path, line
+    return None, None
+
+
+def from_numba(
+    error: BaseException, where: str, own_files: Iterable[str], known: dict[str, Iterable[str]]
+) -> StrategyError:
+    """Numba's error as one line with a remedy.
+
+    where: the callback being compiled, for errors without a place. own_files: the strategy's source files. known: names of a
+    type (Context, Trade, ... and the strategy's class) by type, for suggestions.
+    """
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    file, line = _lines(error, own_files)
+    for pattern, what, fix in _MESSAGES:
+        match = re.search(pattern, text)
+        if match is None:
+            continue
+        groups = [plain_types(group) for group in match.groups() if group is not None] or [""]
+        if "{known}" in fix:
+            names = sorted(known.get(groups[1], ()))
+            fix = suggest(groups[0], names) or f"it has {', '.join(names)}"
+        return StrategyError(f"{where}: {what.format(*groups, *[''] * 3)}", file=file, line=line, remedy=fix)
+    first = next(
+        (entry for entry in text.splitlines() if entry.strip() and "Failed in" not in entry), type(error).__name__
+    )
+    return StrategyError(
+        f"{where}: cannot be compiled: {plain_types(first.strip())}",
+        file=file,
+        line=line,
+        remedy="run with --debug to use plain Python, " + PYTHON_REMEDY,
+    )
+
+
+def from_compiled(description: tuple[Any, ...], where: str) -> StrategyRunError:
+    """The exception a compiled callback ended with, as Numba describes it: (class, arguments, (function, file, line))."""
+    kind, arguments, place = description
+    detail = ", ".join(str(argument) for argument in arguments or ())
+    name = getattr(kind, "__name__", str(kind))
+    file, line = (place[1], place[2]) if place else (None, None)
+    return StrategyRunError(
+        f"{where} raised {name}" + (f": {detail}" if detail else ""),
+        file=file,
+        line=line,
+        remedy="run with --debug to get the traceback and to use pdb",
+    )
+
+
+def from_python(error: BaseException, where: str) -> StrategyRunError:
+    """The exception a Python callback ended with; the innermost line outside twinloop is its place."""
+    file, line = None, None
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if "/engine/strategy" not in name.replace("\\", "/"):
+            file, line = name, trace.tb_lineno
+        trace = trace.tb_next
+    made = StrategyRunError(f"{where} raised {type(error).__name__}: {error}", file=file, line=line)
+    made.__cause__ = error
+    return made

@@ -1,0 +1,237 @@
+"""What callbacks are handed: trade, quote, book, bar, timer, fill, order. Light views of the row in hand, nothing copied.
+
+Each attribute is declared once, as a Field: where its number stands and in which unit it is read. Python reads it through the
+descriptor; engine/strategy_types.py lowers the same declaration to a load (and a division for natural units: a product with
+10**-scale would miss the nearest float, so that `trade.price == 61659.7` would be false).
+An event is valid during its callback only; it must not be kept. Nothing here can be assigned.
+"""
+
+from typing import Any, Final
+
+from twinloop.kernels import rows
+
+PRICE: Final = "price"  # float, natural units of the price
+QTY: Final = "qty"  # float, natural units of the quantity
+MONEY: Final = "money"  # float, currency units
+INT: Final = "int"  # int, as stored
+FLAG: Final = "flag"  # bool: the bits `mask` of the number
+MONEY_PER_UNIT: Final = 1e8
+
+
+class Field:
+    """One attribute of an event: number `name` of the record `source`, minus number `minus` if given, in a unit."""
+
+    __slots__ = ("doc", "mask", "minus", "name", "source", "unit")
+
+    def __init__(self, source: str, name: str, unit: str, doc: str, minus: str = "", mask: int = 0) -> None:
+        self.source = source
+        self.name = name
+        self.unit = unit
+        self.minus = minus
+        self.mask = mask
+        self.doc = doc
+
+    def __get__(self, event: Any, owner: type) -> Any:
+        if event is None:
+            return self
+        record = event._records[self.source]
+        value = int(record[self.name])
+        if self.minus:
+            value -= int(record[self.minus])
+        if self.unit == INT:
+            return value
+        if self.unit == FLAG:
+            return value & self.mask != 0
+        if self.unit == MONEY:
+            return float(value) / MONEY_PER_UNIT
+        market = event._records["market"]
+        return float(value) / float(market["prices_per_unit" if self.unit == PRICE else "qtys_per_unit"])
+
+    def __set__(self, event: Any, value: Any) -> None:
+        raise AttributeError(f"{type(event).__name__}.{self.name} is read only")
+
+
+class Event:
+    """Base of events. `sources`: the records its fields stand in, in the order the compiled form holds them."""
+
+    __slots__ = ("_records",)
+    sources: tuple[str, ...] = ("row", "market")
+
+    def __init__(self, **records: Any) -> None:
+        self._records = records
+
+    def __repr__(self) -> str:
+        names = [name for name, value in vars(type(self)).items() if isinstance(value, Field)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)}' for name in names)})"
+
+
+class Trade(Event):
+    """A print."""
+
+    __slots__ = ()
+    price = Field("row", "price", PRICE, "price")
+    qty = Field("row", "qty", QTY, "quantity")
+    price_scaled = Field("row", "price", INT, "price, scaled")
+    qty_scaled = Field("row", "qty", INT, "quantity, scaled")
+    side = Field("row", "side", INT, "+1 the aggressor bought, -1 sold, 0 unknown")
+    instrument = Field("row", "instrument", INT, "instrument slot")
+    trade_id = Field("row", "trade_id", INT, "the venue's id")
+    off_market = Field("row", "flags", FLAG, "printed outside the order book", mask=rows.FLAG_OFF_MARKET)
+    ts_ns = Field("row", "local_ns", INT, "local time")
+    venue_ns = Field("row", "venue_ns", INT, "venue time")
+
+
+class Quote(Event):
+    """A change of the best bid or ask."""
+
+    __slots__ = ()
+    bid = Field("row", "bid", PRICE, "best bid")
+    ask = Field("row", "ask", PRICE, "best ask")
+    bid_qty = Field("row", "bid_qty", QTY, "quantity at the best bid")
+    ask_qty = Field("row", "ask_qty", QTY, "quantity at the best ask")
+    bid_scaled = Field("row", "bid", INT, "best bid, scaled")
+    ask_scaled = Field("row", "ask", INT, "best ask, scaled")
+    bid_qty_scaled = Field("row", "bid_qty", INT, "quantity at the best bid, scaled")
+    ask_qty_scaled = Field("row", "ask_qty", INT, "quantity at the best ask, scaled")
+    instrument = Field("row", "instrument", INT, "instrument slot")
+    ts_ns = Field("row", "local_ns", INT, "local time")
+    venue_ns = Field("row", "venue_ns", INT, "venue time")
+
+
+class BookEvent(Event):
+    """The book after a venue's message; deeper levels by ctx.level_price and ctx.level_qty."""
+
+    __slots__ = ()
+    bid = Field("market", "bid", PRICE, "best bid")
+    ask = Field("market", "ask", PRICE, "best ask")
+    bid_qty = Field("market", "bid_qty", QTY, "quantity at the best bid")
+    ask_qty = Field("market", "ask_qty", QTY, "quantity at the best ask")
+    bid_scaled = Field("market", "bid", INT, "best bid, scaled")
+    ask_scaled = Field("market", "ask", INT, "best ask, scaled")
+    bid_qty_scaled = Field("market", "bid_qty", INT, "quantity at the best bid, scaled")
+    ask_qty_scaled = Field("market", "ask_qty", INT, "quantity at the best ask, scaled")
+    instrument = Field("row", "instrument", INT, "instrument slot")
+    ts_ns = Field("row", "local_ns", INT, "local time")
+    venue_ns = Field("row", "venue_ns", INT, "venue time")
+
+
+class Bar(Event):
+    """A closed bar."""
+
+    __slots__ = ()
+    sources = ("closed", "slot", "state", "market")
+    open = Field("closed", "open", PRICE, "first price")
+    high = Field("closed", "high", PRICE, "highest price")
+    low = Field("closed", "low", PRICE, "lowest price")
+    close = Field("closed", "close", PRICE, "last price")
+    volume = Field("closed", "volume", QTY, "traded quantity")
+    notional = Field("closed", "notional", MONEY, "traded value, quote currency")
+    trades = Field("closed", "trades", INT, "number of trades")
+    open_scaled = Field("closed", "open", INT, "first price, scaled")
+    high_scaled = Field("closed", "high", INT, "highest price, scaled")
+    low_scaled = Field("closed", "low", INT, "lowest price, scaled")
+    close_scaled = Field("closed", "close", INT, "last price, scaled")
+    volume_scaled = Field("closed", "volume", INT, "traded quantity, scaled")
+    start_ns = Field("closed", "start_ns", INT, "start of the bar")
+    end_ns = Field("closed", "end_ns", INT, "end of the bar")
+    ts_ns = Field("closed", "closed_ns", INT, "local time of the row that closed it")
+    flags = Field("closed", "flags", INT, "bars.BAR_* flags")
+    kind = Field("state", "kind", INT, "bars.TIME_BAR, TICK_BAR, VOLUME_BAR, NOTIONAL_BAR")
+    size = Field("state", "size", INT, "what the series counts to: ns, trades, scaled quantity or money")
+    count = Field("state", "count", INT, "bars of this series so far")
+    instrument = Field("slot", "instrument", INT, "instrument slot")
+
+
+class Timer(Event):
+    """A timer set by ctx.set_timer fell due."""
+
+    __slots__ = ()
+    sources = ("row",)
+    id = Field("row", "timer_id", INT, "the id it was set with")
+    due_ns = Field("row", "due_ns", INT, "when it was due")
+    ts_ns = Field("row", "local_ns", INT, "local time")
+
+
+class Fill(Event):
+    """An own order traded."""
+
+    __slots__ = ()
+    sources = ("row", "tail", "market")
+    price = Field("row", "price", PRICE, "price")
+    qty = Field("row", "qty", QTY, "quantity")
+    price_scaled = Field("row", "price", INT, "price, scaled")
+    qty_scaled = Field("row", "qty", INT, "quantity, scaled")
+    side = Field("row", "side", INT, "+1 bought, -1 sold")
+    fee = Field("row", "fee", MONEY, "fee paid, negative a rebate")
+    order_id = Field("row", "order_id", INT, "the order")
+    instrument = Field("row", "instrument", INT, "instrument slot")
+    maker = Field("row", "flags", FLAG, "our order was resting", mask=rows.FLAG_MAKER)
+    leaves = Field("tail", "leaves_qty", QTY, "quantity the order has left")
+    leaves_scaled = Field("tail", "leaves_qty", INT, "quantity the order has left, scaled")
+    trade_id = Field("tail", "trade_id", INT, "the venue's id")
+    ts_ns = Field("row", "local_ns", INT, "local time")
+    venue_ns = Field("row", "venue_ns", INT, "venue time")
+
+
+class OrderEvent(Event):
+    """An own order changed its state."""
+
+    __slots__ = ()
+    sources = ("row", "order", "market")
+    id = Field("order", "id", INT, "the order")
+    state = Field("order", "state", INT, "codes.STATE_*")
+    code = Field("order", "code", INT, "codes.REASON_* or REJECT_* of the last refusal, 0 for none")
+    pending = Field("order", "pending", INT, "codes.PENDING_CANCEL, PENDING_AMEND")
+    type = Field("order", "type", INT, "codes.LIMIT, MARKET, STOP, STOP_LIMIT")
+    side = Field("order", "side", INT, "+1 buy, -1 sell")
+    price = Field("order", "price", PRICE, "limit price")
+    trigger_price = Field("order", "trigger_price", PRICE, "stop price")
+    qty = Field("order", "qty", QTY, "ordered quantity")
+    filled = Field("order", "filled", QTY, "quantity filled")
+    leaves = Field("order", "qty", QTY, "quantity not filled", minus="filled")
+    filled_scaled = Field("order", "filled", INT, "quantity filled, scaled")
+    instrument = Field("order", "instrument", INT, "instrument slot")
+    kind = Field("row", "kind", INT, "rows.ACK, FILL, CANCELLED, ...: the fact that changed it")
+    ts_ns = Field("row", "local_ns", INT, "local time")
+    venue_ns = Field("row", "venue_ns", INT, "venue time")
+
+
+EVENTS: Final[dict[str, type[Event]]] = {
+    "on_trade": Trade,
+    "on_quote": Quote,
+    "on_book": BookEvent,
+    "on_bar": Bar,
+    "on_timer": Timer,
+    "on_fill": Fill,
+    "on_order": OrderEvent,
+}
+
+
+def fields(event: type[Event]) -> dict[str, Field]:
+    """The attributes of an event class."""
+    return {name: value for name, value in vars(event).items() if isinstance(value, Field)}
+
+
+def records_of(callback: str, node: Any) -> dict[str, Any]:
+    """The records an event of a callback is read from, in the node as it is now (Python side)."""
+    decision = node["decision"]
+    if callback == "on_bar":
+        slot = decision["bars"][int(node["current_bar"])]
+        state = slot["state"]
+        return {
+            "closed": state["closed"],
+            "slot": slot,
+            "state": state,
+            "market": decision["instruments"][int(slot["instrument"])],
+        }
+    at = int(node["current_slot"])
+    row = node["inbox"][at]
+    records = {"row": row}
+    if callback == "on_fill":
+        records["tail"] = node["inbox"][(at + 1) & int(node["inbox_mask"])]
+    if callback == "on_order":
+        order = decision["orders"][int(row["order_id"]) & (decision["orders"].shape[0] - 1)]
+        return {"row": row, "order": order, "market": decision["instruments"][int(order["instrument"])]}
+    if callback != "on_timer":
+        records["market"] = decision["instruments"][int(row["instrument"])]
+    return records
