@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import ours
 from harness import BENCHMARKS, NotMetError, Outcome, bar, market_of, peers_python, real_data, recordings, run_json, say
 
 HERE = Path(__file__).resolve().parent
+DEPARTURES_AT_MS = 10  # the latency at which each semantic of the default mode is switched on alone
 PARITY = BENCHMARKS / "parity"
 sys.path.insert(0, str(PARITY))
 
@@ -47,27 +49,27 @@ def peer_runs(python: str, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def first_difference(ours: list[Any], theirs: list[Any]) -> dict[str, Any] | None:
+def first_difference(mine: list[Any], theirs: list[Any]) -> dict[str, Any] | None:
     """Where two lists part."""
-    for index, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+    for index, (one, other) in enumerate(zip(mine, theirs, strict=False)):
         if list(one) != list(other):
             return {"index": index, "ours": list(one), "theirs": list(other)}
     return (
-        None if len(ours) == len(theirs) else {"index": min(len(ours), len(theirs)), "counts": [len(ours), len(theirs)]}
+        None if len(mine) == len(theirs) else {"index": min(len(mine), len(theirs)), "counts": [len(mine), len(theirs)]}
     )
 
 
-def named_difference(ours: list[list[int]], theirs: list[list[int]]) -> dict[str, Any]:
+def departure(mine: list[list[int]], theirs: list[list[int]]) -> dict[str, Any]:
     """How the default mode departs from the peer: fills by order id that only one has, or at other prices, sizes or times."""
-    mine, other = {f[0]: f for f in ours}, {f[0]: f for f in theirs}
-    both = mine.keys() & other.keys()
+    by_id, other = {f[0]: f for f in mine}, {f[0]: f for f in theirs}
+    both = by_id.keys() & other.keys()
     kinds = Counter(
         name
         for key in both
         for name, at in (("price", 2), ("quantity", 3), ("venue time", 4))
-        if mine[key][at] != other[key][at]
+        if by_id[key][at] != other[key][at]
     )
-    return {"ours": len(ours), "theirs": len(theirs), "both_filled": len(both), "differ_in": dict(kinds)}
+    return {"ours": len(mine), "theirs": len(theirs), "both_filled": len(both), "differ_in": dict(kinds)}
 
 
 @bar("fills", "equal", "runs")
@@ -92,22 +94,22 @@ def parity() -> Outcome:
             str(run["latency_ms"]),
         ]
         try:
-            ours = run_json([*own, "hftbacktest"], pin=False)
+            mine = run_json([*own, "hftbacktest"], pin=False)
         except NotMetError as reason:
             missing = str(reason)
             continue
         peer_positions = [list(row[:2]) for row in run["positions"]]
         line |= {
-            "our_fills": len(ours["fills"]),
-            "fill_difference": first_difference(ours["fills"], run["fills"]),
-            "position_difference": first_difference(ours["positions"], peer_positions),
+            "our_fills": len(mine["fills"]),
+            "fill_difference": first_difference(mine["fills"], run["fills"]),
+            "position_difference": first_difference(mine["positions"], peer_positions),
         }
         line["equal"] = line["fill_difference"] is None and line["position_difference"] is None
         equal += bool(line["equal"] and len(run["fills"]) >= spec.FILLS_MIN)
-        try:
-            line["default_mode"] = named_difference(run_json([*own, "default"], pin=False)["fills"], run["fills"])
-        except NotMetError as reason:
-            line["default_mode"] = str(reason)
+        modes = ["default", *(f"only:{name}" for name in ours.DEPARTURES if run["latency_ms"] == DEPARTURES_AT_MS)]
+        line["against_peer"] = {
+            mode: departure(run_json([*own, mode], pin=False)["fills"], run["fills"]) for mode in modes
+        }
     detail = {"runs": table, **({"reason": missing} if missing else {})}
     return Outcome(f"{equal}/{len(theirs)}", ok=equal == len(theirs) and not missing, detail=detail)
 
@@ -131,8 +133,8 @@ def bars() -> Outcome:
         trades = run_json([sys.executable, HERE / "ours_run.py", "sma", source], pin=False)["trades"]
     except NotMetError as reason:
         return Outcome(0, ok=False, detail={"reason": str(reason), **detail})
-    ours = [[*row[:3], float(row[3]), float(row[4])] for row in trades]
-    equal = sum(one == other for one, other in zip(ours, theirs, strict=False))
-    detail["first_difference"] = first_difference(ours, theirs)
-    ok = equal == len(ours) == len(theirs) == 66 and not said["expected_wrong"] and said["replica_equal"]
+    mine = [[*row[:3], float(row[3]), float(row[4])] for row in trades]
+    equal = sum(one == other for one, other in zip(mine, theirs, strict=False))
+    detail["first_difference"] = first_difference(mine, theirs)
+    ok = equal == len(mine) == len(theirs) == 66 and not said["expected_wrong"] and said["replica_equal"]
     return Outcome(equal, ok=ok, detail=detail)

@@ -39,14 +39,22 @@ def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[
     raise NotBuiltError(f"the engine's run of {workload} ({mode}, {', '.join(features)}) is not built yet")
 
 
+DEPARTURES: Final[tuple[str, ...]] = ()
+"""Semantics in which the default mode departs from hftbacktest's; the bar states what each alone changes.
+
+Fill in as they are built, for example "partial fills", "fill at queue zero", "taker walks the book", "best from quotes".
+"""
+
+
 def parity_run(
     recording: Path, market: str, strategy: str, latency_ms: int, mode: str
 ) -> dict[str, list[tuple[int, ...]]]:
     """One run of benchmarks/parity: {"fills": [...], "positions": [...]}.
 
-    mode: "hftbacktest" (the compatibility mode) or "default". fills: (order id, side, price ticks, lots, venue_ns, local_ns),
-    sorted by (local_ns, venue_ns, order id). positions: (local_ns, lots) after each local time with a response of any kind,
-    in order. Order ids count from 1 by submission. The rules are benchmarks/parity/SEMANTICS.md and spec.py.
+    mode: "hftbacktest" (the compatibility mode), "default", or "only:" and a name of DEPARTURES (the compatibility mode with
+    that one semantic as by default). fills: (order id, side, price ticks, lots, venue_ns, local_ns), sorted by (local_ns,
+    venue_ns, order id). positions: (local_ns, lots) after each local time with a response of any kind, in order. Order ids
+    count from 1 by submission. The rules are benchmarks/parity/SEMANTICS.md and spec.py.
     """
     raise NotBuiltError(
         f"the parity {strategy} in {mode} mode is not built yet ({recording.name}, {market}, {latency_ms} ms)"
