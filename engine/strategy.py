@@ -230,6 +230,8 @@ def _state_field(cls: type, name: str, spec: StateSpec, value: Any) -> tuple[Any
     if spec.type not in _SCALARS:
         fix = "use tl.State[float | int | bool], tl.Array[float, 64], or tl.State[dtype] of a record"
         raise _refuse(cls, name, f"has a state of type {getattr(spec.type, '__name__', spec.type)!r}", fix)
+    if spec.shape and spec.type is bool:
+        raise _refuse(cls, name, "is an array of bool", "use tl.Array[int, ...] with 0 and 1")
     base = _SCALARS[spec.type]
     if any(not isinstance(size, int) or size < 1 for size in spec.shape):
         raise _refuse(cls, name, "has no fixed size", "state its size as integers: tl.Array[float, 64]")

@@ -51,6 +51,15 @@ def remedy(*parts: str) -> str:
 # Numba's messages, from the most telling to the least, with what to say instead. {0}, {1}: the groups.
 _MESSAGES: Final[tuple[tuple[str, str, str], ...]] = (
     (
+        r"BoundFunction\(\(<class '[^']*ContextType'>, '(?P<name>\w+)'\)",
+        "ctx.{name} cannot take ({call})",
+        "numbers only; an instrument is its slot: declare a tl.Symbol parameter, or use the event's instrument",
+    ),
+    (r"float stored in int field '(\w+)'", 'int field "{0}" would cut off a float', "convert it with int(...), or declare the field as tl.State[float]"),
+    (r"assigned parameter '(\w+)'", 'parameter "{0}" is assigned', "parameters are read only: use a tl.State field for what changes"),
+    (r"assigned whole field '(\w+)'", 'field "{0}" is assigned as a whole', "assign its elements"),
+    (r'Cannot cast (.+?) to (\w+): [\s\S]*?lowering "\(?\w+\)?\.(\w+) =', 'field "{2}" is of type {1} and is given {0}', "convert it, or declare the field with that type"),
+    (
         r"Unknown attribute '(\w+)' of type \(?(Context|Trade|Quote|BookEvent|Bar|Timer|Fill|OrderEvent)",
         '{1} has no attribute "{0}"',
         "{known}",
@@ -70,15 +79,22 @@ _MESSAGES: Final[tuple[tuple[str, str, str], ...]] = (
     (r"(too many (?:positional )?arguments)", "a call has {0}", "leave out what the function does not take"),
     (r"(got an unexpected keyword argument '\w+')", "a call {0}", "leave it out or correct its name"),
     (r"Cannot modify readonly array", "a module's array is written to", "compiled code sees module values frozen: use a tl.Array field of self"),
-    (r"(unsupported array index type|[Ii]nvalid index type|unsupported nested array index)[^\n]*", "an array is indexed by something that is not an integer", "convert the index with int(...)"),
+    (r"([Uu]nsupported array index type|[Ii]nvalid index type|unsupported nested array index)[^\n]*", "an array is indexed by something that is not an integer", "convert the index with int(...)"),
     (r"No implementation of function Function\(<built-in function getitem>\)[\s\S]*?getitem\(([^\n]+)\)", "cannot index: {0}", "index arrays by integers: int(...)"),
     (r"No implementation of function Function\(<built-in function setitem>\)[\s\S]*?setitem\(([^\n]+)\)", "cannot store by index: {0}", "index arrays by integers, and store numbers"),
     (r"No implementation of function Function\(<built-in function (\w+)>\)[\s\S]*? >>> \w+\(([^\n]+)\)", 'operation "{0}" does not exist for ({1})', "use numbers of one kind"),
     (r"No implementation of function Function\(<(?:class|function|intrinsic|built-in function) '?([\w.]+)'?[^\n]*>\)[\s\S]*? >>> \S+\(([^\n]+)\)", '"{0}" cannot take ({1})', "pass numbers; see its documentation for the order of arguments"),
     (r"unsupported|not supported|Unsupported", "this Python cannot be compiled", "write it with numbers, tuples, arrays, if, for and while; " + PYTHON_REMEDY),
 )  # fmt: skip
+_OPERATORS: Final = {
+    "add": "+", "iadd": "+=", "sub": "-", "isub": "-=", "mul": "*", "imul": "*=", "truediv": "/", "itruediv": "/=", "floordiv": "//",
+    "mod": "%", "pow": "**", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and_": "&", "or_": "|",
+    "neg": "-", "not_": "not", "contains": "in",
+}  # fmt: skip
 _TYPES: Final[tuple[tuple[str, str], ...]] = (
+    (r"Literal\[str\]\(([^()]*)\)", r'str "\1"'),
     (r"Literal\[\w+\]\(([^()]*)\)", r"\1"),
+    (r"UniTuple\((\w+) x (\d+)\)", r"tuple of \2 \1"),
     (r"\bunicode_type\b|\bunicode\b", "str"),
     (r"\bu?int(?:8|16|32|64)\b", "int"),
     (r"\bfloat(?:32|64)\b", "float"),
@@ -97,17 +113,18 @@ def plain_types(text: str) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _lines(error: BaseException, own_files: Iterable[str]) -> tuple[str | None, int | None]:
+def _lines(error: BaseException, text: str, own_files: Iterable[str]) -> tuple[str | None, int | None]:
     """Innermost place of an error that lies in one of the strategy's files."""
-    places = [(match[1], int(match[2])) for match in re.finditer(r'File "([^"\n]+)", line (\d+)', str(error))]
+    found = re.finditer(r'File "([^"\n]+)", line (\d+)|at (\S+\.py) \((\d+)\)', text)
+    places = [(match[1] or match[3], int(match[2] or match[4])) for match in found]
     loc = getattr(error, "loc", None)
     if loc is not None:
         places.append((loc.filename, loc.line))
     own = list(own_files)
-    for file, line in reversed(places):
+    for file, line in places:  # The innermost comes first.
         # Numba shortens paths to end in the same parts.
         for path in own:
-            if path == file or path.endswith("/" + file.lstrip("./")):
+            if path == file or path.endswith("/" + file.lstrip("./")) or file.endswith("/" + path.lstrip("/")):
                 return path, line
     return None, None
 
@@ -121,16 +138,21 @@ def from_numba(
     type (Context, Trade, ... and the strategy's class) by type, for suggestions.
     """
     text = re.sub(r"\x1b\[\d+m", "", str(error))
-    file, line = _lines(error, own_files)
+    file, line = _lines(error, text, own_files)
+    call = re.search(r">>> \w+\((?:Context|Self)\[[^\]]*\]\w*(?:, )?([^\n]*)\)\n", text)
+    words = {"call": plain_types(call[1]) if call else ""}
     for pattern, what, fix in _MESSAGES:
         match = re.search(pattern, text)
         if match is None:
             continue
-        groups = [plain_types(group) for group in match.groups() if group is not None] or [""]
-        if "{known}" in fix:
+        groups = [_OPERATORS.get(group, plain_types(group)) for group in match.groups() if group is not None] or [""]
+        if fix == "{known}":
             names = sorted(known.get(groups[1], ()))
-            fix = suggest(groups[0], names) or f"it has {', '.join(names)}"
-        return StrategyError(f"{where}: {what.format(*groups, *[''] * 3)}", file=file, line=line, remedy=fix)
+            help_ = suggest(groups[0], names) or f"it has {', '.join(names)}"
+        else:
+            help_ = fix
+        told = what.format(*groups, *[""] * 3, **{**words, **match.groupdict()})
+        return StrategyError(f"{where}: {told}", file=file, line=line, remedy=help_.removeprefix("or "))
     first = next(
         (entry for entry in text.splitlines() if entry.strip() and "Failed in" not in entry), type(error).__name__
     )

@@ -8,6 +8,7 @@ This module must not be imported with the JIT off: there the Python classes them
 
 import hashlib
 import inspect
+import threading
 from functools import cache
 from types import FunctionType
 from typing import Any, ClassVar, Final
@@ -17,12 +18,14 @@ from llvmlite import ir
 from numba import cfunc, from_dtype, njit, types
 from numba.core import cgutils, errors
 from numba.core import ir as numba_ir
+from numba.core.callconv import CPUCallConv
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.datamodel import register_default
 from numba.core.datamodel.models import PrimitiveModel, RecordModel, StructModel
 from numba.core.imputils import impl_ret_untracked, lower_getattr_generic
-from numba.core.typed_passes import NopythonTypeInference
+from numba.core.lowering import Lower
+from numba.core.typed_passes import NativeLowering, NopythonTypeInference
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import intrinsic, overload, overload_attribute, overload_method
 
@@ -67,6 +70,12 @@ class SelfType(types.Record):  # type: ignore[misc]
 
     def can_convert_to(self, typingctx: Any, other: Any) -> None:
         """No other type is like it."""
+
+    def typeof(self, name: str) -> Any:
+        """The type of a field; an unknown one is the author's mistake, not a KeyError."""
+        if name not in self.fields:
+            raise errors.TypingError(f"Unknown attribute '{name}' of type Self[{self.strategy}]")
+        return self.fields[name].type
 
 
 class ContextType(types.Type):  # type: ignore[misc]
@@ -241,6 +250,50 @@ class _CheckAssignments(AnalysisPass):  # type: ignore[misc]
             raise errors.TypingError(f"assigned whole field '{name}'", loc=statement.loc)
 
 
+class _Line(threading.local):
+    """Where lowering of a user's function is, so that an exception that Numba raises there (1 / 0, a bad index) has a line."""
+
+    function: Any = None
+    loc: Any = None
+
+
+_line = _Line()
+_set_static_user_exc = CPUCallConv.set_static_user_exc
+
+
+def _set_exception(
+    self: Any, builder: Any, exc: Any, exc_args: Any = None, loc: Any = None, func_name: Any = None
+) -> None:
+    """As Numba's, with the line of the user's statement where Numba gives none; other functions are left alone."""
+    if loc is None and _line.function is not None and builder.function is _line.function:
+        loc = _line.loc
+    _set_static_user_exc(self, builder, exc, exc_args, loc, func_name)
+
+
+CPUCallConv.set_static_user_exc = _set_exception
+
+
+class _UserLower(Lower):  # type: ignore[misc]
+    def lower_inst(self, inst: Any) -> None:
+        before = _line.function, _line.loc
+        _line.function, _line.loc = self.builder.function, self.loc
+        try:
+            super().lower_inst(inst)
+        finally:
+            _line.function, _line.loc = before
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[untyped-decorator]
+class _UserLowering(NativeLowering):  # type: ignore[misc]
+    """Numba's lowering that knows its line."""
+
+    _name = "twinloop_lowering"
+
+    @property
+    def lowering_class(self) -> Any:
+        return _UserLower
+
+
 class UserCompiler(CompilerBase):  # type: ignore[misc]
     """Numba's pipeline with our check of assignments after type inference."""
 
@@ -248,6 +301,7 @@ class UserCompiler(CompilerBase):  # type: ignore[misc]
         """One pipeline."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(_CheckAssignments, NopythonTypeInference)
+        passes.passes = [(_UserLowering, text) if one is NativeLowering else (one, text) for one, text in passes.passes]
         passes.finalize()
         return [passes]
 
