@@ -435,7 +435,7 @@ def _check_methods(cls: type, methods: dict[str, Any]) -> list[StrategyError]:
         function = getattr(value, "__func__", None) or getattr(value, "fget", None) or getattr(value, "py_func", value)
         if not isinstance(function, FunctionType):
             continue
-        where = {"file": function.__code__.co_filename, "line": function.__code__.co_firstlineno}
+        where: dict[str, Any] = {"file": function.__code__.co_filename, "line": function.__code__.co_firstlineno}
         if name.startswith("__") and name.endswith("__"):
             found.append(
                 StrategyError(f"a strategy defines {name}", remedy="set up state in on_start(self, ctx)", **where)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ from twinloop.engine.strategy import ARGUMENTS, Fields
 from twinloop.engine.strategy_context import Context
 from twinloop.engine.strategy_errors import StrategyError, from_numba
 from twinloop.engine.strategy_events import EVENTS, fields
-from twinloop.engine.strategy_source import methods_of, reached_functions
+from twinloop.engine.strategy_source import dispatchers_of, methods_of, reached_functions
 from twinloop.engine.strategy_types import (
     USER_OPTIONS,
     call_checked,
@@ -92,7 +92,7 @@ def token_of(digest: str) -> int:
 
 
 @contextmanager
-def _named(functions: list[FunctionType], digest: str) -> Iterator[None]:
+def _named(functions: list[Any], digest: str) -> Iterator[None]:
     """While compiling, the user's functions carry the digest in their names, for the same reason as the entries."""
     before = [function.__qualname__ for function in functions]
     for function in functions:
@@ -159,23 +159,28 @@ def _jitable(function: FunctionType) -> None:
     register_jitable(**USER_OPTIONS)(function)
 
 
-def _prepare(functions: list[FunctionType]) -> list[FunctionType]:
+def _prepare(cls: type, functions: list[FunctionType]) -> list[Any]:
     """Make what the callbacks reach callable from compiled code; returns all the user's functions."""
-    found = list(functions)
+    found: list[Any] = list(functions)
+    decorated = {id(holder): holder for holder in dispatchers_of(cls)}
     for reached in reached_functions(functions):
         found.append(reached.function)
-        if not reached.decorated:
+        if reached.decorated:
+            decorated[id(reached.holder)] = reached.holder
+        else:
             _jitable(reached.function)
-        elif hasattr(reached.holder, "_cache"):
-            # The user's own cache=True would not notice an edited callee in another file; ours holds the result anyway.
-            reached.holder._cache = NullCache()  # noqa: SLF001 - Numba has no public way.
-            if reached.holder.overloads:
-                reached.holder.recompile()
+    # The user's own cache=True would not notice an edited callee in another file; ours holds the result anyway.
+    own = [one for one in decorated.values() if not isinstance(getattr(one, "_cache", None), NullCache | None)]
+    for holder in own:
+        holder._cache = NullCache()  # noqa: SLF001 - Numba has no public way.
+    for holder in own:
+        if getattr(holder, "overloads", None):
+            holder.recompile()
     return found
 
 
-def _known_names(cls: type, declared: Fields) -> dict[str, list[str]]:
-    known = {event.__name__: list(fields(event)) for event in EVENTS.values()}
+def _known_names(cls: type, declared: Fields) -> dict[str, Iterable[str]]:
+    known: dict[str, Iterable[str]] = {event.__name__: list(fields(event)) for event in EVENTS.values()}
     known["Context"] = [name for name in vars(Context) if not name.startswith("_") and name != "node"]
     known[cls.__name__] = [*declared.names(), *methods_of(cls)]
     return known
@@ -188,6 +193,7 @@ def _names(
     node = node_dtype(size)
     assert node.fields is not None
     decision, decision_at = node.fields["decision"][:2]
+    assert decision.fields is not None
     areas_at = decision_at + decision.fields["areas"][1]
     assert areas_at % 8 == 0
     assert size.area_bytes % 8 == 0
@@ -223,7 +229,7 @@ def build_entries(
     Raises StrategyError for what cannot be compiled.
     """
     methods = {name: value for name, value in methods_of(cls).items() if isinstance(value, FunctionType)}
-    users = _prepare(list(methods.values()))
+    users = _prepare(cls, list(methods.values()))
     names = _names(cls, declared, size, digest, methods)
     text = "".join(_entry_source(callback, digest) for callback in callbacks)
     folder = _folder(cls, digest)

@@ -18,7 +18,7 @@ class StrategyError(TwinloopError):
     """A strategy that cannot be compiled, or whose parameters cannot stand: `file`, `line`, `what`, `remedy`."""
 
 
-class StrategyErrors(StrategyError):
+class StrategyErrors(StrategyError):  # noqa: N818 - the plural says that it holds several.
     """Several mistakes found at once; `errors` holds each, the text has one line per mistake."""
 
     def __init__(self, errors: list[StrategyError]) -> None:

@@ -34,7 +34,7 @@ class Field:
     def __get__(self, event: Any, owner: type) -> Any:
         if event is None:
             return self
-        record = event._records[self.source]
+        record = event.records[self.source]
         value = int(record[self.name])
         if self.minus:
             value -= int(record[self.minus])
@@ -44,7 +44,7 @@ class Field:
             return value & self.mask != 0
         if self.unit == MONEY:
             return float(value) / MONEY_PER_UNIT
-        market = event._records["market"]
+        market = event.records["market"]
         return float(value) / float(market["prices_per_unit" if self.unit == PRICE else "qtys_per_unit"])
 
     def __set__(self, event: Any, value: Any) -> None:
@@ -54,11 +54,11 @@ class Field:
 class Event:
     """Base of events. `sources`: the records its fields stand in, in the order the compiled form holds them."""
 
-    __slots__ = ("_records",)
+    __slots__ = ("records",)
     sources: tuple[str, ...] = ("row", "market")
 
     def __init__(self, **records: Any) -> None:
-        self._records = records
+        self.records = records
 
     def __repr__(self) -> str:
         names = [name for name, value in vars(type(self)).items() if isinstance(value, Field)]

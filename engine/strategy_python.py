@@ -128,7 +128,8 @@ class PythonEntries:
             ctx = Context(node)
             arguments = [EVENTS[callback](**records_of(callback, node))] if callback in EVENTS else []
             # As compiled code does, division by zero raises, also of NumPy numbers.
-            with np.errstate(**({} if self._plain else {"divide": "raise", "invalid": "raise"})):
+            handling = np.errstate() if self._plain else np.errstate(divide="raise", invalid="raise")
+            with handling:
                 function(strategy, ctx, *arguments)
         except BaseException as error:  # noqa: BLE001 - it must not cross the loop; the caller raises it.
             self._error = from_python(error, f"strategy {self._name}: {callback}")

@@ -66,7 +66,7 @@ def callbacks_of(cls: type) -> tuple[str, ...]:
 class Reached(NamedTuple):
     """A function of the user's that compiled code calls. decorated: the user made it a Numba function himself."""
 
-    function: FunctionType
+    function: Any
     holder: Any
     decorated: bool
 
@@ -90,10 +90,17 @@ def values_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
             continue
         value = function.__globals__[name]
         yield name, value
-        if isinstance(value, ModuleType) and is_users_file(getattr(value, "__file__", None)):
-            for attribute in sorted(names):
-                if attribute in vars(value):
-                    yield f"{name}.{attribute}", vars(value)[attribute]
+        yield from _module_values(name, value, sorted(names), 0)
+
+
+def _module_values(path: str, value: Any, names: list[str], depth: int) -> Iterator[tuple[str, Any]]:
+    """Attributes that code may mean by module.name, module.module.name, ..."""
+    if depth > 4 or not isinstance(value, ModuleType) or not is_users_file(getattr(value, "__file__", None)):
+        return
+    for attribute in names:
+        if attribute in vars(value):
+            yield f"{path}.{attribute}", vars(value)[attribute]
+            yield from _module_values(f"{path}.{attribute}", vars(value)[attribute], names, depth + 1)
 
 
 def reached_functions(start: list[FunctionType]) -> list[Reached]:
@@ -131,7 +138,7 @@ def _imported(module: ModuleType, source: bytes) -> set[str]:
 
 
 @lru_cache(maxsize=1024)
-def _imports_of(name: str, file: str, modified_ns: int) -> tuple[bytes, frozenset[str]]:
+def _imports_of(name: str, file: str, _modified_ns: int) -> tuple[bytes, frozenset[str]]:
     source = Path(file).read_bytes()
     return source, frozenset(_imported(sys.modules[name], source))
 
@@ -156,6 +163,17 @@ def module_sources(start: set[str]) -> dict[str, bytes]:
         seen |= new
         pending.extend(sorted(new))
     return found
+
+
+def dispatchers_of(cls: type) -> list[Any]:
+    """Every Numba function in the modules a strategy class depends on: one of them may have a cache of its own."""
+    modules = {base.__module__ for base in cls.__mro__ if base not in _BASES}
+    found = {}
+    for name in module_sources(modules):
+        for value in vars(sys.modules[name]).values():
+            if hasattr(value, "py_func") and is_users_file(value.py_func.__code__.co_filename):
+                found[id(value)] = value
+    return list(found.values())
 
 
 def _update(state: Any, value: Any, depth: int = 0) -> None:
@@ -186,14 +204,14 @@ def strategy_digest(cls: type, extra: str) -> str:
     state = hashlib.blake2b(digest_size=_DIGEST_SIZE)
     state.update(f"{cls.__module__}.{cls.__qualname__}\0{extra}\0".encode())
     methods = [getattr(value, "fget", value) for value in methods_of(cls).values()]
-    functions: list[FunctionType] = [function for function in methods if isinstance(function, FunctionType)]
-    reached = [found.function for found in reached_functions(functions)]
+    functions: list[Any] = [function for function in methods if isinstance(function, FunctionType)]
+    reached: list[Any] = [found.function for found in reached_functions(functions)]
     modules = {base.__module__ for base in cls.__mro__ if base not in _BASES}
     modules |= {function.__module__ for function in reached if function.__module__}
     for name, source in sorted(module_sources(modules).items()):
         state.update(f"{name}\0{len(source)}\0".encode())
         state.update(source)
-    everything: list[FunctionType] = [*functions, *reached]
+    everything: list[Any] = [*functions, *reached]
     for function in sorted(everything, key=lambda found: (found.__module__ or "", found.__qualname__)):
         state.update(f"{function.__module__}.{function.__qualname__}\0".encode())
         _update_code(state, function.__code__)

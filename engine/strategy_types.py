@@ -31,8 +31,9 @@ from numba.extending import intrinsic, overload, overload_attribute, overload_me
 
 import twinloop.kernels.record_names  # noqa: F401 - before anything is compiled for a record
 from twinloop.engine import strategy_context, strategy_events
-from twinloop.engine.strategy_context import Context, node_of
+from twinloop.engine.strategy_context import Context
 from twinloop.engine.strategy_events import FLAG, MONEY, MONEY_PER_UNIT, PRICE, QTY, Event
+from twinloop.engine.strategy_requests import node_of
 from twinloop.kernels.bars import BAR, BAR_STATE
 from twinloop.kernels.desk import hash_decision, record_refusal
 from twinloop.kernels.intrinsics import record_at
@@ -127,7 +128,7 @@ class _EventAttributes(AttributeTemplate):  # type: ignore[misc]
         return types.boolean if field.unit == FLAG else types.int64
 
 
-@lower_getattr_generic(EventType)  # type: ignore[untyped-decorator]
+@lower_getattr_generic(EventType)
 def _event_getattr(context: Any, builder: Any, event: EventType, value: Any, name: str) -> Any:
     field = event.attributes[name]
     members = cgutils.create_struct_proxy(event)(context, builder, value=value)
@@ -156,16 +157,16 @@ def _event_getattr(context: Any, builder: Any, event: EventType, value: Any, nam
     return impl_ret_untracked(context, builder, event, found)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def make_event(typingctx: Any, event: Any, records: Any) -> Any:
+@intrinsic
+def make_event(_typingctx: Any, event: Any, records: Any) -> Any:
     """An event of a type from a tuple of its records, in the order of its sources."""
     kind = event.instance_type
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         members = cgutils.create_struct_proxy(kind)(context, builder)
         for source, record in zip(kind.event.sources, cgutils.unpack_tuple(builder, args[1]), strict=True):
             setattr(members, source, builder.bitcast(record, _POINTER))
-        return members._getvalue()
+        return members._getvalue()  # noqa: SLF001 - Numba's own way.
 
     return kind(event, records), codegen
 
@@ -173,18 +174,18 @@ def make_event(typingctx: Any, event: Any, records: Any) -> Any:
 # ctx.
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _node_record(typingctx: Any, ctx: Any) -> Any:
+@intrinsic
+def _node_record(_typingctx: Any, ctx: Any) -> Any:
     def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(ctx.node))
 
     return ctx.node(ctx), codegen
 
 
-@overload(node_of, strict=False)  # type: ignore[untyped-decorator]
+@overload(node_of, strict=False)
 def _node_of(ctx: Any) -> Any:
     if isinstance(ctx, ContextType):
-        return lambda ctx: _node_record(ctx)
+        return lambda ctx: _node_record(ctx)  # noqa: PLW0108 - Numba wants a Python function.
     return None
 
 
@@ -219,7 +220,7 @@ _register_context()
 # self.
 
 
-@register_pass(mutates_CFG=False, analysis_only=True)  # type: ignore[untyped-decorator]
+@register_pass(mutates_CFG=False, analysis_only=True)
 class _CheckAssignments(AnalysisPass):  # type: ignore[misc]
     """Numba would silently cut a float stored in an int field, and let helpers assign parameters."""
 
@@ -283,7 +284,7 @@ class _UserLower(Lower):  # type: ignore[misc]
             _line.function, _line.loc = before
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[untyped-decorator]
+@register_pass(mutates_CFG=True, analysis_only=False)
 class _UserLowering(NativeLowering):  # type: ignore[misc]
     """Numba's lowering that knows its line."""
 
@@ -317,14 +318,15 @@ def self_type(
     register_default(kind)(RecordModel)
     for name, function in methods.items():
         _add_method(kind, name, function, USER_OPTIONS)
-    return kind(cls.__name__, from_dtype(dtype), parameters, digest)
+    made: SelfType = kind(cls.__name__, from_dtype(dtype), parameters, digest)
+    return made
 
 
 # Entering a user's function.
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def pointer_as(typingctx: Any, address: Any, kind: Any) -> Any:
+@intrinsic
+def pointer_as(_typingctx: Any, _address: Any, kind: Any) -> Any:
     """An address as a value of a type that is one pointer."""
     target = kind.instance_type
 
@@ -334,12 +336,12 @@ def pointer_as(typingctx: Any, address: Any, kind: Any) -> Any:
     return target(types.int64, kind), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call_checked(typingctx: Any, function: Any, arguments: Any) -> Any:
     """Call a compiled function; 0, or the address of Numba's description of the exception it ended with (1: none there)."""
     inner = function.get_call_type(typingctx, tuple(arguments.types), {})
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         compiled = function.dispatcher.get_compile_result(inner)
         context.active_code_library.add_linking_library(compiled.library)
         values = [
@@ -389,7 +391,7 @@ def refuse_door(node: Any, verdict: int, operation: int) -> None:
     if dtype not in _Doors.made:
         NODE = np.dtype((np.void, dtype))  # noqa: N806 - Numba freezes it like a constant.
 
-        @cfunc(types.void(types.int64, types.int64, types.int64))  # type: ignore[untyped-decorator]
+        @cfunc(types.void(types.int64, types.int64, types.int64))
         def door(address: int, verdict: int, operation: int) -> None:
             it = record_at(address, NODE)
             hash_decision(it, verdict)

@@ -17,9 +17,9 @@ from strategy_bench import TINY, Bench, module_of
 
 from twinloop.engine.strategy import fields_of, parameter_values
 from twinloop.engine.strategy_compiler import CompiledStrategy, compile_strategy
-from twinloop.engine.strategy_context import on_grid, to_scaled
 from twinloop.engine.strategy_errors import ParameterError, StrategyRunError
 from twinloop.engine.strategy_python import PythonEntries
+from twinloop.engine.strategy_requests import on_grid, to_scaled
 from twinloop.kernels import codes, rows
 
 KINDS = ["python"] if config.DISABLE_JIT else ["compiled", "python"]

@@ -119,7 +119,6 @@ def test_mistake_names_its_line_and_the_remedy(name: str, tmp_path: Path) -> Non
         compile_strategy(module.S, {}, TINY, cache=False)
     error = caught.value
     text = str(error)
-    print(text)
     assert what in text
     assert fix in text, text
     assert "Traceback" not in text
