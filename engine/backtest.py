@@ -209,7 +209,7 @@ class Backtest:
                 order_type=codes.TYPE_NAME,
                 time_in_force=codes.TIME_IN_FORCE_NAME,
                 order_state=codes.STATE_NAME,
-                reject_code=codes.CODE_NAME,
+                reject_code={code: name for code, name in codes.CODE_NAME.items() if code != codes.ALLOW},
                 verdict=codes.CODE_NAME,
                 rule=codes.CODE_NAME,
             ),
