@@ -326,7 +326,7 @@ def read_instruments(path: Path) -> dict[str, Instrument]:
         )
     found: dict[str, Instrument] = {}
     for number, table in enumerate(tables, start=1):
-        instrument = _from_table(path, number, table, found)
+        instrument = instrument_from_table(path, number, table, found)
         if instrument.key in found:
             raise ConfigError(
                 f"instrument table {number} repeats another", file=path, field="symbol", got=instrument.key
@@ -335,7 +335,10 @@ def read_instruments(path: Path) -> dict[str, Instrument]:
     return found
 
 
-def _from_table(path: Path, number: int, table: dict[str, Any], above: Mapping[str, Instrument]) -> Instrument:
+def instrument_from_table(
+    path: Path, number: int, table: dict[str, Any], above: Mapping[str, Instrument]
+) -> Instrument:
+    """Instrument of one table of natural decimals; number and path are named in messages. above: what `like` may name."""
     fields: dict[str, Any] = {}
     table = dict(table)
     like = table.pop("like", None)

@@ -1,0 +1,184 @@
+"""From a configuration to a plan: data as one tape, strategies as classes, settings in the engine's units.
+
+The only step between `config.py` and `backtest.py`. It must not run anything but the user's strategy files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twinloop._cache import cache_folder
+from twinloop.data.errors import ConfigError, DataError
+from twinloop.data.instruments import MONEY_SCALE, Instrument, from_scaled
+from twinloop.data.merge import open_tape
+from twinloop.data.times import to_text
+from twinloop.engine.assembly import VenueSettings
+from twinloop.engine.backtest import Plan, StrategyPlan
+from twinloop.engine.config import Loaded, StrategyTable, VenueTable, strategy_names
+from twinloop.engine.sources import Watch, prepare
+from twinloop.engine.units import bar_kind, bar_size, next_time_ns, time_of_day
+from twinloop.engine.user_code import load_strategy
+from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
+
+DAY_NS = 86_400_000_000_000
+KINDS = {"time": TIME_BAR, "tick": TICK_BAR, "volume": VOLUME_BAR, "notional": NOTIONAL_BAR}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what a user should be told before it runs. cached: all rows came from the cache."""
+
+    plan: Plan
+    notes: list[str]
+    cached: bool
+
+
+def row_cache(chosen: str = "") -> Path:
+    """Folder of row files: as configured, else beside the compiled code's."""
+    return Path(chosen).expanduser() if chosen else cache_folder().parent / "rows"
+
+
+def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
+    """The plan of a configuration. Raises the project's errors."""
+    config = loaded.config
+    folders = list(dict.fromkeys((loaded.folder, Path.cwd())))
+    classes = [load_strategy(each.path, folders) for each in config.strategy]
+    cache = row_cache(config.run.cache)
+    sources = [prepare(each, loaded.folder, cache, config.instruments, loaded.file, watch) for each in config.data]
+    tape = open_tape([file for source in sources for file in source.files], cache)
+    _no_namesakes(tape.instruments, loaded.file)
+    first_ns = int(tape.local[0]["local_ns"]) if len(tape.local) else 0
+    venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
+    name = config.run.name or (loaded.file.stem if loaded.file else strategy_names(config.strategy)[0])
+    plan = Plan(
+        name=name,
+        folder=Path(config.run.out).expanduser() / name,
+        instruments=tape.instruments,
+        local=tape.local,
+        market=tape.venue,
+        strategies=[
+            StrategyPlan(cls, title, _parameters(each), each.symbols, _bars(each, tape.instruments, loaded.file))
+            for each, cls, title in zip(config.strategy, classes, strategy_names(config.strategy), strict=True)
+        ],
+        currency=config.account.currency,
+        cash=config.account.cash,
+        venue=venue,
+        limits=_limits(config.limits, loaded.file),
+        fx=dict(config.account.fx),
+        seed=config.run.seed,
+        sample_interval_ns=config.run.sample_interval,
+        session_start_ns=session_start_ns,
+        data_digest=tape.digest,
+        config=loaded.document,
+        data=[
+            {
+                "source": path.name,
+                "symbols": [each.symbol for each in tape.instruments],
+                "digest": tape.digest,
+                "rows": len(tape.local),
+            }
+            for path in tape.paths[:1]
+        ],
+    )
+    return Planned(
+        plan, [note for source in sources for note in source.notes], all(source.cached for source in sources)
+    )
+
+
+def _no_namesakes(instruments: Sequence[Instrument], file: Path | None) -> None:
+    symbols = [each.symbol for each in instruments]
+    if len(set(symbols)) != len(symbols):
+        raise ConfigError(
+            "two instruments of one symbol in a run", file=file, field="data", expected="different symbols",
+            got=", ".join(each.key for each in instruments), remedy="give one another symbol in an [instruments.NAME] table",
+        )  # fmt: skip
+
+
+def _parameters(table: StrategyTable) -> dict[str, Any]:
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in table.parameters.items()}
+
+
+def _bars(table: StrategyTable, instruments: Sequence[Instrument], file: Path | None) -> list[tuple[int, int]]:
+    seen = [each for each in instruments if not table.symbols or each.symbol in table.symbols]
+    found = []
+    for text in table.bars:
+        kind, size = bar_kind(text)
+        try:
+            sizes = {bar_size(kind, size, each.qty_scale) for each in seen}
+        except ValueError as error:
+            raise ConfigError(
+                "bars that cannot be built", file=file, field="strategy.bars", expected=str(error), got=text
+            ) from None
+        if len(sizes) > 1:
+            raise ConfigError(
+                "volume bars over instruments of different quantity scales", file=file, field="strategy.bars",
+                expected="one scale", got=text, remedy="use notional bars, or a strategy for each symbol",
+            )  # fmt: skip
+        found += [(KINDS[kind], one) for one in sizes]
+    return found
+
+
+def venue_settings(table: VenueTable, first_ns: int, folder: Path) -> tuple[VenueSettings, int]:
+    """Settings of the simulated venue, and when the loss cap's day begins, ns after midnight UTC."""
+    session_end_ns = 0
+    if table.session_end is not None:
+        session_end_ns = next_time_ns(first_ns, *time_of_day(table.session_end))
+    settings = VenueSettings(
+        entry_latency_ns=table.entry_latency,
+        response_latency_ns=table.response_latency,
+        latency_model=table.latency_model,
+        jitter_ns=table.jitter,
+        measured=None if table.latency_file is None else _measured(folder / table.latency_file),
+        queue_model=table.queue_model,
+        queue_power=table.queue_power,
+        deplete=table.deplete,
+        mode=table.mode,
+        bar_path=table.bar_path,
+        touch_fills=table.touch_fills,
+        session_end_ns=session_end_ns,
+        fee_tiers=[(tier.volume, tier.maker_bps, tier.taker_bps) for tier in table.fee_tiers],
+    )
+    return settings, session_end_ns % DAY_NS
+
+
+def _measured(path: Path) -> Any:
+    """(n, 3) int64 of a CSV file: time, entry latency, response latency, all ns, by time; a header line is passed over."""
+    rows: list[list[int]] = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            fields = [text.strip() for text in line.split(",")]
+            if number == 1 and not fields[0].lstrip("-").isdigit():
+                continue
+            if len(fields) != 3 or not all(text.isdigit() for text in fields):
+                raise DataError(
+                    "not a measured latency", file=path, line=number, expected="time_ns,entry_ns,response_ns", got=line
+                )
+            rows.append([int(text) for text in fields])
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("latencies cannot be read", file=path, got=str(error)) from None
+    measured = np.array(rows, np.int64).reshape(-1, 3)
+    if not len(measured) or (np.diff(measured[:, 0]) <= 0).any():
+        raise DataError("latencies out of order", file=path, expected="one or more lines by rising time")
+    return measured
+
+
+def _limits(chosen: str | dict[str, Any], file: Path | None) -> Any:
+    """Limits by a preset's name or a table; the limits' module knows which there are."""
+    try:
+        from twinloop.engine import limits  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    return limits.from_config(chosen, file)  # type: ignore[attr-defined, unused-ignore]
+
+
+def describe(plan: Plan) -> list[str]:
+    """A plan in a few lines, for a person."""
+    first, last = (int(plan.local[at]["local_ns"]) for at in (0, len(plan.local) - 1))
+    return [
+        f"{len(plan.local):,} rows of {', '.join(each.symbol for each in plan.instruments)}, {to_text(first)} to {to_text(last)}",
+        f"{', '.join(each.name for each in plan.strategies)} with {from_scaled(plan.cash, MONEY_SCALE)} {plan.currency}",
+    ]
