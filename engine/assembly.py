@@ -18,6 +18,8 @@ from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.entry import CALL, Doors, doors
 from twinloop.kernels.intrinsics import forget_records
 from twinloop.kernels.money import money_rule
+from twinloop.kernels.book_window import NO_KEY
+from twinloop.kernels.newest_touch import NO_FARTHEST
 from twinloop.kernels.node import NEVER, SIZE_CLASSES, SizeClass
 
 REPLAY_INBOX_ROWS: Final = 256  # Few enough to stay in the first-level cache while the replay edge publishes one fact at a time.
@@ -211,6 +213,8 @@ class Assembly:
             for column, name in enumerate(("measured_ns", "measured_entry_ns", "measured_response_ns")):
                 timing[name][:count] = settings.measured[:, column]
         venue["mode"] = MODES[settings.mode]
+        if settings.mode == "hftbacktest":
+            self.let_newest_win()
         venue["queue_model"], venue["queue_power"] = QUEUE_MODELS[settings.queue_model], settings.queue_power
         venue["deplete"] = settings.deplete and settings.mode == "default"
         venue["path"], venue["touch_fills"] = BAR_PATHS[settings.bar_path], settings.touch_fills
@@ -219,6 +223,17 @@ class Assembly:
         venue["tier_count"] = len(settings.fee_tiers)
         for i, (volume, maker, taker) in enumerate(settings.fee_tiers):
             venue["tier_volume"][i], venue["tier_maker"][i], venue["tier_taker"][i] = volume, maker, taker
+
+    def let_newest_win(self) -> None:
+        """Take best prices from every book added so far by the rule of kernels/newest_touch.py: in the node and in the venue."""
+        for slot in range(int(self.decision["instrument_count"])):
+            market, held = self.decision["instruments"][slot], self.venue["instruments"][slot]
+            if held["mode"] != venue_kernel.DEPTH:
+                continue
+            held["mode"], market["newest_wins"] = venue_kernel.NEWEST_DEPTH, 1
+            for newest in (market["newest"], held["newest"]):
+                newest["best_key"][:] = NO_KEY
+                newest["farthest_key"][:] = NO_FARTHEST
 
     def add_bars(self, wanted: Sequence[BarRequest], instruments: Sequence[Instrument]) -> dict[BarRequest, int]:
         """Bar builders, neighbours by instrument; the slot of each."""

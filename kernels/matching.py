@@ -12,11 +12,13 @@ from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
+from twinloop.kernels.no_partial_fill import newest_depth_row
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.queue import queue_displayed, queue_traded
 from twinloop.kernels.venue import (
     BARS,
     DEPTH,
+    NEWEST_DEPTH,
     NO_PARTIAL_FILL_MODE,
     PRINTS,
     TOUCH,
@@ -109,7 +111,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
 @njit(cache=True)
 def line_ahead(venue: Any, market: Any, side: int, price: int) -> float:
     """Displayed quantity an order joining a side at a price stands behind."""
-    if market["mode"] == DEPTH:
+    if market["mode"] == DEPTH or market["mode"] == NEWEST_DEPTH:
         return float(qty_at(venue["books"][market["book"]], BID if side > 0 else ASK, price))
     if market["mode"] == TOUCH:
         best = market["bid"] if side > 0 else market["ask"]
@@ -179,7 +181,7 @@ def orders_on_trade(venue: Any, market: Any, row: Any, cause: int) -> None:
                 reached = queue_traded(order, qty) - used
                 if reached > 0:
                     got = order["leaves"] if whole else min(reached, order["leaves"])
-                    used += got
+                    used += 0 if whole else got  # In that mode a print is not shared out.
                     _fill_resting(venue, slot, order["price"], got, now_ns, cause)
         slot = following
 
@@ -241,6 +243,8 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
     market = venue["instruments"][row["instrument"]]
     if kind == rows.LEVEL:
         if market["mode"] != DEPTH:
+            if market["mode"] == NEWEST_DEPTH:
+                newest_depth_row(venue, market, row, cause)
             return
         book = venue["books"][market["book"]]
         side_index = BID if row["side"] > 0 else ASK
@@ -284,6 +288,8 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
             book_apply(venue["books"][market["book"]], row)
             if kind == rows.SNAPSHOT_END:
                 _after_snapshot(venue, market)
+        elif market["mode"] == NEWEST_DEPTH:
+            newest_depth_row(venue, market, row, cause)
     elif kind == rows.STATUS:
         market["status"] = row["status"]
     elif kind == rows.INSTRUMENT:

@@ -12,6 +12,7 @@ from twinloop.kernels.bars import BAR_STATE
 from twinloop.kernels.book import book_dtype
 from twinloop.kernels.codes import CALLBACKS
 from twinloop.kernels.money import MONEY_RULE
+from twinloop.kernels.newest_touch import NEWEST
 from twinloop.kernels.portfolio import CASH, POSITION
 from twinloop.kernels.rows import ROW
 
@@ -76,6 +77,8 @@ INSTRUMENT: Final = _aligned(
     ("rule", MONEY_RULE),
     ("settle", "<i8"),  # Currency slot of PnL, fees and funding.
     ("book", "<i8"),  # Slot in the book pool, -1 without depth.
+    ("newest_wins", "<i8"),  # 1: best prices by the rule of newest_touch.py (a compatibility mode).
+    ("newest", NEWEST),
     ("status", "<i8"),
     ("bars_first", "<i8"),  # Its bar builders are neighbours in `bars`.
     ("bars_count", "<i8"),

@@ -11,11 +11,12 @@ from typing import Any
 from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bars import bar_on_clock, bar_on_trade
-from twinloop.kernels.book import book_apply
+from twinloop.kernels.book import ASK, BID, book_apply
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.intrinsics import call_at, out_of_line
 from twinloop.kernels.marks import equity_changed, mark_instrument, to_account_currency
 from twinloop.kernels.money import OK, checked_add
+from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.orders import apply_order_fact, apply_order_fill, find_order
 from twinloop.kernels.portfolio import apply_funding, book_fill, post
@@ -175,6 +176,9 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
     market = decision["instruments"][instrument]
     if market["book"] < 0:
         return
+    if market["newest_wins"] != 0:
+        _on_newest_depth(node, row, instrument)
+        return
     book = decision["books"][market["book"]]
     book_apply(book, row)
     market["quote_ns"] = row["local_ns"]
@@ -189,6 +193,27 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
         market["ask"] = ask
         if market["held"] > 0:
             _mark(node, instrument)
+    call_strategies(node, codes.ON_BOOK, instrument)
+
+
+@njit(cache=True)
+def _on_newest_depth(node: Any, row: Any, instrument: int) -> None:
+    """on_depth where the newest row wins a cross."""
+    out_of_line()
+    decision = node["decision"]
+    market = decision["instruments"][instrument]
+    book = decision["books"][market["book"]]
+    newest = market["newest"]
+    newest_apply(newest, book, row)
+    market["quote_ns"] = row["local_ns"]
+    if row["flags"] & rows.FLAG_EVENT_END == 0:
+        return
+    market["bid"] = newest_price(newest, BID)
+    market["bid_qty"] = newest_qty(newest, book, BID)
+    market["ask"] = newest_price(newest, ASK)
+    market["ask_qty"] = newest_qty(newest, book, ASK)
+    if market["held"] > 0:
+        _mark(node, instrument)
     call_strategies(node, codes.ON_BOOK, instrument)
 
 

@@ -15,6 +15,7 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels.book import book_dtype
 from twinloop.kernels.latency import LATENCY, response_delay
 from twinloop.kernels.money import MONEY_RULE, OK, fee_on, notional, saturating_add
+from twinloop.kernels.newest_touch import NEWEST
 from twinloop.kernels.node import NEVER, SizeClass
 from twinloop.kernels.rows import ROW
 
@@ -23,6 +24,7 @@ DEPTH: Final = 0  # L2 rows: the whole book.
 TOUCH: Final = 1  # L1 quotes: best bid and ask with quantity.
 PRINTS: Final = 2  # Trades only: the last price stands for both sides, without a limit on quantity.
 BARS: Final = 3  # Bars only: a path through each bar.
+NEWEST_DEPTH: Final = 4  # L2 rows, best prices by the rule of newest_touch.py; the touch is in bid and ask.
 
 # Queue models.
 RISK_AVERSE: Final = 0
@@ -82,7 +84,7 @@ def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
     """One instrument as the venue holds it."""
     return _aligned(
         ("rule", MONEY_RULE),
-        ("mode", "<i8"),  # DEPTH, TOUCH, PRINTS or BARS.
+        ("mode", "<i8"),  # DEPTH, TOUCH, PRINTS, BARS or NEWEST_DEPTH.
         ("book", "<i8"),
         ("tick_size", "<i8"),
         ("settle", "<i8"),
@@ -96,6 +98,7 @@ def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
         ("last_price", "<i8"),
         ("seen_quote", "<i8"),  # Rows of the tape before this one are in bid and ask, or in last_price, already.
         ("seen_trade", "<i8"),
+        ("newest", NEWEST),  # NEWEST_DEPTH only.
         ("bar", VENUE_BAR),
         ("first", "<i8"),  # List of our orders here, oldest first; -1 none.
         ("last", "<i8"),
