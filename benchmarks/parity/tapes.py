@@ -12,6 +12,7 @@ import numpy as np
 
 from twinloop.data.binance_raw import estimate_clock_offset, read_raw
 from twinloop.data.instruments import Instrument
+from twinloop.data.rowfile import join_rows, pick
 from twinloop.kernels import rows as table
 
 PEER_KINDS = (table.TRADE, table.LEVEL, table.SNAPSHOT_BEGIN)
@@ -36,25 +37,30 @@ class Tapes(NamedTuple):
         return int(self.local["local_ns"][-1])
 
 
-def _sorted_by_venue(local: Any) -> Any:
+def sorted_by_venue(local: Any) -> Any:
     """Stable: rows of equal venue time keep file order."""
-    return local[np.argsort(local["venue_ns"], kind="stable")]
+    return pick(local, np.argsort(local["venue_ns"], kind="stable"))
+
+
+def all_rows(reader: Any) -> Any:
+    """Everything a reader gives, in one array; each batch is only valid until the next one."""
+    return join_rows([join_rows([batch]) for batch in reader])
 
 
 def _snapshot_rows(levels: Any) -> Any:
     """CLEAR bid up to the lowest bid, the bids, CLEAR ask up to the highest ask, the asks."""
     parts = []
     for side in (1, -1):
-        own = levels[levels["side"] == side]
+        own = pick(levels, levels["side"] == side)
         if not own.size:
             continue
         own["kind"] = table.LEVEL
-        clear = own[:1].copy()
+        clear = join_rows([own[:1]])
         clear["kind"] = table.CLEAR
         clear["price"] = own["price"].min() if side > 0 else own["price"].max()
         clear["qty"] = 0
         parts += [clear, own]
-    out = np.concatenate(parts)
+    out = join_rows(parts)
     out["flags"][-1] = table.FLAG_EVENT_END  # The book is whole again only behind both sides.
     return out
 
@@ -63,24 +69,24 @@ def peer_tapes(recording: Path, instrument: Instrument) -> Tapes:
     """The rows that hftbacktest's converter makes of a recording, in both orders."""
     clock = estimate_clock_offset(recording, instrument, kinds=PEER_KINDS)
     reader = read_raw(recording, instrument, snapshot="as_received", clock_offset_ns=clock.offset_ns)
-    rows = np.concatenate([batch.copy() for batch in reader])
+    rows = all_rows(reader)
     kind = rows["kind"]
     off_market = (kind == table.TRADE) & (rows["flags"] & table.FLAG_OFF_MARKET != 0)
-    rows = rows[np.isin(kind, (table.TRADE, table.LEVEL, table.SNAPSHOT_LEVEL, table.SNAPSHOT_END)) & ~off_market]
+    rows = pick(rows, np.isin(kind, (table.TRADE, table.LEVEL, table.SNAPSHOT_LEVEL, table.SNAPSHOT_END)) & ~off_market)
     parts, begin = [], 0
     for end in np.flatnonzero(rows["kind"] == table.SNAPSHOT_END):
         first = begin + int(np.argmax(rows["kind"][begin:end] == table.SNAPSHOT_LEVEL))
-        parts += [rows[begin:first], _snapshot_rows(rows[first:end].copy())]
+        parts += [rows[begin:first], _snapshot_rows(rows[first:end])]
         begin = int(end) + 1
     parts.append(rows[begin:])
-    local = np.concatenate(parts)
-    return Tapes(local, _sorted_by_venue(local), clock.offset_ns)
+    local = join_rows(parts)
+    return Tapes(local, sorted_by_venue(local), clock.offset_ns)
 
 
 def own_tapes(recording: Path, instrument: Instrument, clock_offset_ns: int, *, quotes: bool) -> Tapes:
     """Twinloop's own rows of the same recording: diffs held back until the snapshot, bookTicker rows if wanted; clock as given."""
     reader = read_raw(recording, instrument, clock_offset_ns=clock_offset_ns)
-    local = np.concatenate([batch.copy() for batch in reader])
+    local = all_rows(reader)
     if not quotes:
-        local = local[local["kind"] != table.QUOTE]
-    return Tapes(local, _sorted_by_venue(local), clock_offset_ns)
+        local = pick(local, local["kind"] != table.QUOTE)
+    return Tapes(local, sorted_by_venue(local), clock_offset_ns)
