@@ -94,7 +94,10 @@ class _Checker(ast.NodeVisitor):
         self.function = function
         self.declared = declared
         self.methods = methods_of(cls)
-        self.strict = strict
+        # A function the user compiles himself may use all that Numba can; with the JIT off only its decorator tells.
+        self.strict = strict and (
+            is_method or not any("jit" in ast.unparse(one) for one in getattr(self.tree, "decorator_list", ()))
+        )
         self.errors: list[StrategyError] = []
         arguments = list(inspect.signature(function).parameters)
         self.self_name = arguments[0] if is_method and arguments else ""

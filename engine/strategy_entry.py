@@ -197,7 +197,6 @@ def _names(
     areas_at = decision_at + decision.fields["areas"][1]
     assert areas_at % 8 == 0
     assert size.area_bytes % 8 == 0
-    helpers = {name: function for name, function in methods.items() if name not in ARGUMENTS}
     names: dict[str, Any] = {
         "__name__": __name__,  # Environments of cached code are looked up in this module.
         "NODE": node,
@@ -205,7 +204,7 @@ def _names(
         "AREA_BYTES": size.area_bytes,
         "ORDERS": size.orders,
         "TOKEN": token_of(digest),
-        "SELF": self_type(cls, declared.dtype, frozenset(declared.parameters), helpers, digest),
+        "SELF": self_type(cls, declared.dtype, frozenset(declared.parameters), methods, digest),
         "CONTEXT": context_type(node),
         "RUN_STRATEGY_ERROR": codes.RUN_STRATEGY_ERROR,
         "record_at": record_at,

@@ -189,6 +189,15 @@ def _update(state: Any, value: Any, depth: int = 0) -> None:
         state.update(f"{type(value).__name__}={value!r};".encode())
 
 
+def _update_file(state: Any, file: str) -> None:
+    """Hash what tells that an installed package's file was replaced."""
+    try:
+        stat = Path(file).stat()
+    except OSError:
+        return
+    state.update(f"{file}{stat.st_mtime_ns}{stat.st_size}".encode())
+
+
 def _update_code(state: Any, code: Any) -> None:
     state.update(code.co_code)
     for constant in code.co_consts:
@@ -219,4 +228,7 @@ def strategy_digest(cls: type, extra: str) -> str:
         for name, value in values_of(function):
             state.update(name.encode())
             _update(state, value)
+            foreign = getattr(value, "py_func", value)
+            if isinstance(foreign, FunctionType) and not is_users_file(foreign.__code__.co_filename):
+                _update_file(state, foreign.__code__.co_filename)
     return state.hexdigest()

@@ -11,9 +11,7 @@ import hashlib
 import os
 import platform
 import re
-import shutil
 import sys
-import tempfile
 import time
 from functools import cache
 from importlib.util import find_spec
@@ -84,19 +82,31 @@ def _base() -> Path:
     try:
         return (Path(caches) if caches else Path.home() / ".cache") / "twinloop"
     except RuntimeError:  # No home folder.
-        return Path(tempfile.gettempdir()) / f"twinloop-{os.getpid()}"
+        return _temporary()
+
+
+def _temporary() -> Path:
+    """A folder for this user among the temporary ones."""
+    import tempfile  # noqa: PLC0415 - slow to import, seldom needed.
+
+    user = os.getuid() if hasattr(os, "getuid") else os.getpid()
+    return Path(tempfile.gettempdir()) / f"twinloop-{user}"
 
 
 def _writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink(missing_ok=True)
     except OSError:
         return False
+    return True
 
 
 def _remove_old(base: Path, current: Path) -> None:
+    import shutil  # noqa: PLC0415 - slow to import, seldom needed.
+
     oldest = time.time() - _OLD_S  # Housekeeping of files, no part of any result.
     for folder in base.glob("kernels-*"):
         if folder != current and _FOLDER.fullmatch(folder.name) and folder.stat().st_mtime < oldest:
@@ -113,10 +123,11 @@ def cache_folder() -> Path:
     folder = _base() / name
     fresh = not folder.is_dir()
     if not _writable(folder):
-        user = os.getuid() if hasattr(os, "getuid") else os.getpid()
-        folder = Path(tempfile.gettempdir()) / f"twinloop-{user}" / name
+        folder = _temporary() / name
         fresh = not folder.is_dir()
         if not _writable(folder):
+            import tempfile  # noqa: PLC0415 - slow to import, seldom needed.
+
             folder = Path(tempfile.mkdtemp(prefix="twinloop-")) / name
             folder.mkdir()
     if fresh:

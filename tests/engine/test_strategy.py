@@ -651,3 +651,105 @@ def test_python_callbacks_are_named_and_called_right(tmp_path: Path) -> None:
     source = "import twinloop as tl\nclass S(tl.PythonStrategy):\n    def on_tick(self, ctx):\n        pass\n"
     with pytest.raises(Exception, match="on_tick"):
         compile_strategy(module_of(tmp_path, source).S, {}, TINY)
+
+
+# The book.
+
+BOOK = """
+class S(tl.Strategy):
+    out: tl.Array[float, 20]
+    def on_book(self, ctx, book):
+        o = self.out
+        for level in range(4):
+            o[level] = ctx.level_price(0, tl.BUY, level); o[4 + level] = ctx.level_qty(0, tl.BUY, level)
+            o[8 + level] = ctx.level_price(0, tl.SELL, level)
+        o[12] = ctx.depth_qty(0, tl.SELL, 2); o[13] = ctx.imbalance(0, 3); o[14] = ctx.qty_at(0, tl.BUY, 9.9)
+        o[15] = ctx.qty_at(0, tl.BUY, 5.0); o[16] = ctx.book_state(0); o[17] = ctx.qty_at(0, tl.BUY, 9.95)
+"""
+
+
+def test_ctx_reads_the_book(kind: str, tmp_path: Path) -> None:
+    from twinloop.kernels.book import BOOK_LIVE, book_clear, book_event_end, book_set
+
+    bench, made = _run(kind, tmp_path, BOOK)
+    decision = bench.node["decision"]
+    decision["instruments"][0]["book"] = 0
+    book = decision["books"][0]
+    book_clear(book, 1)
+    for side, price, qty in ((0, 100, 5000), (0, 99, 2000), (0, 97, 1000), (1, 101, 1000), (1, 105, 3000)):
+        book_set(book, side, price, qty)
+    book_event_end(book)
+    market = decision["instruments"][0]
+    market["bid"], market["bid_qty"], market["ask"], market["ask_qty"] = 100, 5000, 101, 1000
+    bench.row(rows.LEVEL)
+    bench.call("on_book")
+    assert bench.node["status"] == 0, made.take_error(bench.node)
+    expected = [10.0, 9.9, 9.7, 0, 5, 2, 1, 0, 10.1, 10.5, 0, 0, 4, 4 / 12, 2, 0, BOOK_LIVE, 0]
+    assert list(bench.state()["out"][: len(expected)]) == pytest.approx(expected, rel=1e-15)
+
+
+# Ways of writing.
+
+FUTURE = """
+class Base(tl.Strategy):
+    fast: tl.State[float] = 0.0
+    def on_trade(self, ctx, trade):
+        self.fast = self.level(ctx, trade) + outside(trade, ctx)
+    def level(self, market, print_):
+        return market.floor_price(1, print_.price) + self.weight
+class S(Base):
+    weight: float = 100.0
+    def on_order(self, ctx, order):
+        self.on_stop(ctx)
+    def on_stop(self, ctx):
+        print("stopped", self.fast)
+def outside(event, where):
+    return event.qty + where.now_ns
+"""
+
+
+def test_postponed_annotations_inheritance_callbacks_as_helpers_and_print(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module = module_of(tmp_path, "from __future__ import annotations\nimport twinloop as tl\n" + FUTURE)
+    bench = Bench()
+    made = _build(module.S, kind)
+    bench.add(made)
+    bench.trade(11, 2000, local_ns=7)
+    bench.call("on_stop")
+    bench.row(rows.ACK, order_id=1)
+    bench.call("on_order")
+    assert bench.node["status"] == 0, made.take_error(bench.node)
+    assert bench.state()["fast"] == 1.1 + 100 + 2.0 + 7
+    assert capfd.readouterr().out == "stopped 110.1\n" * 2
+
+
+def test_a_strategy_without_a_source_file_is_compiled(kind: str) -> None:
+    names: dict[str, Any] = {"__name__": "nowhere"}
+    exec(
+        "import twinloop as tl\nclass S(tl.Strategy):\n    n: tl.State[int] = 0\n    def on_trade(self, ctx, trade):\n        self.n += trade.side\n",
+        names,
+    )
+    bench = Bench()
+    bench.add(_build(names["S"], kind))
+    bench.trade(1, side=-1)
+    assert bench.state()["n"] == -1
+
+
+def test_a_njit_helper_may_use_what_numba_can(kind: str, tmp_path: Path) -> None:
+    source = """
+import numba
+@numba.njit
+def spread(x):
+    values = [x, 2.0 * x]
+    values.sort()
+    return values[1] - values[0]
+class S(tl.Strategy):
+    out: tl.State[float] = 0.0
+    def on_trade(self, ctx, trade):
+        self.out = spread(trade.price)
+"""
+    bench, made = _run(kind, tmp_path, source)
+    bench.trade(30)
+    assert bench.node["status"] == 0, made.take_error(bench.node)
+    assert bench.state()["out"] == 3.0
