@@ -99,10 +99,13 @@ class CompiledStrategy:
         return from_compiled(exception_at(address), where)
 
     def raise_error(self, node: Any = None) -> None:
-        """Raise what take_error finds, if anything."""
+        """Raise what take_error finds, if anything; an interrupt (Ctrl-C, leaving pdb) as itself."""
         error = self.take_error(node)
-        if error is not None:
-            raise error from error.__cause__
+        if error is None:
+            return
+        if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+            raise error.__cause__
+        raise error from error.__cause__
 
 
 def _plain(value: Any) -> Any:
@@ -154,7 +157,11 @@ def compile_strategy(
     )
     made = CompiledStrategy(name or cls.__name__, cls, size, declared, values, digest, {}, compiled=False)
     if issubclass(cls, PythonStrategy) or config.DISABLE_JIT:
-        _raise(check_python_strategy(cls) if issubclass(cls, PythonStrategy) else check_strategy(cls, declared))
+        _raise(
+            check_python_strategy(cls)
+            if issubclass(cls, PythonStrategy)
+            else check_strategy(cls, declared, strict=False)
+        )
         made._python = PythonEntries(cls, declared, values, size, made.name)  # noqa: SLF001 - built here.
         made.addresses.update(made._python.addresses)  # noqa: SLF001
         return made

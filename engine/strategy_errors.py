@@ -139,7 +139,7 @@ def from_numba(
     """
     text = re.sub(r"\x1b\[\d+m", "", str(error))
     file, line = _lines(error, text, own_files)
-    call = re.search(r">>> \w+\((?:Context|Self)\[[^\]]*\]\w*(?:, )?([^\n]*)\)\n", text)
+    call = re.search(r">>> \w+\(Context\[[^\]]*\]\w*(?:, )?([^\n]*)\)\n", text)
     words = {"call": plain_types(call[1]) if call else ""}
     for pattern, what, fix in _MESSAGES:
         match = re.search(pattern, text)

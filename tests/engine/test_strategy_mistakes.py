@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from numba import config
 from strategy_bench import TINY, module_of
 
-from twinloop.engine.strategy_compiler import StrategyError, compile_strategy
+from twinloop.engine.strategy import fields_of
+from twinloop.engine.strategy_check import check_strategy
+from twinloop.engine.strategy_compiler import StrategyError, StrategyErrors, compile_strategy
 
 HEAD = """
 import datetime
@@ -106,17 +109,23 @@ MISTAKES: dict[str, tuple[str, str, str, bool]] = {
 }  # fmt: skip
 
 
+def build(cls: type) -> None:
+    """Compile; with the JIT off, where compile_strategy lets pass what only compiled code cannot do, check strictly."""
+    if config.DISABLE_JIT:
+        found = check_strategy(cls, fields_of(cls))
+        raise found[0] if len(found) == 1 else StrategyErrors(found)
+    compile_strategy(cls, {}, TINY, cache=False)
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake_names_its_line_and_the_remedy(name: str, tmp_path: Path) -> None:
     source, what, fix, checked = MISTAKES[name]
     lines = source.splitlines()
-    if not checked:
-        numba_config = pytest.importorskip("numba").config
-        if numba_config.DISABLE_JIT:
-            pytest.skip("found by the compiler's types, which are off")
+    if not checked and config.DISABLE_JIT:
+        pytest.skip("found by the compiler's types, which are off")
     module = module_of(tmp_path, source)
     with pytest.raises(StrategyError) as caught:
-        compile_strategy(module.S, {}, TINY, cache=False)
+        build(module.S)
     error = caught.value
     text = str(error)
     assert what in text
@@ -135,7 +144,7 @@ def test_mistake_names_its_line_and_the_remedy(name: str, tmp_path: Path) -> Non
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     module = module_of(tmp_path, _on_trade("self.spam = 1.0", "ctx.buyy(0, 1.0)", "x = [1]"))
     with pytest.raises(StrategyError) as caught:
-        compile_strategy(module.S, {}, TINY, cache=False)
+        build(module.S)
     assert len(caught.value.errors) == 3  # type: ignore[attr-defined]
 
 
@@ -151,3 +160,29 @@ def test_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_a_strategy_is_refused() -> None:
     with pytest.raises(StrategyError, match=r"tl\.Strategy or tl\.PythonStrategy"):
         compile_strategy(int, {}, TINY)
+
+
+@pytest.mark.skipif(not config.DISABLE_JIT, reason="compiled code cannot")
+def test_with_the_jit_off_a_strategy_may_be_debugged_with_any_python(tmp_path: Path) -> None:
+    module = module_of(
+        tmp_path, _on_trade('print(f"{trade.price}")', "import pdb", "breakpoint()", "self.fast = sum([1.0])")
+    )
+    assert compile_strategy(module.S, {}, TINY).addresses
+
+
+def test_ctx_and_events_under_other_names_are_known(tmp_path: Path) -> None:
+    if config.DISABLE_JIT:
+        pytest.skip("found by the compiler's types, which are off")
+    for line, what in (
+        ("market.bidd(0)", '"bid"'),
+        ("what.prise", '"price"'),
+        ("market.bid(1.5)", "ctx.bid cannot take (float)"),
+    ):
+        source = (
+            HEAD
+            + f"    def up(self, market, what):\n        return {line}\n    def on_trade(self, ctx, trade):\n        self.fast = self.up(ctx, trade)\n"
+        )
+        with pytest.raises(StrategyError) as caught:
+            build(module_of(tmp_path, source).S)
+        assert what in str(caught.value)
+        assert caught.value.line == 21
