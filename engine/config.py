@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -75,6 +75,9 @@ class Table(BaseModel):
     """One table of the file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+TableT = TypeVar("TableT", bound=Table)
 
 
 class RunTable(Table):
@@ -259,13 +262,21 @@ class Loaded(BaseModel):
     document: dict[str, Any]
 
 
+def mistakes_of(table: type[TableT], values: Mapping[str, Any]) -> TableT:
+    """One table from flags. Raises ConfigErrors with every mistake."""
+    try:
+        return table.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigErrors(_mistakes(error, None, "", table)) from None
+
+
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     """Document and text of a TOML file; numbers with a point keep their digits. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
         return tomllib.loads(text, parse_float=Decimal), text
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1)
+        near = difflib.get_close_matches(path.name, _names_in(path.parent), n=1, cutoff=0.7)
         hint = f"did you mean {path.parent / near[0]}" if near else "name an existing TOML file"
         raise ConfigError("no such configuration", file=path, remedy=hint) from None
     except OSError as error:
@@ -275,7 +286,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    return [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    return [each.name for each in folder.glob("*.toml")] if folder.is_dir() else []
 
 
 def load_config(
@@ -353,15 +364,24 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _mistakes(error: ValidationError, path: Path | None, text: str) -> list[ConfigError]:
+def _mistakes(
+    error: ValidationError, path: Path | None, text: str, model: type[BaseModel] = RunConfig
+) -> list[ConfigError]:
     found: list[ConfigError] = []
     seen: set[tuple[str, str]] = set()
     for each in error.errors(include_url=False):
         parts = _existing(each["loc"])
-        mistake = _mistake(each, parts, path, _line_of(text, parts) if path else None)
+        mistake = _mistake(each, parts, path, _line_of(text, parts) if path else None, model)
         if (str(mistake.field), str(mistake.expected)) not in seen:
             seen.add((str(mistake.field), str(mistake.expected)))
             found.append(mistake)
+    # Of a value that may be a text or a table, the table's own mistakes say more.
+    keys = [f"{one.field}" for one in found]
+    found = [
+        one
+        for one in found
+        if one.expected != _EXPECTED["string_type"] or not any(key.startswith(f"{one.field}.") for key in keys)
+    ]
     return sorted(found, key=lambda one: one.line or 0)
 
 
@@ -371,12 +391,12 @@ def _existing(loc: Sequence[Any]) -> list[Any]:
     return [part for part in loc if not (isinstance(part, str) and (part in marks or "[" in part or "(" in part))]
 
 
-def _mistake(each: Any, parts: list[Any], path: Path | None, line: int | None) -> ConfigError:
+def _mistake(each: Any, parts: list[Any], path: Path | None, line: int | None, top: type[BaseModel]) -> ConfigError:
     key = ".".join(str(part) for part in parts) or "the file"
     got, kind, context = each.get("input"), each["type"], each.get("ctx", {})
     what, expected, remedy = "a setting cannot stand", "", None
     if kind == "extra_forbidden":
-        known = _keys_at(parts[:-1])
+        known = _keys_at(parts[:-1], top)
         what, expected = "unknown key", "one of " + ", ".join(known)
         near = difflib.get_close_matches(str(parts[-1]), known, n=1)
         remedy = f"did you mean {near[0]}?" if near else "remove it"
@@ -418,9 +438,9 @@ _EXPECTED: Final = {
 }
 
 
-def _keys_at(parts: Sequence[Any]) -> list[str]:
+def _keys_at(parts: Sequence[Any], top: type[BaseModel]) -> list[str]:
     """Keys that the table at a location may have."""
-    model: Any = RunConfig
+    model: Any = top
     for part in parts:
         if isinstance(part, int):
             continue

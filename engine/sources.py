@@ -20,7 +20,7 @@ from twinloop.data.instruments import PRESETS, Instrument, instrument_from_table
 from twinloop.data.merge import RowSource
 from twinloop.data.quality import Conservation
 from twinloop.data.rowcache import first_at
-from twinloop.data.rowfile import RowManifest, Rows, RowWriter, manifest_path, map_rows, read_manifest
+from twinloop.data.rowfile import RowManifest, Rows, RowWriter, manifest_path, map_rows, pick, read_manifest
 
 if TYPE_CHECKING:
     from twinloop.engine.config import DataTable, SynthTable
@@ -321,3 +321,12 @@ def synth_symbols(chosen: "SynthTable", instruments: Mapping[str, Mapping[str, A
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, enc_hook=str)).hexdigest()[:24]
+
+
+def by_instrument(chunks: Iterable[Rows], slot: int) -> Iterator[Rows]:
+    """The rows of one instrument of a row file, as instrument 0."""
+    for chunk in chunks:
+        rows = pick(chunk, chunk["instrument"] == slot)
+        rows["instrument"] = 0
+        if rows.size:
+            yield rows

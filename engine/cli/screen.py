@@ -1,0 +1,126 @@
+"""What a person sees while a command works: progress on standard error, results on standard output, or one JSON document.
+
+Progress appears only on a terminal and only for work of more than a moment; a log gets one line where compiling starts. This
+module must not know what the work is.
+"""
+
+import json as json_format
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+WAIT_S: Final = 1.0  # Work shorter than this shows nothing.
+COMPILED_FUNCTIONS: Final = 330  # Of one size class with a strategy: measured; only the bar's length depends on it.
+
+
+def out() -> Console:
+    """Standard output, without colouring numbers."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line of result on standard output, as it is."""
+    out().print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line for a person on standard error, as it is."""
+    err().print(text, markup=False, soft_wrap=True)
+
+
+def say_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json_format.dumps(document, default=str) + "\n")
+
+
+class Activity:
+    """A line of progress that shows itself after WAIT_S, on a terminal; `update` is cheap to call often."""
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self._console = err()
+        self._title = title
+        self._quiet = quiet or not self._console.is_terminal
+        self._began = time.monotonic()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def update(self, done: float, total: float | None, detail: str = "", title: str | None = None) -> None:
+        """How far the work is. total None: not known."""
+        if self._quiet or (self._progress is None and time.monotonic() - self._began < WAIT_S):
+            return
+        if self._progress is None:
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[detail]}"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._progress.add_task(self._title, total=total, detail=detail)
+            self._progress.start()
+        assert self._task is not None
+        self._progress.update(self._task, completed=done, total=total, detail=detail, description=title or self._title)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+@contextmanager
+def compiling(*, quiet: bool = False, expected: int = COMPILED_FUNCTIONS) -> Iterator[Callable[[], int]]:
+    """Show that kernels are compiled, once, if any is; gives a function that counts them."""
+    from numba.core.event import Listener, install_listener  # noqa: PLC0415 - loads the compiler
+
+    activity = Activity("compiling once", quiet=quiet)
+    count = 0
+    told = quiet
+
+    class Count(Listener):  # type: ignore[misc, unused-ignore]
+        def on_start(self, event: Any) -> None:
+            nonlocal told
+            del event
+            if not told:
+                told = True
+                if not err().is_terminal:
+                    note("compiling, once for this version of twinloop and this machine")
+            activity.update(count, max(expected, count + 1), f"{count} functions")
+
+        def on_end(self, event: Any) -> None:
+            nonlocal count
+            del event
+            count += 1
+            activity.update(count, max(expected, count + 1), f"{count} functions")
+
+    with activity, install_listener("numba:compile", Count()):
+        yield lambda: count
+
+
+def rate(rows: float, seconds: float) -> str:
+    """Rows a second, short."""
+    per_second = rows / max(seconds, 1e-9)
+    return f"{per_second / 1e6:.1f} M rows/s" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k rows/s"
