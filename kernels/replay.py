@@ -262,6 +262,17 @@ def _publish_next(node: Any, venue: Any, local: Any, market: Any, at: int, more_
 
 
 @njit(cache=True)
+def _publish_tail(node: Any, local: Any, at: int) -> None:
+    """The second row of a fact goes right behind the first, and one cursor move publishes both."""
+    out_of_line()
+    head = node["inbox_head"]
+    tail = node["inbox"][(head + 1) & node["inbox_mask"]]
+    copy_row(tail, local[at])
+    tail["sequence"] = head + 1
+    node["inbox_head"] = head + 2
+
+
+@njit(cache=True)
 def run_replay(node: Any, venue: Any, local: Any, market: Any, start: int, more_local: int, rows_max: int) -> tuple[int, int]:
     """Feed facts to the loop until rows_max are handled or something needs the caller: (RUN_* status, next row of local).
 
@@ -287,23 +298,27 @@ def run_replay(node: Any, venue: Any, local: Any, market: Any, start: int, more_
                 return codes.RUN_VENUE_CHUNK, at
             if publish == NOTHING and at == count:
                 return codes.RUN_DONE, at
-        if publish == NOTHING:
-            head = node["inbox_head"]
-            row = node["inbox"][head & node["inbox_mask"]]
-            copy_row(row, local[at])
-            row["sequence"] = head
-            if row["flags"] & rows.FLAG_CONTINUES:
-                tail = node["inbox"][(head + 1) & node["inbox_mask"]]
-                copy_row(tail, local[at + 1])
-                tail["sequence"] = head + 1
-                node["inbox_head"] = head + 2
-                at += 2
-            else:
-                node["inbox_head"] = head + 1
+        # One fact; with nothing under way at the venue, row after row until a strategy asks for something.
+        while True:
+            if publish == NOTHING:
+                head = node["inbox_head"]
+                row = node["inbox"][head & node["inbox_mask"]]
+                copy_row(row, local[at])
+                row["sequence"] = head
                 at += 1
-        handled += step(node)
-        if node["outbox_tail"] < node["outbox_head"]:
-            send_requests(node, venue)
+                if row["flags"] & rows.FLAG_CONTINUES:
+                    _publish_tail(node, local, at)
+                    at += 1
+                else:
+                    node["inbox_head"] = head + 1
+            handled += step(node)
+            if node["outbox_tail"] < node["outbox_head"]:
+                send_requests(node, venue)
+                break
+            if not quiet or publish != NOTHING or at == count or handled >= rows_max or local[at]["local_ns"] > clock["timer_ns"]:
+                break
+            if node["status"] != 0 or node["records_full"] != 0:
+                break
         if node["status"] != 0:
             return node["status"], at
         if venue["status"] != 0:

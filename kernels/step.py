@@ -27,7 +27,6 @@ from twinloop.kernels.timers import timer_fired
 @njit(cache=True)
 def call_strategies(node: Any, callback: int, instrument: int) -> None:
     """Call every subscribed strategy's callback in slot order."""
-    out_of_line()
     if node["wanted"][callback] == 0:
         return
     for strategy in range(node["decision"]["strategy_count"]):
@@ -49,6 +48,7 @@ def call_strategy(node: Any, callback: int, strategy: int) -> None:
 @njit(cache=True)
 def _mark(node: Any, instrument: int) -> None:
     """Mark the positions of an instrument; an overflow stops the run at this row."""
+    out_of_line()
     status = mark_instrument(node["decision"], instrument)
     if status != 0:
         node["status"] = status
@@ -118,7 +118,7 @@ def time_passed(node: Any) -> None:
     set_next_edge(clock)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def on_trade(node: Any, row: Any, instrument: int) -> None:
     """A print: last price, bars, marks where no touch is known, on_trade, then bars it closed."""
     decision = node["decision"]
@@ -154,7 +154,7 @@ def _bars_on_trade(node: Any, row: Any, instrument: int) -> None:
             set_next_edge(clock)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def on_quote(node: Any, row: Any, instrument: int) -> None:
     """A change of the touch: marks, loss limits, on_quote."""
     decision = node["decision"]
@@ -169,7 +169,7 @@ def on_quote(node: Any, row: Any, instrument: int) -> None:
     call_strategies(node, codes.ON_QUOTE, instrument)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def on_depth(node: Any, row: Any, instrument: int) -> None:
     """A row of the book: the pool's book, the touch, marks, and on_book when the venue's message is complete."""
     decision = node["decision"]
@@ -481,11 +481,36 @@ def _cancel_breached(node: Any) -> None:
 
 
 @njit(cache=True)
+def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
+    """Every kind but quotes, prints and depth: how many rows the fact was."""
+    out_of_line()
+    row = node["inbox"][slot]
+    tail = node["inbox"][(slot + 1) & node["inbox_mask"]]
+    if kind == rows.FILL:
+        on_fill(node, row, tail, instrument)
+    elif kind == rows.BAR:
+        on_vendor_bar(node, row, tail, instrument)
+    else:
+        rare(node, row, tail, kind, instrument)
+    return 2 if row["flags"] & rows.FLAG_CONTINUES else 1
+
+
+@njit(cache=True)
+def _stop_at(node: Any, slot: int, status: int) -> None:
+    """Stop the run at a row that cannot be handled."""
+    out_of_line()
+    node["status"] = status
+    node["error_sequence"] = node["inbox"][slot]["sequence"]
+
+
+@njit(cache=True, forceinline=True)
 def step(node: Any) -> int:
-    """Handle the oldest fact of the inbox; returns how many rows it was (1 or 2). The caller knows the inbox is not empty."""
+    """Handle the oldest fact of the inbox; returns how many rows it was (1 or 2), 0 when it stops the run.
+
+    The caller knows that the inbox is not empty.
+    """
     tail_at = node["inbox_tail"]
-    mask = node["inbox_mask"]
-    slot = tail_at & mask
+    slot = tail_at & node["inbox_mask"]
     row = node["inbox"][slot]
     node["current_slot"] = slot
     decision = node["decision"]
@@ -494,18 +519,16 @@ def step(node: Any) -> int:
     kind = int(row["kind"])
     instrument = int(row["instrument"])
     if now_ns < clock["now_ns"]:
-        node["status"] = codes.RUN_TIME_BACK
-        node["error_sequence"] = row["sequence"]
+        _stop_at(node, slot, codes.RUN_TIME_BACK)
+        return 0
+    if instrument >= decision["instrument_count"]:
+        _stop_at(node, slot, codes.RUN_BAD_ROW)
         return 0
     clock["now_ns"] = now_ns
     clock["venue_ns"] = row["venue_ns"]
     clock["sequence"] = row["sequence"]
     if now_ns >= clock["edge_ns"]:
         time_passed(node)
-    if instrument >= decision["instrument_count"]:
-        node["status"] = codes.RUN_BAD_ROW
-        node["error_sequence"] = row["sequence"]
-        return 0
     node["measured"]["rows"][kind] += 1
     handled = 1
     if kind == rows.QUOTE:
@@ -515,15 +538,7 @@ def step(node: Any) -> int:
     elif rows.LEVEL <= kind <= rows.CLEAR or kind == rows.FEED_GAP:
         on_depth(node, row, instrument)
     else:
-        next_row = node["inbox"][(tail_at + 1) & mask]
-        if row["flags"] & rows.FLAG_CONTINUES:
-            handled = 2
-        if kind == rows.FILL:
-            on_fill(node, row, next_row, instrument)
-        elif kind == rows.BAR:
-            on_vendor_bar(node, row, next_row, instrument)
-        else:
-            rare(node, row, next_row, kind, instrument)
+        handled = _step_seldom(node, slot, kind, instrument)
     if decision["breaches"] != 0:
         _cancel_breached(node)
     node["inbox_tail"] = tail_at + handled

@@ -36,7 +36,101 @@ def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[
     those of benchmarks/workloads/peer_hftbacktest.py: EMA(100)/EMA(400), reversal by IOC, taker fee 2 bps, order latencies
     1 ms each way, risk-averse queue; W2: 1.0 a side at the best, post-only, limit 5, power queue n = 2, maker fee -0.5 bps.
     """
-    raise NotBuiltError(f"the engine's run of {workload} ({mode}, {', '.join(features)}) is not built yet")
+    import sys
+
+    import numpy as np
+
+    from twinloop.data.instruments import Instrument
+    from twinloop.engine.assembly import Assembly, BarRequest, StrategySlot, VenueSettings
+    from twinloop.engine.strategy_compiler import compile_strategy
+    from twinloop.kernels import codes, venue
+    from twinloop.kernels.bars import TIME_BAR
+    from twinloop.kernels.node import SMALL
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "workloads"))
+    import strategies
+
+    maker = workload == "w2"
+    instrument = Instrument(
+        symbol="X", venue="synthetic", contract="linear", base="BTC", quote="USDT", settle="USDT", price_scale=1, qty_scale=3,
+        tick_size=1, lot_size=1, min_qty=1, max_qty=10**12, maker_fee=-5_000 if maker else 0, taker_fee=70_000 if maker else 20_000,
+    )  # fmt: skip
+    settings = VenueSettings(
+        entry_latency_ns=1_000_000,
+        response_latency_ns=1_000_000,
+        queue_model="power" if maker else "risk_averse",
+        deplete=False,
+    )
+    strategy = strategies.Maker if maker else strategies.EmaCross
+    parameters = {"interval_ns": 0 if mode == "feed" else 100_000_000} if maker else {}
+    compiled = compile_strategy(strategy, parameters, SMALL, ["X"])
+    with_depth = workload != "w1"
+
+    def build() -> Assembly:
+        assembly = Assembly(SMALL)
+        assembly.currency("USDT")
+        assembly.add_account(10_000_000 * 10**8)
+        assembly.add_instrument(instrument, venue.DEPTH if with_depth else venue.TOUCH)
+        assembly.set_venue(settings, 7)
+        if "bars" in features:
+            assembly.add_bars([BarRequest(0, TIME_BAR, 60 * 10**9)], [instrument])
+        slot = StrategySlot("speed", dict(compiled.addresses), compiled.initial_area(), [0], keep=compiled)
+        if maker and mode != "feed":
+            slot.addresses.pop("on_book"), slot.addresses.pop("on_trade")
+        assembly.add_strategy(slot)
+        wide_limits(assembly, features, instrument)
+        assembly.venue["jump"] = not with_depth
+        return assembly
+
+    build()
+
+    def run(rows: Any) -> dict[str, Any]:
+        assembly = build()
+        assembly.set_tape(rows, rows)
+        assembly.decision["clock"]["now_ns"] = int(rows[0]["local_ns"])
+        assembly.callback(0, codes.ON_START)
+        fills = 0
+        while True:
+            status = assembly.replay(1_000_000)
+            fills += int(assembly.node["fill_count"])
+            for name in ("fill_count", "order_record_count", "verdict_count", "equity_count", "records_full"):
+                assembly.node[name] = 0
+            if status not in (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL):
+                break
+        assert status == codes.RUN_DONE, codes.RUN_NAME[status]
+        position = assembly.decision["account_holdings"][0, 0]["position"]
+        measured = assembly.node["measured"]
+        return {
+            "fills": fills,
+            "position": int(position["qty"]) / 1000,
+            "fee": int(position["fees"]) / 1e8,
+            "requests": int(measured["orders"] + measured["cancels"]),
+            "balance": int(assembly.decision["accounts"][0]["cash"]) / 1e8 - 10_000_000,
+            "refused": int(np.sum(measured["refused"])),
+        }
+
+    return run
+
+
+def wide_limits(assembly: Any, features: Sequence[str], instrument: Any) -> None:
+    """Every limit configured and wide ("limits"), the daily-loss mark and the stale gate on or off; off is as far as it goes."""
+    decision = assembly.decision
+    huge = 2**60
+    limits, account = decision["instrument_limits"][0], decision["account_limits"][0]
+    for record in (limits, account):
+        for name in record.dtype.names:
+            record[name] = huge
+    limits["allowed"] = 1
+    limits["price_collar_e8"] = 10**7
+    limits["max_slippage_e8"] = 10**7 if "limits" in features else huge
+    limits["max_data_age_ns"] = 3_600 * 10**9 if "stale_gate" in features else huge
+    account["initial_margin_e8"] = 10**6 if "limits" in features else 0
+    account["self_match"] = 1 if "limits" in features else 0
+    account["duplicate_window_ns"] = 1 if "limits" in features else 0
+    account["duplicate_max"] = 1000
+    account["messages_per_s"], account["message_burst"] = 10**6, 10**6
+    account["max_daily_loss"] = account["max_drawdown"] = 9_000_000 * 10**8 if "loss_mark" in features else huge
+    decision["accounts"][0]["equity_floor"] = 1_000_000 * 10**8 if "loss_mark" in features else -huge
 
 
 DEPARTURES: Final[tuple[str, ...]] = ()
