@@ -48,8 +48,8 @@ For example, make a market, trade it, and write a report:
 
 Every command has its own help with examples: twinloop backtest --help
 
-Exit codes: 0 done, 1 a bug, 2 a mistake in the command or configuration, 3 data, 4 strategy, 5 stopped early with a partial
-result, 6 a check does not hold.
+Exit codes: 0 done, 1 a bug, 2 a mistake in the command or configuration,
+3 data, 4 strategy, 5 stopped early with a partial result, 6 a failed check.
 """
 
 

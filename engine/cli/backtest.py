@@ -52,7 +52,8 @@ def backtest(
 
         twinloop backtest examples/market_maker.toml --set run.name=other
 
-    Flags override the file. Ctrl-C stops between two batches, writes the partial result and exits with 5.
+    Flags override the file. Ctrl-C stops between two batches of rows, writes the
+    partial result and exits with 5.
 
     Parameters
     ----------

@@ -31,9 +31,10 @@ def bench(
         twinloop bench --rows 5000000 --repeats 7
         twinloop bench --list
 
-    Without a name it replays a synthetic market through a strategy and prints rows a second, in the median of the repeats.
-    With a name it runs benchmarks/bars of a checkout, which measure against other engines; exit code 6 when a bar does not
-    hold.
+    Without a name it replays a synthetic market through a strategy and prints
+    rows a second, in the median of the repeats. With a name it runs one of
+    benchmarks/bars of a checkout, which measure against other engines; exit
+    code 6 when a bar does not hold.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """`twinloop data`: list, show, check and export what a catalog holds."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from twinloop.data.catalog import Catalog
 
 Flag = Annotated[bool, Parameter(negative="")]
+# Columns of a record that a person does not look for; --json shows them.
+BEHIND: Final = frozenset(
+    {
+        "venue",
+        "symbol",
+        "local_ns",
+        "venue_ns",
+        "row",
+        "kind",
+        "strategy",
+        "account",
+        "source",
+        "flags",
+        "instrument",
+        "word_56",
+    }
+)
 HELP = """List, show, check and export what a catalog holds.
 
 For example:
@@ -106,11 +123,11 @@ def show(
         Print one JSON document.
     """
     frame = _open(catalog).scan(symbol, kind, venue=venue, start=start, end=end).head(limit).collect()
-    names = [name for name in frame.columns if not name.endswith("_int")]
+    names = [name for name in frame.columns if not name.endswith("_int") and name not in BEHIND]
     if json:
         say_json({"symbol": symbol, "kind": kind, "records": frame.to_dicts()})
     else:
-        _table(frame.select(names).drop("venue", "symbol", "local_ns", "venue_ns", strict=False).to_dicts())
+        _table(frame.select(names).to_dicts())
     return OK
 
 

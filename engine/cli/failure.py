@@ -64,7 +64,7 @@ def lines_of(error: BaseException) -> list[str]:
         return [str(each) for each in error.errors]
     if isinstance(error, CycloptsError):
         text = " ".join(str(error).split())
-        hint = "see `twinloop --help`" if isinstance(error, UnknownCommandError) else _help_of(error)
+        hint = "See `twinloop --help`." if isinstance(error, UnknownCommandError) else _help_of(error)
         return [f"{text} {hint}"]
     if isinstance(error, OSError) and error.strerror:
         return [f"{error.filename or 'file'}: {error.strerror.lower()}"]

@@ -13,7 +13,7 @@ from twinloop.engine.config import DataTable, mistakes_of, parse_override
 
 
 def ingest(
-    files: list[Path],
+    files: Annotated[list[Path], Parameter(negative="")],
     *,
     catalog: Path = Path("catalog"),
     instrument: str | None = None,
@@ -38,8 +38,8 @@ def ingest(
         twinloop ingest usdm_btcusdt_*.gz --instrument binance-usdm:BTCUSDT
         twinloop ingest GOOG.csv --symbol GOOG --set interval=1d
 
-    Every record is kept, set aside with a reason, or carries no fact; the three are counted and add up. Exit code 3 when
-    nothing could be kept.
+    Every record is kept, set aside with a reason, or carries no fact; the three
+    are counted and add up. Exit code 3 when nothing could be kept.
 
     Parameters
     ----------

@@ -29,9 +29,9 @@ def synth(
     For example:
 
         twinloop synth market.rows --duration 10m
-        twinloop synth pair.rows --symbol A --symbol B --rows 1000000 --correlation 0.9
+        twinloop synth pair.rows --symbol A --symbol B --rows 1000000
 
-    The same arguments give the same bytes on every machine. A run takes the file as data:
+    The same arguments give the same bytes on every machine. A run takes it so:
 
         twinloop backtest --strategy examples/ema_cross.py --data market.rows
 

@@ -18,7 +18,8 @@ def warmup(*strategies: str, size: str = "all", json: Annotated[bool, Parameter(
         twinloop warmup
         twinloop warmup examples/market_maker.py examples/ema_cross.py:EmaCross
 
-    Compiled code is kept for this version of twinloop, Python, Numba and this CPU; see `twinloop doctor`.
+    Compiled code is kept for this version of twinloop, Python, Numba and this
+    CPU; see `twinloop doctor`.
 
     Parameters
     ----------
