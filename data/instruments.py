@@ -259,7 +259,7 @@ BINANCE_USDM_ETHUSDT: Final = Instrument.make(
 )  # fmt: skip
 BINANCE_SPOT_BTCUSDT: Final = Instrument.make(
     symbol="BTCUSDT", venue="binance-spot", contract="spot", base="BTC", quote="USDT",
-    tick_size="0.01", lot_size="0.00001", max_qty="9000", min_notional="5", maker_fee="0.001", taker_fee="0.001",
+    tick_size="0.01", lot_size="0.00001", qty_scale=8, max_qty="9000", min_notional="5", maker_fee="0.001", taker_fee="0.001",
 )  # fmt: skip
 BINANCE_COINM_BTCUSD_PERP: Final = Instrument.make(
     symbol="BTCUSD_PERP", venue="binance-coinm", contract="inverse", base="BTC", quote="USD",
