@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ from twinloop.kernels import codes
 from twinloop.kernels.intrinsics import record_at
 from twinloop.kernels.node import SizeClass, node_dtype
 
+_lock = threading.Lock()  # The user's functions change their names while they are compiled.
 _OLD_S: Final = 14 * 86_400
 # The name carries the digest: Numba names machine code by module, function, a count per process, and types. Two processes that compiled
 # two strategies would give both entries the same symbol, and a third that loads both would run one for the other.
@@ -239,7 +241,7 @@ def build_entries(
     exec(compile(text, path, "exec"), names)  # noqa: S102 - our own template.
     known = keep and is_known(cls, digest)
     entries: dict[str, Any] = {}
-    with _named(users, digest):
+    with _lock, _named(users, digest):
         for callback in callbacks:
             try:
                 if not known:  # By itself first: its errors come without ours around them.

@@ -210,28 +210,3 @@ EVENTS: Final[dict[str, type[Event]]] = {
 def fields(event: type[Event]) -> dict[str, Field]:
     """The attributes of an event class."""
     return {name: value for name, value in vars(event).items() if isinstance(value, Field)}
-
-
-def records_of(callback: str, node: Any) -> dict[str, Any]:
-    """The records an event of a callback is read from, in the node as it is now (Python side)."""
-    decision = node["decision"]
-    if callback == "on_bar":
-        slot = decision["bars"][int(node["current_bar"])]
-        state = slot["state"]
-        return {
-            "closed": state["closed"],
-            "slot": slot,
-            "state": state,
-            "market": decision["instruments"][int(slot["instrument"])],
-        }
-    at = int(node["current_slot"])
-    row = node["inbox"][at]
-    records = {"row": row}
-    if callback == "on_fill":
-        records["tail"] = node["inbox"][(at + 1) & int(node["inbox_mask"])]
-    if callback == "on_order":
-        order = decision["orders"][int(row["order_id"]) & (decision["orders"].shape[0] - 1)]
-        return {"row": row, "order": order, "market": decision["instruments"][int(order["instrument"])]}
-    if callback != "on_timer":
-        records["market"] = decision["instruments"][int(row["instrument"])]
-    return records

@@ -16,7 +16,7 @@ from numba import config
 from twinloop.engine.strategy import Fields, PythonStrategy
 from twinloop.engine.strategy_context import Context
 from twinloop.engine.strategy_errors import StrategyRunError, from_python
-from twinloop.engine.strategy_events import EVENTS, records_of
+from twinloop.engine.strategy_events import EVENTS
 from twinloop.engine.strategy_source import callbacks_of
 from twinloop.kernels import codes
 from twinloop.kernels.intrinsics import register
@@ -31,7 +31,42 @@ def node_at(address: int, dtype: np.dtype[np.void]) -> Any:
     return np.frombuffer(memory, dtype=dtype)[0]  # type: ignore[call-overload]
 
 
-def _field_property(name: str, *, whole: bool, parameter: bool) -> property:
+class NodeViews:
+    """A node at an address as Python reads it often: the words of its head by number, its rows and instruments as lists of views."""
+
+    def __init__(self, address: int, dtype: np.dtype[np.void]) -> None:
+        self.node = node_at(address, dtype)
+        assert dtype.fields is not None
+        heads = ("status", "current_slot", "current_strategy", "current_bar", "inbox_mask")
+        at = {name: dtype.fields[name][1] for name in heads}
+        self.head = (ctypes.c_int64 * (max(at.values()) // 8 + 1)).from_address(address)
+        self.status, self.slot, self.strategy, self.bar, self.mask = (at[name] // 8 for name in heads)
+        self.decision = self.node["decision"]
+        self.rows = list(self.node["inbox"])
+        self.markets = list(self.decision["instruments"])
+        self.ctx = Context(self.node)
+
+    def records(self, callback: str) -> dict[str, Any]:
+        """The records an event of a callback is read from, in the node as it is now."""
+        if callback == "on_bar":
+            slot = self.decision["bars"][self.head[self.bar]]
+            state = slot["state"]
+            return {"closed": state["closed"], "slot": slot, "state": state, "market": self.markets[slot["instrument"]]}
+        at = self.head[self.slot]
+        row = self.rows[at]
+        if callback == "on_timer":
+            return {"row": row}
+        if callback == "on_order":
+            orders = self.decision["orders"]
+            order = orders[int(row["order_id"]) & (orders.shape[0] - 1)]
+            return {"row": row, "order": order, "market": self.markets[order["instrument"]]}
+        market = self.markets[row["instrument"]]
+        if callback == "on_fill":
+            return {"row": row, "tail": self.rows[(at + 1) & self.head[self.mask]], "market": market}
+        return {"row": row, "market": market}
+
+
+def _field_property(name: str, *, whole: bool, parameter: bool, integer: bool = False) -> property:
     """A field of the area as an attribute. Scalars are handed out as Python numbers, so that 1 / 0 raises as it does compiled."""
 
     def get(strategy: Any) -> Any:
@@ -41,6 +76,8 @@ def _field_property(name: str, *, whole: bool, parameter: bool) -> property:
     def store(strategy: Any, value: Any) -> None:
         if parameter or whole:
             raise AttributeError(f'field "{name}" cannot be assigned')
+        if integer and isinstance(value, float):
+            raise TypeError(f'int field "{name}" would cut off a float; convert it with int(...)')
         strategy.__dict__["_area"][name] = value
 
     return property(get, store)
@@ -61,7 +98,7 @@ def python_class(cls: type, declared: Fields) -> type:
         body[name] = _field_property(name, whole=False, parameter=True)
     for name, spec in declared.state.items():
         whole = bool(spec.shape) or isinstance(spec.type, np.dtype)
-        body[name] = _field_property(name, whole=whole, parameter=False)
+        body[name] = _field_property(name, whole=whole, parameter=False, integer=spec.type is int)
     return type(cls.__name__, (cls,), body)
 
 
@@ -75,7 +112,7 @@ class PythonEntries:
         self._dtype = node_dtype(size)
         self._plain = issubclass(cls, PythonStrategy)
         self._class = cls if self._plain else python_class(cls, declared)
-        self._nodes: dict[int, Any] = {}
+        self._nodes: dict[int, NodeViews] = {}
         self._objects: dict[tuple[int, int], Any] = {}
         self._error: StrategyRunError | None = None
         self._kept: list[Any] = []
@@ -98,43 +135,48 @@ class PythonEntries:
         self._kept.append(made)
         return int(ctypes.cast(made, ctypes.c_void_p).value or 0)
 
-    def _object(self, node: Any, address: int, callback: str) -> Any:
-        slot = int(node["current_strategy"])
+    def _object(self, views: NodeViews, address: int, callback: str) -> Any:
+        """The object whose methods run: one per node and slot; of a plain-Python strategy a new one at on_start."""
+        slot = views.head[views.strategy]
         key = (address, slot)
         if self._plain and callback == "on_start":
             self._objects.pop(key, None)
-        if key not in self._objects:
-            if self._plain:
-                made = self._class()
-                for name, value in self._values.items():
-                    setattr(made, name, value)
-            else:
-                made = object.__new__(self._class)
-                area = node["decision"]["areas"][slot][: self._declared.dtype.itemsize]
-                made.__dict__["_area"] = area.view(np.dtype((np.record, self._declared.dtype)))[0]
-            self._objects[key] = made
-        return self._objects[key]
+        made = self._objects.get(key)
+        if made is not None:
+            return made
+        if self._plain:
+            made = self._class()
+            for name, value in self._values.items():
+                setattr(made, name, value)
+        else:
+            made = object.__new__(self._class)
+            area = views.decision["areas"][slot][: self._declared.dtype.itemsize]
+            made.__dict__["_area"] = area.view(np.dtype((np.record, self._declared.dtype)))[0]
+        self._objects[key] = made
+        return made
 
     def _run(self, callback: str, function: FunctionType | None, address: int) -> None:
-        node = self._nodes.get(address)
-        if node is None:
-            node = self._nodes[address] = node_at(address, self._dtype)
-        if node["status"] != 0:
+        views = self._nodes.get(address)
+        if views is None:
+            views = self._nodes[address] = NodeViews(address, self._dtype)
+        if views.head[views.status] != 0:
             return
         try:
-            strategy = self._object(node, address, callback)
+            strategy = self._object(views, address, callback)
             if function is None:
                 return
-            ctx = Context(node)
-            arguments = [EVENTS[callback](**records_of(callback, node))] if callback in EVENTS else []
-            # As compiled code does, division by zero raises, also of NumPy numbers.
-            handling = np.errstate() if self._plain else np.errstate(divide="raise", invalid="raise")
-            with handling:
-                function(strategy, ctx, *arguments)
+            event = EVENTS.get(callback)
+            arguments = () if event is None else (event(**views.records(callback)),)
+            if self._plain:
+                function(strategy, views.ctx, *arguments)
+            else:
+                # As compiled code does, division by zero raises, also of NumPy numbers.
+                with np.errstate(divide="raise", invalid="raise"):
+                    function(strategy, views.ctx, *arguments)
         except BaseException as error:  # noqa: BLE001 - it must not cross the loop; the caller raises it.
             self._error = from_python(error, f"strategy {self._name}: {callback}")
-            node["error_sequence"] = node["decision"]["clock"]["sequence"]
-            node["status"] = codes.RUN_STRATEGY_ERROR
+            views.node["error_sequence"] = views.decision["clock"]["sequence"]
+            views.node["status"] = codes.RUN_STRATEGY_ERROR
 
     def take_error(self) -> StrategyRunError | None:
         """The first error since the last call, or None."""

@@ -753,3 +753,35 @@ class S(tl.Strategy):
     bench.trade(30)
     assert bench.node["status"] == 0, made.take_error(bench.node)
     assert bench.state()["out"] == 3.0
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="there is no machine code")
+def test_a_callback_allocates_nothing_and_counts_no_references(tmp_path: Path) -> None:
+    source = """
+import twinloop as tl
+class S(tl.Strategy):
+    rate: float = 0.1
+    fast: tl.State[float] = 0.0
+    window: tl.Array[float, 8]
+    at: tl.State[int] = 0
+    def helper(self, x):
+        return self.rate * (x - self.fast)
+    def on_trade(self, ctx, trade):
+        self.fast += self.helper(trade.price)
+        self.window[self.at] = self.fast
+        self.at = (self.at + 1) % 8
+        if ctx.position(trade.instrument) == 0.0 and self.fast > ctx.mid(trade.instrument):
+            ctx.limit(trade.instrument, tl.BUY, ctx.floor_price(trade.instrument, trade.price), 0.001)
+"""
+    made = _build(module_of(tmp_path, source).S, "compiled")
+    code = made._kept[0].inspect_llvm()
+    assert "define" in code
+    for word in ("NRT_incref", "NRT_decref", "NRT_MemInfo", "PyObject", "PyGILState"):
+        assert word not in code
+
+
+def test_a_float_in_an_int_field_is_refused_by_python_too(tmp_path: Path) -> None:
+    source = "class S(tl.Strategy):\n    n: tl.State[int] = 0\n    def on_trade(self, ctx, trade):\n        self.n = trade.price\n"
+    bench, made = _run("python", tmp_path, source) if not config.DISABLE_JIT else _run("compiled", tmp_path, source)
+    bench.trade(15)
+    assert "cut off" in str(made.take_error(bench.node))
