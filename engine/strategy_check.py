@@ -206,8 +206,8 @@ class _Checker(ast.NodeVisitor):
                 f'strategy has no field or method "{name}"',
                 suggest(name, known) or f"declare it in the class: {name}: tl.State[float] = 0.0",
             )
-        elif name in CALLBACKS and id(node) in self.called:
-            return
+        elif name == self.function.__name__ and id(node) in self.called and self.strict:
+            self.add(node, f"self.{name} calls itself", "write a loop", PYTHON_REMEDY)
         elif name in self.methods and id(node) not in self.called and isinstance(self.methods[name], FunctionType):
             self.add(node, f"self.{name} is a method", f"call it: self.{name}(...)")
         elif name in self.declared.names() and id(node) in self.called:

@@ -55,6 +55,7 @@ _MESSAGES: Final[tuple[tuple[str, str, str], ...]] = (
         "ctx.{name} cannot take ({call})",
         "numbers only; an instrument is its slot: declare a tl.Symbol parameter, or use the event's instrument",
     ),
+    (r"Int value is too large: (\d+)", "the integer {0} does not fit 64 bits", "use a float, or smaller units"),
     (r"float stored in int field '(\w+)'", 'int field "{0}" would cut off a float', "convert it with int(...), or declare the field as tl.State[float]"),
     (r"assigned parameter '(\w+)'", 'parameter "{0}" is assigned', "parameters are read only: use a tl.State field for what changes"),
     (r"assigned whole field '(\w+)'", 'field "{0}" is assigned as a whole', "assign its elements"),
@@ -83,6 +84,11 @@ _MESSAGES: Final[tuple[tuple[str, str, str], ...]] = (
     (r"No implementation of function Function\(<built-in function getitem>\)[\s\S]*?getitem\(([^\n]+)\)", "cannot index: {0}", "index arrays by integers: int(...)"),
     (r"No implementation of function Function\(<built-in function setitem>\)[\s\S]*?setitem\(([^\n]+)\)", "cannot store by index: {0}", "index arrays by integers, and store numbers"),
     (r"No implementation of function Function\(<built-in function (\w+)>\)[\s\S]*? >>> \w+\(([^\n]+)\)", 'operation "{0}" does not exist for ({1})', "use numbers of one kind"),
+    (
+        r"BoundFunction\(\(<class '[^']*Self_\w+'>, '(\w+)'\)",
+        "self.{0} cannot be called like this",
+        "check the types of its arguments; a method cannot call itself",
+    ),
     (r"No implementation of function Function\(<(?:class|function|intrinsic|built-in function) '?([\w.]+)'?[^\n]*>\)[\s\S]*? >>> \S+\(([^\n]+)\)", '"{0}" cannot take ({1})', "pass numbers; see its documentation for the order of arguments"),
     (r"unsupported|not supported|Unsupported", "this Python cannot be compiled", "write it with numbers, tuples, arrays, if, for and while; " + PYTHON_REMEDY),
 )  # fmt: skip

@@ -94,11 +94,18 @@ MISTAKES: dict[str, tuple[str, str, str, bool]] = {
     "builtin": (_on_trade("x = sorted(self.window)  # HERE"), "sorted", "PythonStrategy", True),
     "wrong arguments to a helper": (HEAD + "    def up(self, x):\n        return x\n    def on_trade(self, ctx, trade):\n        self.fast = self.up()  # HERE\n", "self.up", "(x)", True),
     "async": (HEAD + "    async def on_trade(self, ctx, trade):  # HERE\n        self.fast = 1.0\n", "async", "def", True),
+    "recursion": (
+        HEAD + "    def up(self, x):\n        return self.up(x - 1) if x > 0 else 0.0  # HERE\n    def on_trade(self, ctx, trade):\n        self.fast = self.up(1.0)\n",
+        "calls itself",
+        "loop",
+        True,
+    ),
     # What needs types.
     "index by a float": (_on_trade("self.window[trade.price] = 1.0  # HERE"), "index", "int(", False),
     "float in an int field": (_on_trade("self.count = trade.price  # HERE"), "count", "int(", False),
     "branches of different types": (_on_trade("if trade.side > 0:", "    x = (1.0, 2.0)", "else:", "    x = 1.0", "self.fast = x  # HERE~"), "x", "one type", False),
     "returns of different types": (HEAD + "    def up(self, x):  # HERE~\n        if x > 0:\n            return 1.0\n        return (1.0, 2.0)\n    def on_trade(self, ctx, trade):\n        self.fast = self.up(1.0)\n", "different types", "every path", False),
+    "too large an integer": (_on_trade("self.count = 10**20  # HERE"), "64 bits", "float", False),
     "unsupported numpy function": (_on_trade("self.fast = np.busday_count(1, 2)  # HERE"), "busday_count", "PythonStrategy", False),
     "string stored": (_on_trade("self.fast = 'a'  # HERE"), "fast", "convert", False),
     "string passed to ctx": (_on_trade('ctx.buy("BTCUSDT", 1.0)  # HERE'), "ctx.buy", "tl.Symbol", False),
