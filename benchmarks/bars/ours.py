@@ -3,9 +3,16 @@
 A part that does not exist yet raises NotBuiltError; its bar then prints ok false with that reason.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "parity"))
+
+import ours_modes
+
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class NotBuiltError(Exception):
@@ -78,7 +85,7 @@ def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[
         if maker and mode != "feed":
             slot.addresses.pop("on_book"), slot.addresses.pop("on_trade")
         assembly.add_strategy(slot)
-        wide_limits(assembly, features, instrument)
+        wide_limits(assembly, features)
         assembly.venue["jump"] = not with_depth
         return assembly
 
@@ -112,7 +119,7 @@ def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[
     return run
 
 
-def wide_limits(assembly: Any, features: Sequence[str], instrument: Any) -> None:
+def wide_limits(assembly: Any, features: Sequence[str]) -> None:
     """Every limit configured and wide ("limits"), the daily-loss mark and the stale gate on or off; off is as far as it goes."""
     decision = assembly.decision
     huge = 2**60
@@ -133,11 +140,8 @@ def wide_limits(assembly: Any, features: Sequence[str], instrument: Any) -> None
     decision["accounts"][0]["equity_floor"] = 1_000_000 * 10**8 if "loss_mark" in features else -huge
 
 
-DEPARTURES: Final[tuple[str, ...]] = ()
-"""Semantics in which the default mode departs from hftbacktest's; the bar states what each alone changes.
-
-Fill in as they are built, for example "partial fills", "fill at queue zero", "taker walks the book", "best from quotes".
-"""
+DEPARTURES: Final[tuple[str, ...]] = tuple(ours_modes.DEPARTURES)
+"""Semantics in which the default mode departs from hftbacktest's; the bar states what each alone changes."""
 
 
 def parity_run(
@@ -150,9 +154,9 @@ def parity_run(
     venue_ns, order id). positions: (local_ns, lots) after each local time with a response of any kind, in order. Order ids
     count from 1 by submission. The rules are benchmarks/parity/SEMANTICS.md and spec.py.
     """
-    raise NotBuiltError(
-        f"the parity {strategy} in {mode} mode is not built yet ({recording.name}, {market}, {latency_ms} ms)"
-    )
+    import ours_replay
+
+    return ours_replay.replay(recording, market, strategy, latency_ms, mode)
 
 
 def sma_trades(path: Path) -> list[tuple[int, int, int, str, str]]:
@@ -165,17 +169,21 @@ def sma_trades(path: Path) -> list[tuple[int, int, int, str, str]]:
 
 def small_run_command(folder: Path) -> list[str]:
     """Arguments after `twinloop` of a small backtest that writes its run to `folder` and prints its result."""
-    raise NotBuiltError(f"`twinloop backtest` is not built yet (for {folder})")
+    return ["backtest", str(ROOT / "examples" / "ema_cross.toml"), "--out", str(folder), "--name", "start"]
 
 
 def cold_command(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Arguments after `twinloop` that compile everything, and the environment that points the compile cache at `folder`."""
-    raise NotBuiltError(f"`twinloop warmup` is not built yet (for {folder})")
+    return ["warmup"], {"TWINLOOP_CACHE_DIR": str(folder)}
 
 
 def run_folder(contract: str, target: Path) -> Path:
     """A finished run of a "linear" or "inverse" instrument with >= 100 fills, maker and taker, both signs of position."""
-    raise NotBuiltError(f"no run on a {contract} instrument can be made yet ({target})")
+    from twinloop.engine.backtest import run_backtest
+
+    instrument = exact_instrument(contract)
+    run_backtest(mixed_plan(target, [instrument], rows=60_000 if contract == "linear" else 120_000))
+    return target
 
 
 def decision_hash(batch: str, extra_instrument: bool) -> dict[str, Any]:
@@ -184,7 +192,34 @@ def decision_hash(batch: str, extra_instrument: bool) -> dict[str, Any]:
     Called in a process of its own, also with NUMBA_DISABLE_JIT=1, so it must be short: about 20,000 rows. fills: a digest of
     the fills of the first instrument alone. extra_instrument: an unrelated one is added, its rows merged in.
     """
-    raise NotBuiltError(f"the run with batch {batch} (extra instrument: {extra_instrument}) is not built yet")
+    import hashlib
+    import tempfile
+
+    import numpy as np
+
+    from twinloop.engine import backtest
+
+    others = [exact_instrument("linear", "OTHER")] if extra_instrument else []
+    sizes = np.random.default_rng(11)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = mixed_plan(Path(folder), [exact_instrument("linear"), *others], rows=20_000)
+        run = backtest.Backtest(plan)
+        replay = run.assembly.replay
+
+        def in_batches(rows_max: int) -> int:
+            size = {"full": rows_max, "random": int(sizes.integers(1, 300))}.get(batch)
+            return replay(int(batch) if size is None else size)
+
+        run.assembly.replay = in_batches  # type: ignore[method-assign]
+        done = run.run()
+        fills = done.fills.filter(done.fills["symbol"] == "BTCUSDT").drop("sequence", "cause_id")
+        digest = hashlib.sha256(fills.write_csv().encode()).hexdigest()
+        hashes = done.manifest["hashes"]
+        return {
+            "hash": hashes["decisions"] if extra_instrument else f"{hashes['decisions']} {hashes['state']}",
+            "decisions": int(run.assembly.node["measured"]["decisions"]),
+            "fills": digest,
+        }
 
 
 def stream_run(scale: int) -> dict[str, Any]:
@@ -192,7 +227,20 @@ def stream_run(scale: int) -> dict[str, Any]:
 
     Called in a process of its own, which samples its own anonymous memory. Returns {"rows", "fills"}.
     """
-    raise NotBuiltError(f"the streamed run at {scale}x is not built yet")
+    import tempfile
+
+    from twinloop.data.catalog import Catalog
+    from twinloop.data.synth import synthesise
+    from twinloop.engine.backtest import run_backtest
+
+    with tempfile.TemporaryDirectory() as folder:
+        instrument = exact_instrument("linear")
+        instruments, chunks = synthesise([synthetic(instrument)], rows=400_000 * scale, seed=5)
+        catalog = Catalog(Path(folder) / "catalog")
+        catalog.ingest(chunks, instruments[0], source="synth")
+        tape = catalog.tape(instruments[0].symbol)
+        done = run_backtest(plan_of(Path(folder) / "run", tape.instruments, tape.local, tape.venue))
+        return {"rows": len(tape.local), "fills": done.fills.height}
 
 
 def bad_inputs() -> list[dict[str, Any]]:
@@ -202,6 +250,66 @@ def bad_inputs() -> list[dict[str, Any]]:
     kept exactly. mutation: one of badinput.MUTATIONS.
     """
     raise NotBuiltError("the table of damaged inputs is not built yet")
+
+
+def exact_instrument(contract: str, symbol: str = "BTCUSDT") -> Any:
+    """A synthetic linear or inverse instrument."""
+    from twinloop.data.instruments import Instrument
+
+    if contract == "inverse":
+        return Instrument.make(
+            symbol="BTCUSD_PERP", venue="synthetic", contract="inverse", base="BTC", quote="USD", tick_size="0.1", lot_size="1",
+            max_qty="1000000", contract_size="100", maker_fee="0.0001", taker_fee="0.0005",
+        )  # fmt: skip
+    return Instrument.make(
+        symbol=symbol, venue="synthetic", contract="linear", base="BTC", quote="USDT", tick_size="0.1", lot_size="0.001",
+        max_qty="1000", maker_fee="0.0002", taker_fee="0.0005",
+    )  # fmt: skip
+
+
+def synthetic(instrument: Any) -> Any:
+    """Its synthetic market: sizes that fit its lots."""
+    from twinloop.data.synth import SynthSymbol
+
+    if instrument.contract == "inverse":
+        return SynthSymbol(instrument=instrument, best_qty="3500", trade_qty="60")
+    return SynthSymbol(instrument=instrument)
+
+
+def mixed_plan(folder: Path, instruments: Sequence[Any], rows: int) -> Any:
+    """A plan over a synthetic market of the instruments; the first one's rows are the same however many there are."""
+    import numpy as np
+
+    from twinloop.data.rowfile import join_rows
+    from twinloop.data.synth import synthesise
+
+    _, chunks = synthesise([synthetic(each) for each in instruments], duration_s=rows / 1500, seed=5)
+    tape = join_rows(list(chunks))
+    order = np.argsort(np.where(tape["venue_ns"] == 0, tape["local_ns"], tape["venue_ns"]), kind="stable")
+    from twinloop.data.rowfile import pick
+
+    venue = tape if (np.diff(order) == 1).all() else pick(tape, order)
+    return plan_of(folder, instruments, tape, venue)
+
+
+def plan_of(folder: Path, instruments: Sequence[Any], local: Any, market: Any) -> Any:
+    """The Mixed strategy on the first instrument, 2 ms each way."""
+    import sys
+
+    from twinloop.engine.assembly import VenueSettings
+    from twinloop.engine.backtest import Plan, StrategyPlan
+
+    sys.path.insert(0, str(ROOT / "benchmarks" / "workloads"))
+    import strategies
+
+    first = instruments[0]
+    qty = 20 if first.contract == "linear" else 5
+    return Plan(
+        name="bar", folder=folder, instruments=list(instruments), local=local, market=market, currency=first.settle,
+        cash=1_000 * 10**8 if first.contract == "inverse" else 10_000_000 * 10**8,
+        strategies=[StrategyPlan(strategies.Mixed, "mixed", {"instrument": first.symbol, "qty": qty}, [first.symbol])],
+        venue=VenueSettings(entry_latency_ns=2_000_000, response_latency_ns=2_000_000), seed=3,
+    )  # fmt: skip
 
 
 def workload_rows(workload: str, folder: Path) -> Any:

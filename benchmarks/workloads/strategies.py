@@ -1,5 +1,6 @@
 """twinloop's side of the speed workloads: the strategies of peer_hftbacktest.py, decision for decision."""
 
+# ruff: noqa: ANN001, ANN201, ARG002, FURB, PLR5501, SIM - strategies read like their users', and callbacks take what the API hands them
 import twinloop as tl
 
 SLOTS = 16  # Working orders the maker may have at once: old ones under cancellation beside the new.
@@ -122,3 +123,33 @@ class Maker(tl.Strategy):
             self.place(ctx, 1, bid)
         if may_sell and not have_ask and not ask_taken and ask > 0:
             self.place(ctx, -1, ask)
+
+
+class Mixed(tl.Strategy):
+    """Exactness and determinism: makes and takes, long and short in turn, amends and cancels, on a timer."""
+
+    instrument: tl.Symbol
+    qty: int = 20
+    interval_ns: int = 500_000_000
+    ticks: tl.State[int] = 0
+    quote: tl.State[int] = 0
+
+    def on_start(self, ctx):
+        """Start the timer."""
+        ctx.set_timer(1, 0, self.interval_ns)
+
+    def on_timer(self, ctx, timer):
+        """Every third tick takes, the others rest at the touch; the side turns every seven ticks."""
+        bid = ctx.bid_scaled(self.instrument)
+        ask = ctx.ask_scaled(self.instrument)
+        if bid <= 0 or ask <= 0:
+            return
+        self.ticks += 1
+        side = 1 if (self.ticks // 7) % 2 == 0 else -1
+        if self.ticks % 3 == 0:
+            ctx.market_scaled(self.instrument, side, self.qty * (1 + self.ticks % 4))
+        elif self.ticks % 5 == 0 and ctx.is_open(self.quote):
+            ctx.amend_scaled(self.quote, bid if side > 0 else ask, self.qty)
+        else:
+            ctx.cancel_all(self.instrument)
+            self.quote = ctx.limit_scaled(self.instrument, side, bid if side > 0 else ask, self.qty, tl.GTC, True)
