@@ -60,16 +60,19 @@ def first_difference(mine: list[Any], theirs: list[Any]) -> dict[str, Any] | Non
 
 
 def departure(mine: list[list[int]], theirs: list[list[int]]) -> dict[str, Any]:
-    """How the default mode departs from the peer: fills by order id that only one has, or at other prices, sizes or times."""
-    by_id, other = {f[0]: f for f in mine}, {f[0]: f for f in theirs}
-    both = by_id.keys() & other.keys()
-    kinds = Counter(
-        name
-        for key in both
-        for name, at in (("price", 2), ("quantity", 3), ("venue time", 4))
-        if by_id[key][at] != other[key][at]
-    )
-    return {"ours": len(mine), "theirs": len(theirs), "both_filled": len(both), "differ_in": dict(kinds)}
+    """How a mode departs from the peer: fills that both have (side, price, quantity, venue time), and the first that differs.
+
+    Order ids are left out: after the first other decision the same order has another number.
+    """
+    counts = [Counter(tuple(fill[1:5]) for fill in fills) for fills in (mine, theirs)]
+    lots = [sum(side * qty for _, side, _, qty, *_ in fills) for fills in (mine, theirs)]
+    return {
+        "ours": len(mine),
+        "theirs": len(theirs),
+        "same": sum((counts[0] & counts[1]).values()),
+        "final_lots": lots,
+        "first": first_difference(mine, theirs),
+    }
 
 
 @bar("fills", "equal", "runs")

@@ -1,11 +1,5 @@
-"""twinloop's side of the parity runs: a strategy of ours_strategies.py over a recording, in a chosen mode; its fills and positions.
+"""twinloop's side of the parity runs: a strategy of ours_strategies.py over a recording, in a mode of ours_modes.py; fills and positions."""
 
-Modes: "hftbacktest" (the compatibility mode on the peer's tapes), "default" (twinloop's own rows, books and venue), and one default
-semantic alone in the compatibility mode, by its name in DEPARTURES.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +7,7 @@ import msgspec
 import numpy as np
 import ours_strategies
 import spec
+from ours_modes import Semantics, semantics_of
 from tapes import Tapes, own_tapes, peer_tapes, sorted_by_venue
 
 from twinloop.data.instruments import MONEY_ONE, Instrument, preset
@@ -25,39 +20,6 @@ from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.node import SMALL
 
 WIDE: Final = 2**60
-
-
-@dataclass(frozen=True)
-class Semantics:
-    """Which of the default's semantics are on; all off is the compatibility mode."""
-
-    own_rows: bool = False  # Diffs held back until the snapshot, which replaces the whole book.
-    quotes: bool = False  # The node's best bid and ask follow bookTicker rows too.
-    stored_best: bool = (
-        False  # The best is the best stored level; any level that reaches our price fills us, not only a new best.
-    )
-    partial_fills: bool = (
-        False  # A print fills no more than what is left of it behind the queue; a taker what is displayed.
-    )
-    depletion: bool = False  # What our takers took stays gone until the venue's next word; needs partial_fills to show.
-
-
-DEFAULT: Final = Semantics(own_rows=True, quotes=True, stored_best=True, partial_fills=True, depletion=True)
-DEPARTURES: Final[Mapping[str, Semantics]] = {
-    "own rows": Semantics(own_rows=True),
-    "best from quotes": Semantics(quotes=True),
-    "best of stored levels": Semantics(stored_best=True),
-    "partial fills": Semantics(partial_fills=True),
-    "partial fills, book walked": Semantics(partial_fills=True, stored_best=True),
-    "partial fills, book walked and depleted": Semantics(partial_fills=True, stored_best=True, depletion=True),
-}
-
-
-def semantics_of(mode: str) -> Semantics:
-    """The semantics of a mode's name. Raises KeyError."""
-    if mode == "hftbacktest":
-        return Semantics()
-    return DEFAULT if mode == "default" else DEPARTURES[mode.removeprefix("only:")]
 
 
 def instrument_of(market: str) -> Instrument:
