@@ -261,7 +261,7 @@ class Backtest:
     def _check_strategy(self) -> None:
         if self.assembly.node["status"] == codes.RUN_STRATEGY_ERROR:
             for compiled in self.compiled:
-                compiled.raise_error()
+                compiled.raise_error(self.assembly.node)
 
     def _check_end(self) -> None:
         """Raise what stopped the loop, unless it was the end of the data or an interruption."""
