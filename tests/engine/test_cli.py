@@ -1,0 +1,181 @@
+"""The command line: exit codes, help with examples, one line a mistake, one JSON document on request."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinloop.engine import cli
+
+COMMANDS = [name for name, _ in cli.COMMANDS] + [f"data {name}" for name in ("list", "show", "quality", "export")]
+
+
+class Outcome:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        assert len(self.out.splitlines()) == 1
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def twinloop(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Outcome:
+        code = cli.run(list(arguments))
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return call
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_shows_an_example_that_names_the_command(twinloop: Any, command: str) -> None:
+    shown = twinloop(*command.split(), "--help")
+    assert shown.code == cli.OK
+    assert "example" in shown.out.lower()
+    assert f"twinloop {command}" in shown.out
+
+
+def test_the_first_help_lists_every_command_and_the_exit_codes(twinloop: Any) -> None:
+    shown = twinloop("--help")
+    assert all(name in shown.out for name, _ in cli.COMMANDS)
+    assert "Exit codes" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["backtst"], cli.USAGE, 'Did you mean "backtest"'),
+        (["backtest", "--latncy", "3"], cli.USAGE, "--latency"),
+        (["backtest"], cli.USAGE, "nothing to run"),
+        (["backtest", "nope.toml"], cli.USAGE, "no such configuration"),
+        (["backtest", "--strategy", "x.py:X"], cli.USAGE, "no data"),
+        (["backtest", "--strategy", "x.py:X", "--data", "synth:1m"], cli.STRATEGY, "no such strategy file"),
+        (["backtest", "--strategy", "x.py:X", "--data", "synth:5"], cli.USAGE, "duration"),
+        (
+            ["backtest", "--strategy", "x.py:X", "--data", "synth", "--set", "venue.entry_latncy=1ms"],
+            cli.USAGE,
+            "entry_latency?",
+        ),
+        (["ingest", "nope.csv"], cli.DATA, "no such file"),
+        (["ingest", "nope.csv", "--set", "intervall=1d"], cli.USAGE, "did you mean interval?"),
+        (["data", "list", "nope"], cli.DATA, "no such catalog"),
+        (["synth", "m.csv"], cli.USAGE, ".rows"),
+        (["synth", "m.rows", "--duration", "5"], cli.USAGE, "with its unit|duration such as"),
+        (["synth", "m.rows", "--correlation", "2"], cli.USAGE, "at most 1"),
+        (["report"], cli.DATA, "no finished run"),
+        (["report", "nope"], cli.DATA, "not a run's folder"),
+        (["warmup", "--size", "huge"], cli.USAGE, "no such size class"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_exit_code(twinloop: Any, arguments: list[str], code: int, said: str) -> None:
+    found = twinloop(*arguments)
+    assert found.code == code, found.err
+    assert re.search(re.escape(said) if "|" not in said else said, found.err), found.err
+    assert "Traceback" not in found.err
+    assert found.out == ""
+    assert len(found.err.splitlines()) == 1
+
+
+def test_a_mistake_as_json_has_its_parts(twinloop: Any) -> None:
+    found = twinloop("backtest", "nope.toml", "--json")
+    assert found.code == cli.USAGE
+    assert found.err == ""
+    assert found.document["exit_code"] == cli.USAGE
+    assert found.document["error"]["what"] == "no such configuration"
+    assert found.document["error"]["file"] == "nope.toml"
+
+
+def test_traceback_is_shown_on_request_only(twinloop: Any) -> None:
+    assert "Traceback" in twinloop("backtest", "nope.toml", "--traceback").err
+
+
+def test_a_bug_says_how_to_report_it(twinloop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str = "") -> Any:
+        raise RuntimeError("this cannot be")
+
+    monkeypatch.setattr(cli, "build_app", broken)
+    found = twinloop("doctor")
+    assert found.code == cli.BUG
+    assert "a bug in twinloop" in found.err
+    assert "--traceback" in found.err
+
+
+def test_a_synthetic_market_goes_through_the_catalog(twinloop: Any, tmp_path: Path) -> None:
+    made = twinloop("synth", "m.rows", "--rows", "3000", "--symbol", "AAA", "--symbol", "BBB", "--json")
+    assert made.code == cli.OK
+    assert made.document["rows"] >= 3000
+    assert twinloop("synth", "m.rows", "--rows", "3000").code == cli.DATA
+    taken = twinloop("ingest", "m.rows", "--json").document
+    assert [each["instrument"] for each in taken["ingested"]] == ["synthetic:AAA", "synthetic:BBB"]
+    assert sum(each["rows"] for each in taken["ingested"]) == made.document["rows"]
+    again = twinloop("ingest", "m.rows", "--json").document
+    assert [each["parts_added"] for each in again["ingested"]] == [0, 0]
+    listed = twinloop("data", "list", "--verify", "--json").document
+    assert {(each["symbol"], each["kind"]) for each in listed["kinds"]} >= {("AAA", "trades"), ("BBB", "quotes")}
+    assert listed["problems"] == []
+    shown = twinloop("data", "show", "AAA", "trades", "--limit", "2", "--json").document
+    assert len(shown["records"]) == 2
+    assert twinloop("data", "quality", "AAA", "--json").document["quality"]["out_of_order"] == 0
+    exported = twinloop("data", "export", "AAA", "quotes", "q.csv", "--json").document
+    assert (tmp_path / exported["path"]).stat().st_size == exported["size"] > 0
+
+
+def test_a_damaged_part_fails_the_check(twinloop: Any, tmp_path: Path) -> None:
+    twinloop("synth", "m.rows", "--rows", "3000")
+    twinloop("ingest", "m.rows")
+    part = next((tmp_path / "catalog").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-1] + b"!")
+    found = twinloop("data", "list", "--verify")
+    assert found.code == cli.CHECK_FAILED
+    assert "differs from its digest" in found.out
+
+
+def test_a_table_is_ingested_by_its_settings(twinloop: Any, tmp_path: Path) -> None:
+    lines = ["when,open,high,low,close,volume"] + [f"2024-01-0{day},10,12,9,{day + 9},5" for day in range(1, 6)]
+    (tmp_path / "bars.csv").write_text("\n".join(lines), encoding="utf-8")
+    found = twinloop(
+        "ingest", "bars.csv", "--symbol", "GOOG", "--set", "interval=1d", "--set", "columns.time=when", "--json"
+    )
+    assert found.code == cli.OK, found.err
+    quality = found.document["ingested"][0]["quality"]
+    assert quality["kinds"] == {"BAR": 6}  # Two rows a bar.
+    counted = quality["conservation"]
+    assert (counted["kept"], sum(counted["quarantined"].values())) == (3, 2)  # Of two bars the close is above the high.
+    assert counted["read"] == counted["kept"] + 2 + counted["control"]
+
+
+def test_doctor_checks_the_installation(twinloop: Any) -> None:
+    found = twinloop("doctor", "--json")
+    expected = cli.CHECK_FAILED if os.environ.get("NUMBA_DISABLE_JIT", "0") == "1" else cli.OK
+    assert found.code == expected, found.out
+    assert {each["name"] for each in found.document["checks"]} >= {
+        "package",
+        "decoders",
+        "compiler",
+        "code cache",
+        "row cache",
+    }
+    assert "numba" in found.document["facts"]["packages"]
+
+
+def test_help_answers_without_the_compiler_or_polars() -> None:
+    code = (
+        "import sys; from twinloop.engine import cli; cli.run(['--help']); cli.run(['backtest', '--help']);"
+        "assert not {'numba', 'polars'} & set(sys.modules), 'heavy'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
