@@ -86,6 +86,7 @@ REJECT_REDUCE_ONLY: Final = 38
 REJECT_TIMERS_FULL: Final = 39
 REJECT_WARMUP: Final = 40
 REJECT_MAX_LEVERAGE: Final = 41
+REJECT_TYPE: Final = 42  # Side, type, time in force, price and trigger do not go together.
 # Reasons given by a (simulated) venue.
 REASON_POST_ONLY: Final = 64
 REASON_NO_LIQUIDITY: Final = 65

@@ -10,8 +10,9 @@ from typing import Any
 from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.intrinsics import mix, out_of_line, word_at
-from twinloop.kernels.orders import find_order, is_open, leaves, reserve, take_slot
-from twinloop.kernels.risk import gate_amend, gate_new
+from twinloop.kernels.orders import at_worst, find_order, is_open, leaves, reserve, take_slot
+from twinloop.kernels.risk import gate_amend, gate_new, gate_passed
+from twinloop.kernels.risk_state import spend_message
 from twinloop.kernels.timers import set_timer
 
 CANCEL_RESERVE = 64  # Outbox rows that only cancels may use.
@@ -131,6 +132,8 @@ def submit(node: Any) -> None:
     order["ended_ns"] = 0
     order["amend_price"] = 0
     order["amend_qty"] = 0
+    order["amends"] = 0
+    order["slippage_reserved"] = 0
     order["fee"] = 0
     order["reserved"] = 0
     order["code"] = 0
@@ -143,6 +146,7 @@ def submit(node: Any) -> None:
     order["state"] = codes.STATE_NEW
     order["pending"] = 0
     reserve(decision, order, order["qty"])
+    gate_passed(node, strategy, slot)
     row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
     _address_row(node, row, rows.NEW, order)
     row["price"] = order["price"]
@@ -151,6 +155,8 @@ def submit(node: Any) -> None:
     _publish(node, row)
     node["measured"]["orders"] += 1
     request["result"] = order["id"]
+    if verdict == codes.WARN:
+        record_refusal(node, strategy, instrument, verdict, rows.NEW)
 
 
 @njit(cache=True)
@@ -193,9 +199,13 @@ def amend(node: Any) -> None:
         return
     order = decision["orders"][slot]
     order["pending"] |= codes.PENDING_AMEND
-    order["amend_price"] = request["price"]
-    order["amend_qty"] = request["qty"]
-    reserve(decision, order, max(leaves(order), request["qty"] - order["filled"]))
+    # Of several under way, the price that our own orders would meet first stands for all.
+    better = order["amends"] == 0 or (request["price"] > order["amend_price"]) == (order["side"] > 0)
+    order["amend_price"] = request["price"] if better else order["amend_price"]
+    order["amend_qty"] = max(request["qty"], order["amend_qty"])  # Of several under way, the largest stays reserved.
+    order["amends"] += 1
+    reserve(decision, order, at_worst(order))
+    gate_passed(node, strategy, slot)
     row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
     _address_row(node, row, rows.AMEND, order)
     row["price"] = request["price"]
@@ -204,12 +214,15 @@ def amend(node: Any) -> None:
     _publish(node, row)
     node["measured"]["amends"] += 1
     request["result"] = order["id"]
+    if verdict == codes.WARN:
+        record_refusal(node, strategy, instrument, verdict, rows.AMEND)
 
 
 @njit(cache=True)
 def _send_cancel(node: Any, order: Any) -> None:
     out_of_line()
     order["pending"] |= codes.PENDING_CANCEL
+    spend_message(node["decision"], order["strategy"])
     row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
     _address_row(node, row, rows.CANCEL, order)
     row["price"] = order["price"]

@@ -93,6 +93,7 @@ INSTRUMENT: Final = _aligned(
     ("mark_price", "<i8"),
     ("quote_ns", "<i8"),  # Local time of the last change of the touch; of the last book event with depth.
     ("trade_ns", "<i8"),
+    ("mark_ns", "<i8"),  # Local time of the mark price.
     ("stale", "<i8"),  # Feed state: 0 live, 1 gap or stale.
     ("held", "<i8"),  # How many accounts hold a position: zero skips the marking.
 )
@@ -112,7 +113,8 @@ ORDER: Final = _aligned(
     ("acked_ns", "<i8"),
     ("ended_ns", "<i8"),
     ("amend_price", "<i8"),
-    ("amend_qty", "<i8"),
+    ("amend_qty", "<i8"),  # The largest total quantity that an amend under way asked for.
+    ("amends", "<i8"),  # Amends under way.
     ("fee", "<i8"),
     ("reserved", "<i8"),  # Quantity held in the worst-case exposure on its side.
     ("open_at", "<i8"),  # Its place in the list of open orders, -1 when terminal.
@@ -130,6 +132,9 @@ ORDER: Final = _aligned(
 EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pending-cancel, at remaining quantity.
     ("buy_qty", "<i8"),
     ("sell_qty", "<i8"),
+    ("buy_top", "<i8"),  # Of an account: no resting buy of ours is above it, no resting sell below sell_low; 0 none, or not known yet.
+    ("sell_low", "<i8"),
+    ("listed", "<i8"),  # Of an account: 1 while the instrument stands in its `exposed` list.
 )
 
 HOLDING: Final = _aligned(("position", POSITION), ("exposure", EXPOSURE))
@@ -143,15 +148,19 @@ ACCOUNT: Final = _aligned(
     ("peak_equity", "<i8"),
     ("max_drawdown", "<i8"),
     ("equity_floor", "<i8"),  # Below it the daily loss cap or the drawdown limit is broken: one compare per mark.
-    ("gross", "<i8"),  # Sum of |worst-case notional| over instruments.
+    ("gross", "<i8"),  # Sum of |worst-case notional| over instruments, at the last order that a limit on it let pass.
     ("slippage_day", "<i8"),  # Signed slippage since the roll.
+    ("slippage_reserved", "<i8"),  # Estimated for orders under way.
+    ("floor_peak", "<i8"),  # Where the drawdown limit counts from: the peak, or the equity at the last RESUME.
+    ("exposed_count", "<i8"),  # Instruments in the account's `exposed` list.
     ("state", "<i8"),  # ACTIVE, REDUCING, HALTED.
     ("halt_code", "<i8"),
     ("cancel_all", "<i8"),  # Set by a breach: the loop cancels every working order of the account in this step.
 )
 
-INSTRUMENT_LIMITS: Final = _aligned(  # Zero means zero: no limit configured, no order.
-    ("allowed", "<i8"),
+# Zero means zero: no limit configured, no order. NEVER switches a limit off.
+INSTRUMENT_LIMITS: Final = _aligned(
+    ("allowed", "<i8"),  # Bit of each strategy that may trade it.
     ("max_order_qty", "<i8"),
     ("max_order_notional", "<i8"),
     ("max_position_long", "<i8"),
@@ -159,6 +168,9 @@ INSTRUMENT_LIMITS: Final = _aligned(  # Zero means zero: no limit configured, no
     ("max_position_notional", "<i8"),  # Worst-case notional in one symbol, money; 5 % of capital in the shipped preset.
     ("price_collar_e8", "<i8"),  # Largest distance from the reference, 1e-8 of it.
     ("max_spread", "<i8"),  # Price units.
+    ("max_spread_e8", "<i8"),  # 1e-8 of the mid.
+    ("max_order_e8", "<i8"),  # Order notional, and below the worst-case notional in one symbol, in 1e-8 of the capital.
+    ("max_position_e8", "<i8"),
     ("max_data_age_ns", "<i8"),
     ("max_slippage_e8", "<i8"),  # Per order, estimated from depth before sending, 1e-8 of the mid.
 )
@@ -175,6 +187,12 @@ ACCOUNT_LIMITS: Final = _aligned(
     ("duplicate_window_ns", "<i8"),
     ("duplicate_max", "<i8"),
     ("self_match", "<i8"),  # 1: refuse an order that would meet our own.
+    ("breach_state", "<i8"),  # What a broken loss limit leads to: REDUCING, else HALTED.
+    ("max_gross_e8", "<i8"),  # Shares of capital, 1e-8, from which the session roll recomputes the limits above; NEVER: they are amounts.
+    ("max_net_e8", "<i8"),
+    ("max_daily_loss_e8", "<i8"),
+    ("max_drawdown_e8", "<i8"),
+    ("max_slippage_day_e8", "<i8"),
 )
 
 RECENT_ORDERS: Final = 16  # How many past orders the duplicate check remembers per strategy.
@@ -208,6 +226,10 @@ REQUEST: Final = _aligned(  # What a strategy asks for; filled by its call, answ
     ("result", "<i8"),  # Order id > 0, or minus a verdict.
     ("limit", "<i8"),  # The limit a refusal names, and the value that broke it.
     ("value", "<i8"),
+    ("findings", "<i8"),  # Every verdict the gate found, as bits; `result` is the worst.
+    ("rule", "<i8"),  # Of a WARN: the verdict that is near.
+    ("slippage", "<i8"),  # Estimated slippage, account currency, and gross exposure with the order; 0 where no limit needs them.
+    ("gross", "<i8"),
 )
 
 FILL_RECORD: Final = np.dtype(
@@ -282,6 +304,7 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("orders", ORDER, (size.orders,)),
         ("open_orders", "<i8", (size.orders,)),
         ("open_count", "<i8"),
+        ("exposed", "<i8", (size.accounts, size.instruments)),  # Slots with a position or a working order, per account.
         ("free_slots", "<i8", (size.orders,)),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
         ("free_head", "<i8"),
         ("free_tail", "<i8"),

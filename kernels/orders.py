@@ -11,6 +11,7 @@ from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes, rows
+from twinloop.kernels.exposure import list_exposure
 
 
 @njit(cache=True)
@@ -67,6 +68,23 @@ def leaves(order: Any) -> int:
 
 
 @njit(cache=True)
+def at_worst(order: Any) -> int:
+    """Quantity that may still fill: what is left, or what an amend under way would leave if that is more."""
+    if order["amends"] == 0:
+        return leaves(order)
+    return max(leaves(order), order["amend_qty"] - order["filled"])
+
+
+@njit(cache=True)
+def _amend_answered(order: Any) -> None:
+    """One amend less under way. Only the last answer frees what the largest of them asked for: the venue may still apply it."""
+    order["amends"] = max(order["amends"] - 1, 0)
+    if order["amends"] == 0:
+        order["pending"] &= ~codes.PENDING_AMEND
+        order["amend_qty"] = 0
+
+
+@njit(cache=True)
 def reserve(decision: Any, order: Any, qty: int) -> None:
     """Set the quantity an order holds in the worst-case exposure of its strategy and account."""
     out_of_line()
@@ -74,6 +92,7 @@ def reserve(decision: Any, order: Any, qty: int) -> None:
     if change == 0:
         return
     order["reserved"] = qty
+    list_exposure(decision, order["account"], order["instrument"])
     of_strategy = decision["strategy_holdings"][order["strategy"]][order["instrument"]]["exposure"]
     of_account = decision["account_holdings"][order["account"]][order["instrument"]]["exposure"]
     if order["side"] > 0:
@@ -89,8 +108,11 @@ def close_order(decision: Any, order: Any, state: int, now_ns: int) -> None:
     """Make an order terminal: release its reserve, leave the open list, give its slot back (readable until reused)."""
     out_of_line()
     reserve(decision, order, 0)
+    decision["accounts"][order["account"]]["slippage_reserved"] -= order["slippage_reserved"]
+    order["slippage_reserved"] = 0
     order["state"] = state
     order["pending"] = 0
+    order["amends"] = 0
     order["ended_ns"] = now_ns
     at = order["open_at"]
     if at < 0:
@@ -120,18 +142,21 @@ def apply_order_fact(decision: Any, order: Any, row: Any) -> None:
             order["acked_ns"] = row["venue_ns"]
     elif kind == rows.AMENDED:
         if is_open(order):
-            order["pending"] &= ~codes.PENDING_AMEND
+            _amend_answered(order)
             order["price"] = row["price"]
             order["qty"] = row["qty"]
-            if leaves(order) == 0:
+            if leaves(order) == 0 and order["amends"] == 0:
                 close_order(decision, order, codes.STATE_FILLED, now_ns)
             else:
-                reserve(decision, order, leaves(order))
+                reserve(decision, order, at_worst(order))
     elif kind == rows.AMEND_REJECT:
         if is_open(order):
-            order["pending"] &= ~codes.PENDING_AMEND
+            _amend_answered(order)
             order["code"] = code
-            reserve(decision, order, leaves(order))
+            if leaves(order) == 0 and order["amends"] == 0:
+                close_order(decision, order, codes.STATE_FILLED, now_ns)
+            else:
+                reserve(decision, order, at_worst(order))
     elif kind == rows.CANCEL_REJECT:
         if is_open(order):
             order["pending"] &= ~codes.PENDING_CANCEL
@@ -169,6 +194,5 @@ def apply_order_fill(decision: Any, order: Any, row: Any) -> int:
         close_order(decision, order, codes.STATE_FILLED, row["local_ns"])
     elif order["open_at"] >= 0:
         order["state"] = codes.STATE_PARTIAL
-        # An amend under way keeps the larger of both quantities reserved.
-        reserve(decision, order, max(leaves(order), order["amend_qty"] - order["filled"]) if order["pending"] & codes.PENDING_AMEND else leaves(order))
+        reserve(decision, order, at_worst(order))
     return result

@@ -14,13 +14,13 @@ from twinloop.kernels.bars import bar_on_clock, bar_on_trade
 from twinloop.kernels.book import ASK, BID, book_apply
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.intrinsics import call_at, out_of_line
-from twinloop.kernels.marks import equity_changed, mark_instrument, to_account_currency
-from twinloop.kernels.money import OK, checked_add
+from twinloop.kernels.marks import converted_change, equity_changed, mark_instrument, revalue_account, to_account_currency
+from twinloop.kernels.money import OK, checked_add, checked_sub
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.orders import apply_order_fact, apply_order_fill, find_order
-from twinloop.kernels.portfolio import apply_funding, book_fill, post
-from twinloop.kernels.risk import order_filled, session_roll, set_equity_floor
+from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding
+from twinloop.kernels.risk_state import operator_command, order_filled, session_roll
 from twinloop.kernels.timers import timer_fired
 
 
@@ -50,6 +50,15 @@ def _mark(node: Any, instrument: int) -> None:
     """Mark the positions of an instrument; an overflow stops the run at this row."""
     out_of_line()
     status = mark_instrument(node["decision"], instrument)
+    if status != 0:
+        node["status"] = status
+        node["error_sequence"] = node["decision"]["clock"]["sequence"]
+
+
+@njit(cache=True)
+def _equity_changed(node: Any, account: int) -> None:
+    """Take an account's new equity into account; an overflow stops the run at this row."""
+    status = equity_changed(node["decision"], account)
     if status != 0:
         node["status"] = status
         node["error_sequence"] = node["decision"]["clock"]["sequence"]
@@ -346,15 +355,18 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     state = decision["accounts"][account]
     gained, status_1 = to_account_currency(decision, market["settle"], account_realised)
     paid, status_2 = to_account_currency(decision, tail["fee_currency"], row["fee"])
-    moved, status_3 = to_account_currency(decision, market["settle"], of_account["unrealised"] - unrealised_before)
-    if (status_1 | status_2 | status_3) != OK:
+    moved, status_3 = converted_change(decision, market["settle"], unrealised_before, of_account["unrealised"])
+    net, status_4 = checked_sub(gained, paid)
+    cash, status_5 = checked_add(state["cash"], net)
+    open_pnl, status_6 = checked_add(state["unrealised"], moved)
+    if (status_1 | status_2 | status_3 | status_4 | status_5 | status_6) != OK:
         node["status"] = codes.RUN_OVERFLOW
         node["error_sequence"] = row["sequence"]
         return
-    state["cash"] += gained - paid
-    state["unrealised"] += moved
+    state["cash"] = cash
+    state["unrealised"] = open_pnl
     _mark(node, instrument)
-    equity_changed(decision, account)
+    _equity_changed(node, account)
     order_filled(decision, order, row)
     node["measured"]["fills"] += 1
     _record_fill(node, row, tail, order, realised)
@@ -398,8 +410,7 @@ def on_funding(node: Any, row: Any, instrument: int) -> None:
     for account in range(decision["account_count"]):
         position = decision["account_holdings"][account][instrument]["position"]
         if position["qty"] != 0:
-            cash, status = apply_funding(position, market["rule"], price, row["rate"])
-            status |= post(decision["ledgers"][account][market["settle"]], 0, 0, 0, cash)
+            cash, status = book_funding(position, decision["ledgers"][account], market["rule"], price, row["rate"])
             cash, converted = to_account_currency(decision, market["settle"], cash)
             state = decision["accounts"][account]
             total, overflow = checked_add(state["cash"], cash)
@@ -407,7 +418,7 @@ def on_funding(node: Any, row: Any, instrument: int) -> None:
                 node["status"] = codes.RUN_OVERFLOW
                 return
             state["cash"] = total
-            equity_changed(decision, account)
+            _equity_changed(node, account)
 
 
 @njit(cache=True)
@@ -415,19 +426,30 @@ def on_operator(node: Any, kind: int, strategy: int) -> None:
     """An operator's command: the state first, then the cancels. Strategy 255 means every account."""
     out_of_line()
     decision = node["decision"]
+    if strategy != 255 and strategy >= decision["strategy_count"]:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = decision["clock"]["sequence"]
+        return
     for account in range(decision["account_count"]):
-        state = decision["accounts"][account]
-        if strategy != 255 and decision["strategies"][strategy]["account"] != account:
-            continue
-        if kind == rows.HALT or kind == rows.FLATTEN:
-            state["state"] = codes.HALTED
-            state["cancel_all"] = 1
-            decision["breaches"] = 1
-        elif kind == rows.REDUCE:
-            state["state"] = max(state["state"], codes.REDUCING)
-        elif kind == rows.RESUME:
-            state["state"] = codes.ACTIVE
-            set_equity_floor(decision, account)
+        if strategy == 255 or decision["strategies"][strategy]["account"] == account:
+            operator_command(decision, account, kind)
+
+
+@njit(cache=True)
+def on_rate(node: Any, currency: int, rate: int) -> None:
+    """A new rate of a currency: every account is valued anew."""
+    out_of_line()
+    decision = node["decision"]
+    if not 0 <= currency < decision["fx"].shape[0] or rate <= 0:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = decision["clock"]["sequence"]
+        return
+    decision["fx"][currency] = rate
+    for account in range(decision["account_count"]):
+        status = revalue_account(decision, account)
+        if status != 0:
+            node["status"] = status
+            node["error_sequence"] = decision["clock"]["sequence"]
 
 
 @njit(cache=True)
@@ -444,12 +466,13 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         call_strategy(node, codes.ON_TIMER, strategy)
     elif kind == rows.MARK:
         market["mark_price"] = row["price"]
+        market["mark_ns"] = row["local_ns"]
     elif kind == rows.STATUS:
         market["status"] = row["status"]
     elif kind == rows.FUNDING:
         on_funding(node, row, instrument)
     elif kind == rows.FX:
-        decision["fx"][row["currency"]] = row["rate"]
+        on_rate(node, row["currency"], row["rate"])
     elif kind == rows.INSTRUMENT:
         market["tick_size"] = row["tick_size"]
         market["lot_size"] = row["lot_size"]

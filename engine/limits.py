@@ -1,0 +1,392 @@
+"""Limits in natural units, their presets, and their way into the node.
+
+A limit is a number whose unit stands in its name, or "none": switched off. Shares (`_pct`) are of the capital: the account's equity at
+the session roll. `apply_limits` turns them into the scaled integers that `kernels/risk.py` compares; what each one means is in
+docs/risk.md. This module must not decide about an order.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from rich.table import Table
+
+from twinloop.data.errors import ConfigError
+from twinloop.data.instruments import MONEY_ONE, Instrument
+from twinloop.kernels import codes
+from twinloop.kernels.node import NEVER
+from twinloop.kernels.risk_state import BURST_MAX, MESSAGE, set_equity_floor
+
+NONE: Final = "none"
+E8: Final = 10**8
+ON_BREACH: Final = {"halt": codes.HALTED, "reduce": codes.REDUCING}
+
+# Units: how a natural number becomes the node's integer.
+QTY: Final = "quantity"
+PRICE: Final = "price"
+MONEY: Final = "account currency"
+PERCENT: Final = "% of capital"
+MARGIN: Final = "% of gross exposure"
+BASIS_POINTS: Final = "bps"
+MILLISECONDS: Final = "ms"
+COUNT: Final = "count"
+
+
+class Spec(NamedTuple):
+    """A numeric limit: unit, whether it is per instrument, the node's field, what it bounds."""
+
+    unit: str
+    per_instrument: bool
+    field: str
+    meaning: str
+
+
+SPECS: Final = {
+    "max_order_qty": Spec(QTY, True, "max_order_qty", "quantity of one order"),
+    "max_order_notional": Spec(MONEY, True, "max_order_notional", "value of one order"),
+    "max_order_pct": Spec(PERCENT, True, "max_order_e8", "value of one order"),
+    "max_position_long_qty": Spec(QTY, True, "max_position_long", "long position with all working buys filled"),
+    "max_position_short_qty": Spec(QTY, True, "max_position_short", "short position with all working sells filled"),
+    "max_position_notional": Spec(MONEY, True, "max_position_notional", "worst-case value in one symbol"),
+    "max_position_pct": Spec(PERCENT, True, "max_position_e8", "worst-case value in one symbol"),
+    "price_collar_bps": Spec(BASIS_POINTS, True, "price_collar_e8", "distance of a price from the reference"),
+    "max_spread": Spec(PRICE, True, "max_spread", "ask - bid when an order is sent"),
+    "max_spread_bps": Spec(BASIS_POINTS, True, "max_spread_e8", "ask - bid when an order is sent, of the mid"),
+    "max_data_age_ms": Spec(MILLISECONDS, True, "max_data_age_ns", "age of the reference price"),
+    "max_slippage_bps": Spec(BASIS_POINTS, True, "max_slippage_e8", "estimated slippage of one order, of the mid"),
+    "max_gross_notional": Spec(MONEY, False, "max_gross", "worst-case value over all symbols"),
+    "max_gross_pct": Spec(PERCENT, False, "max_gross_e8", "worst-case value over all symbols"),
+    "max_net_notional": Spec(MONEY, False, "max_net", "worst-case long minus short over all symbols"),
+    "max_net_pct": Spec(PERCENT, False, "max_net_e8", "worst-case long minus short over all symbols"),
+    "max_daily_loss": Spec(MONEY, False, "max_daily_loss", "loss since the session roll, unrealised included"),
+    "max_daily_loss_pct": Spec(PERCENT, False, "max_daily_loss_e8", "loss since the session roll, unrealised included"),
+    "max_drawdown": Spec(MONEY, False, "max_drawdown", "fall of the equity from its peak"),
+    "max_drawdown_pct": Spec(PERCENT, False, "max_drawdown_e8", "fall of the equity from its peak"),
+    "max_slippage_day": Spec(MONEY, False, "max_slippage_day", "slippage paid since the session roll"),
+    "max_slippage_day_pct": Spec(PERCENT, False, "max_slippage_day_e8", "slippage paid since the session roll"),
+    "initial_margin_pct": Spec(MARGIN, False, "initial_margin_e8", "equity needed for the worst-case value"),
+    "max_messages_per_s": Spec(COUNT, False, "messages_per_s", "orders and amends a second, per strategy"),
+    "message_burst": Spec(COUNT, False, "message_burst", "orders and amends at once, per strategy"),
+    "duplicate_window_ms": Spec(MILLISECONDS, False, "duplicate_window_ns", "time in which equal orders are counted"),
+    "duplicate_max": Spec(COUNT, False, "duplicate_max", "equal orders in that time"),
+}
+_SHARE_OF: Final = {  # The account's amounts that a share replaces, so that only one of both can be given.
+    "max_gross_notional": "max_gross_pct",
+    "max_net_notional": "max_net_pct",
+    "max_daily_loss": "max_daily_loss_pct",
+    "max_drawdown": "max_drawdown_pct",
+    "max_slippage_day": "max_slippage_day_pct",
+}
+_OTHER_KEYS: Final = ("preset", "self_match_prevention", "on_breach", "instruments")
+_INSTRUMENT_OTHER: Final = ("allowed", "strategies")
+_FACTOR: Final = {PERCENT: 10**6, MARGIN: 10**6, BASIS_POINTS: 10**4, MILLISECONDS: 10**6, COUNT: 1, MONEY: MONEY_ONE}
+
+
+class InstrumentOverride(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs for one symbol. strategies: names that may trade it, None for all."""
+
+    values: dict[str, Decimal | None]
+    allowed: bool = True
+    strategies: tuple[str, ...] | None = None
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """A full set of limits. values: natural units, None is off; a key of SPECS that is missing is off as well."""
+
+    name: str
+    values: dict[str, Decimal | None]
+    self_match_prevention: bool = True
+    on_breach: str = "halt"
+    instruments: dict[str, InstrumentOverride] = {}
+
+    def value(self, key: str, symbol: str | None = None) -> Decimal | None:
+        """A limit in force, for a symbol where it has its own."""
+        override = self.instruments.get(symbol) if symbol is not None else None
+        if override is not None and key in override.values:
+            return override.values[key]
+        return self.values.get(key)
+
+
+def _preset(name: str, *, self_match_prevention: bool, **values: str) -> Limits:
+    return Limits(
+        name=name,
+        values={key: Decimal(value) for key, value in values.items()},
+        self_match_prevention=self_match_prevention,
+    )
+
+
+def research() -> Limits:
+    """Wide limits, the default of a backtest: they stop what is a mistake, and a bankrupt account, not a strategy under study."""
+    return _preset(
+        "research",
+        self_match_prevention=False,
+        max_order_pct="10000",
+        max_position_pct="10000",
+        price_collar_bps="5000",
+        max_gross_pct="20000",
+        max_net_pct="20000",
+        max_daily_loss_pct="100",
+        max_drawdown_pct="100",
+        initial_margin_pct="0",
+        max_messages_per_s="100000",
+        message_burst="100000",
+    )
+
+
+def conservative() -> Limits:
+    """The shipped preset for real money: 5 % of capital in one symbol, 2 % loss a day."""
+    return _preset(
+        "conservative",
+        self_match_prevention=True,
+        max_order_pct="2.5",
+        max_position_pct="5",
+        price_collar_bps="200",
+        max_spread_bps="50",
+        max_data_age_ms="5000",
+        max_slippage_bps="25",
+        max_gross_pct="50",
+        max_net_pct="25",
+        max_daily_loss_pct="2",
+        max_drawdown_pct="10",
+        max_slippage_day_pct="0.5",
+        initial_margin_pct="10",
+        max_messages_per_s="10",
+        message_burst="20",
+        duplicate_window_ms="1000",
+        duplicate_max="3",
+    )
+
+
+PRESETS: Final = {"research": research, "conservative": conservative}
+
+
+def require_explicit(limits: Limits | None) -> Limits:
+    """Limits for trading real money: given by name, and not the research preset. ConfigError otherwise."""
+    if limits is None:
+        raise ConfigError(
+            "live trading has no default limits", field="limits", expected="a [limits] section", got="nothing",
+            remedy='write one, starting from preset = "conservative"',
+        )  # fmt: skip
+    if limits.name.split("+", 1)[0] == "research":
+        raise ConfigError(
+            "the research limits are for backtests only", field="limits.preset", expected="limits chosen for this account", got=limits.name,
+            remedy='start from preset = "conservative"',
+        )  # fmt: skip
+    return limits
+
+
+def parse_limits(section: Mapping[str, Any], default: str | None = "research") -> Limits:
+    """Limits of a configuration's section: a preset's values, replaced key by key. Every mistake is named in one ConfigError.
+
+    section: {"preset": name, key: number or "none", "instruments": {symbol: {key: ...}}}. default: the preset where none is named; None
+    begins with everything off.
+    """
+    problems: list[str] = []
+    name = section.get("preset", default)
+    base = Limits(name="custom", values={})
+    if name is not None:
+        if name in PRESETS:
+            base = PRESETS[name]()
+        else:
+            problems.append(_unknown("preset", str(name), PRESETS))
+    values = dict(base.values) | _numbers(section, "limits", tuple(SPECS), _OTHER_KEYS, problems)
+    for amount, share in _SHARE_OF.items():
+        if amount in section and share in section:
+            problems.append(f"limits.{amount} and limits.{share}: give one of both")
+        elif amount in section:
+            values.pop(share, None)
+        elif share in section:
+            values.pop(amount, None)
+    self_match = section.get("self_match_prevention", base.self_match_prevention)
+    if not isinstance(self_match, bool):
+        problems.append(f"limits.self_match_prevention: expected true or false, got {self_match!r}")
+    on_breach = section.get("on_breach", base.on_breach)
+    if on_breach not in ON_BREACH:
+        problems.append(_unknown("on_breach", str(on_breach), ON_BREACH))
+    overrides = {
+        symbol: _override(symbol, values_of, problems)
+        for symbol, values_of in dict(section.get("instruments", {})).items()
+    }
+    if problems:
+        raise ConfigError("limits cannot stand: " + "; ".join(problems))
+    changed = {key for key in section if key != "preset"}
+    return Limits(
+        name=base.name + ("+changes" if changed and name is not None else ""),
+        values=values,
+        self_match_prevention=self_match,
+        on_breach=on_breach,
+        instruments=overrides,
+    )
+
+
+def _override(symbol: str, section: Any, problems: list[str]) -> InstrumentOverride:
+    where = f"limits.instruments.{symbol}"
+    if not isinstance(section, Mapping):
+        problems.append(f"{where}: expected a table of limits, got {section!r}")
+        return InstrumentOverride(values={})
+    per_instrument = tuple(key for key, spec in SPECS.items() if spec.per_instrument)
+    values = _numbers(section, where, per_instrument, _INSTRUMENT_OTHER, problems)
+    allowed = section.get("allowed", True)
+    if not isinstance(allowed, bool):
+        problems.append(f"{where}.allowed: expected true or false, got {allowed!r}")
+    strategies = section.get("strategies")
+    if strategies is not None and not (
+        isinstance(strategies, list | tuple) and all(isinstance(each, str) for each in strategies)
+    ):
+        problems.append(f"{where}.strategies: expected a list of names, got {strategies!r}")
+        strategies = None
+    return InstrumentOverride(
+        values=values, allowed=bool(allowed), strategies=None if strategies is None else tuple(strategies)
+    )
+
+
+def _unknown(what: str, got: str, known: Any) -> str:
+    near = difflib.get_close_matches(got, list(known), 1, 0.5)
+    hint = f", did you mean {near[0]!r}" if near else f", expected one of {', '.join(known)}"
+    return f"unknown {what} {got!r}{hint}"
+
+
+def _numbers(
+    section: Mapping[str, Any], where: str, known: Sequence[str], others: Sequence[str], problems: list[str]
+) -> dict[str, Decimal | None]:
+    """The numeric limits of a section; what is wrong with others of it joins problems."""
+    found: dict[str, Decimal | None] = {}
+    for key, value in section.items():
+        if key in others:
+            continue
+        if key not in known:
+            problems.append(f"{where}: " + _unknown("limit", str(key), [*known, *others]))
+            continue
+        if value is None or value == NONE:
+            found[key] = None
+            continue
+        try:
+            number = Decimal("NaN" if isinstance(value, bool) else str(value))
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if not number.is_finite() or number < 0:
+            problems.append(f'{where}.{key}: expected a number >= 0 in {SPECS[key].unit} or "none", got {value!r}')
+        elif SPECS[key].unit == COUNT and number != number.to_integral_value():
+            problems.append(f"{where}.{key}: expected a whole number, got {value!r}")
+        else:
+            found[key] = number
+    return found
+
+
+def scaled(key: str, value: Decimal | None, instrument: Instrument | None) -> int:
+    """A limit as the node's integer, rounded down: to the stricter side. None is NEVER. ConfigError above 63 bits."""
+    if value is None:
+        return NEVER
+    unit = SPECS[key].unit
+    if unit == QTY:
+        assert instrument is not None
+        factor = 10**instrument.qty_scale
+    elif unit == PRICE:
+        assert instrument is not None
+        factor = 10**instrument.price_scale
+    else:
+        factor = _FACTOR[unit]
+    number = int((value * factor).to_integral_value(ROUND_FLOOR))
+    if number >= NEVER:
+        raise ConfigError(
+            "limit too large", field=f"limits.{key}", expected=f'less than {NEVER // factor} or "none"', got=str(value)
+        )
+    return number
+
+
+def apply_limits(
+    decision: Any, limits: Limits, instruments: Sequence[Instrument], capital: int, strategies: Sequence[str] = ()
+) -> None:
+    """Write limits into a node's decision record, for every account, and fill the message buckets.
+
+    decision: the node's record; its accounts exist already. instruments: in slot order. capital: money (1e-8) that shares are of until the
+    first session roll. strategies: names in slot order, for allowlists that name some. ConfigError for what does not fit the run.
+    """
+    symbols = [instrument.symbol for instrument in instruments]
+    unknown = [
+        _unknown("symbol in limits.instruments", symbol, symbols)
+        for symbol in limits.instruments
+        if symbol not in symbols
+    ]
+    if unknown:
+        raise ConfigError("limits name symbols that are not in the run: " + "; ".join(unknown))
+    for slot, instrument in enumerate(instruments):
+        record = decision["instrument_limits"][slot]
+        for key, spec in SPECS.items():
+            if spec.per_instrument:
+                record[spec.field] = scaled(key, limits.value(key, instrument.symbol), instrument)
+        record["allowed"] = _allowed(limits.instruments.get(instrument.symbol), strategies)
+    for account in range(decision["account_limits"].shape[0]):
+        _apply_account(decision, limits, account, capital)
+    burst = min(scaled("message_burst", limits.values.get("message_burst"), None), BURST_MAX)
+    decision["strategies"]["tokens_e9"] = burst * MESSAGE
+    decision["strategies"]["tokens_ns"] = decision["clock"]["now_ns"]
+
+
+def _allowed(override: InstrumentOverride | None, strategies: Sequence[str]) -> int:
+    """The allowlist of an instrument as bits of strategy slots."""
+    if override is None or (override.allowed and override.strategies is None):
+        return -1
+    if not override.allowed or override.strategies is None:
+        return 0
+    missing = [_unknown("strategy", name, strategies) for name in override.strategies if name not in strategies]
+    if missing:
+        raise ConfigError("limits name strategies that are not in the run: " + "; ".join(missing))
+    return sum(1 << slot for slot, name in enumerate(strategies) if name in override.strategies)
+
+
+def _apply_account(decision: Any, limits: Limits, account: int, capital: int) -> None:
+    record = decision["account_limits"][account]
+    for key, spec in SPECS.items():
+        if not spec.per_instrument:
+            record[spec.field] = scaled(key, limits.values.get(key), None)
+    if limits.values.get("initial_margin_pct") is None:
+        record["initial_margin_e8"] = 0
+    for amount, share in _SHARE_OF.items():
+        share_e8 = int(record[SPECS[share].field])
+        if share_e8 != NEVER:
+            record[SPECS[amount].field] = min(max(capital, 0) * share_e8 // E8, NEVER - 1)
+    record["self_match"] = limits.self_match_prevention
+    record["breach_state"] = ON_BREACH[limits.on_breach]
+    state = decision["accounts"][account]
+    state["day_equity"] = capital
+    state["floor_peak"] = state["peak_equity"]
+    getattr(set_equity_floor, "py_func", set_equity_floor)(decision, account)
+
+
+def limits_table(limits: Limits, symbols: Sequence[str] = (), currency: str = "") -> Table:
+    """The limits in force as a table: one line a limit, one column a symbol that has its own."""
+    own = [symbol for symbol in symbols if symbol in limits.instruments]
+    table = Table(title=f"limits in force: {limits.name}", title_justify="left")
+    for column in ("limit", "value", "unit", "bounds"):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    for symbol in own:
+        table.add_column(symbol, justify="right")
+    for key, spec in SPECS.items():
+        unit = currency if spec.unit == MONEY and currency else spec.unit
+        off = limits.values.get(key) is None and not any(key in limits.instruments[symbol].values for symbol in own)
+        cells = [_text(limits.value(key, symbol)) if spec.per_instrument else "" for symbol in own]
+        table.add_row(key, _text(limits.values.get(key)), unit, spec.meaning, *cells, style="dim" if off else None)
+    for key, text, meaning in (
+        ("self_match_prevention", "on" if limits.self_match_prevention else "off", "orders that would meet our own"),
+        ("on_breach", limits.on_breach, "what a broken loss limit does"),
+    ):
+        table.add_row(key, text, "", meaning, *("" for _ in own))
+    if own:
+        allowed = ["yes" if limits.instruments[symbol].allowed else "no" for symbol in own]
+        table.add_row("allowed", "yes", "", "whether orders are accepted", *allowed)
+    return table
+
+
+def _text(value: Decimal | None) -> str:
+    return NONE if value is None else f"{value:,f}"
+
+
+def from_config(chosen: str | Mapping[str, Any], file: Any = None) -> Limits:
+    """Limits of a configuration: a preset's name, or a section as parse_limits takes it. file: where it stood, for the message."""
+    try:
+        return parse_limits({"preset": chosen} if isinstance(chosen, str) else chosen)
+    except ConfigError as error:
+        raise ConfigError(error.what, file=file) from None
