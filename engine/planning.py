@@ -19,6 +19,7 @@ from twinloop.data.times import to_text
 from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.backtest import Plan, StrategyPlan
 from twinloop.engine.config import Loaded, StrategyTable, VenueTable, strategy_names
+from twinloop.engine.limits import Limits, from_config
 from twinloop.engine.sources import Watch, prepare
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, time_of_day
 from twinloop.engine.user_code import load_strategy
@@ -53,6 +54,7 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     _no_namesakes(tape.instruments, loaded.file)
     first_ns = int(tape.local[0]["local_ns"]) if len(tape.local) else 0
     venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
+    limits = from_config(config.limits, loaded.file)
     name = config.run.name or (loaded.file.stem if loaded.file else strategy_names(config.strategy)[0])
     plan = Plan(
         name=name,
@@ -67,13 +69,13 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
         currency=config.account.currency,
         cash=config.account.cash,
         venue=venue,
-        limits=_limits(config.limits, loaded.file),
+        limits=limits,
         fx=dict(config.account.fx),
         seed=config.run.seed,
         sample_interval_ns=config.run.sample_interval,
         session_start_ns=session_start_ns,
         data_digest=tape.digest,
-        config=loaded.document,
+        config=loaded.document | {"limits_in_force": limits_in_force(limits)},
         data=[
             {
                 "source": path.name,
@@ -166,19 +168,26 @@ def _measured(path: Path) -> Any:
     return measured
 
 
-def _limits(chosen: str | dict[str, Any], file: Path | None) -> Any:
-    """Limits by a preset's name or a table; the limits' module knows which there are."""
-    try:
-        from twinloop.engine import limits  # noqa: PLC0415
-    except ModuleNotFoundError:
-        return None
-    return limits.from_config(chosen, file)  # type: ignore[attr-defined, unused-ignore]
+def limits_in_force(limits: Limits) -> dict[str, Any]:
+    """Every limit that is on, by name, as text; for the manifest and for a person."""
+    found: dict[str, Any] = {"preset": limits.name}
+    found |= {key: f"{value:f}" for key, value in limits.values.items() if value is not None}
+    found |= {"self_match_prevention": limits.self_match_prevention, "on_breach": limits.on_breach}
+    for symbol, own in limits.instruments.items():
+        found[symbol] = {key: "none" if value is None else f"{value:f}" for key, value in own.values.items()}
+        found[symbol] |= {"allowed": own.allowed} | (
+            {} if own.strategies is None else {"strategies": list(own.strategies)}
+        )
+    return found
 
 
 def describe(plan: Plan) -> list[str]:
-    """A plan in a few lines, for a person."""
+    """A plan in a few lines, for a person: data, strategies, limits."""
     first, last = (int(plan.local[at]["local_ns"]) for at in (0, len(plan.local) - 1))
+    limits = limits_in_force(plan.limits)
+    bounds = ", ".join(f"{key} {value}" for key, value in limits.items() if key.startswith(("max_", "price_")))
     return [
         f"{len(plan.local):,} rows of {', '.join(each.symbol for each in plan.instruments)}, {to_text(first)} to {to_text(last)}",
         f"{', '.join(each.name for each in plan.strategies)} with {from_scaled(plan.cash, MONEY_SCALE)} {plan.currency}",
+        f"limits {limits['preset']}: {bounds}",
     ]

@@ -168,14 +168,14 @@ def _data_table(text: str, symbol: list[str] | None, instrument: str | None) -> 
 def _run(loaded: Loaded, *, json: bool) -> int:
     with compiling(quiet=json):
         from twinloop.engine.backtest import Backtest  # noqa: PLC0415 - the JIT's switch is set by now
-        from twinloop.engine.planning import make_plan  # noqa: PLC0415
+        from twinloop.engine.planning import describe, make_plan  # noqa: PLC0415
 
         with Activity("reading", quiet=json) as reading:
             planned = make_plan(
                 loaded, lambda what, rows: reading.update(rows, None, f"{rows:,} rows", f"reading {what}")
             )
-        for text in planned.notes:
-            if not json:
+        if not json:
+            for text in (*describe(planned.plan), *planned.notes):
                 note(text)
         work = Backtest(planned.plan)
     with Activity("replaying", quiet=json) as replaying, stopping() as stopped:
