@@ -13,13 +13,15 @@ from tapes import Tapes, own_tapes, peer_tapes, sorted_by_venue
 from twinloop.data.instruments import MONEY_ONE, Instrument, preset
 from twinloop.data.rowfile import join_rows, pick
 from twinloop.engine.assembly import Assembly, StrategySlot, VenueSettings
+from twinloop.engine.limits import Limits, apply_limits
 from twinloop.engine.strategy_compiler import compile_strategy
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
 from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.node import SMALL
 
-WIDE: Final = 2**60
+CASH: Final = 10**9 * MONEY_ONE
+NO_LIMITS: Final = Limits(name="off", values={}, self_match_prevention=False)  # The peer has no risk gate.
 
 
 def instrument_of(market: str) -> Instrument:
@@ -43,20 +45,6 @@ def with_quotes(theirs: Tapes, own: Tapes) -> Tapes:
     both = join_rows([theirs.local, pick(own.local, own.local["kind"] == table.QUOTE)])
     local = pick(both, np.argsort(both["local_ns"], kind="stable"))
     return Tapes(local, sorted_by_venue(local), theirs.clock_offset_ns)
-
-
-def _open_limits(assembly: Assembly) -> None:
-    """No limit of the risk gate may act here: the peer has none."""
-    decision = assembly.decision
-    for limits in (decision["instrument_limits"], decision["account_limits"]):
-        for name in limits.dtype.names:
-            limits[name] = WIDE
-    decision["instrument_limits"]["allowed"] = 1
-    for name in ("self_match", "duplicate_window_ns", "initial_margin_e8"):
-        decision["account_limits"][name] = 0
-    for name in ("messages_per_s", "message_burst"):
-        decision["account_limits"][name] = 10**6
-    decision["accounts"]["equity_floor"] = -WIDE
 
 
 def _parameters(strategy: str, instrument: Instrument, market: spec.Market, theirs: Tapes) -> dict[str, Any]:
@@ -84,7 +72,7 @@ def assemble(instrument: Instrument, latency_ns: int, chosen: Semantics) -> Asse
     """A node and a venue with one instrument, in the semantics asked for."""
     assembly = Assembly(SMALL)
     assembly.currency(instrument.settle)
-    assembly.add_account(10**9 * MONEY_ONE)
+    assembly.add_account(CASH)
     assembly.add_instrument(instrument, venue_kernel.DEPTH)
     settings = VenueSettings(
         entry_latency_ns=latency_ns,
@@ -98,7 +86,7 @@ def assemble(instrument: Instrument, latency_ns: int, chosen: Semantics) -> Asse
         assembly.let_newest_win()
     if not chosen.partial_fills:
         assembly.venue["mode"] = venue_kernel.NO_PARTIAL_FILL_MODE
-    _open_limits(assembly)
+    apply_limits(assembly.decision, NO_LIMITS, [instrument], CASH)
     return assembly
 
 

@@ -18,6 +18,7 @@ import spec
 import twinloop as tl
 from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.engine.assembly import Assembly, StrategySlot, VenueSettings
+from twinloop.engine.limits import Limits, apply_limits
 from twinloop.engine.strategy_compiler import compile_strategy
 from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
@@ -128,14 +129,8 @@ def ours(events: list[Any], script: list[Any], latency_ns: int) -> tuple[list[An
     assembly.set_venue(
         VenueSettings(entry_latency_ns=latency_ns, response_latency_ns=latency_ns, mode="hftbacktest"), 0
     )
-    for limits in (assembly.decision["instrument_limits"], assembly.decision["account_limits"]):
-        for name in limits.dtype.names:
-            limits[name] = 2**60
-    assembly.decision["instrument_limits"]["allowed"] = 1
-    for name in ("self_match", "duplicate_window_ns", "initial_margin_e8"):
-        assembly.decision["account_limits"][name] = 0
-    assembly.decision["account_limits"]["messages_per_s"] = assembly.decision["account_limits"]["message_burst"] = 10**6
-    assembly.decision["accounts"]["equity_floor"] = -(2**60)
+    no_limits = Limits(name="off", values={}, self_match_prevention=False)
+    apply_limits(assembly.decision, no_limits, [INSTRUMENT], 10**9 * MONEY_ONE)
     compiled = compile_strategy(Scripted, {"first_ns": earliest(events) + GRID_NS, "grid_ns": GRID_NS}, SMALL)
     number = assembly.add_strategy(StrategySlot("s", compiled.addresses, compiled.initial_area(), [0], keep=compiled))
     area = assembly.decision["areas"][number]
