@@ -294,6 +294,7 @@ class Backtest:
         from numpy.lib import recfunctions  # noqa: PLC0415
 
         out = recfunctions.rename_fields(records, {"acked_ns": "arrived_ns", "code": "reject_code"})
+        out["reject_code"][out["reject_code"] == codes.REASON_REQUESTED] = 0  # Our own cancel was not a refusal.
         return recfunctions.append_fields(
             out, ["time_in_force", "answered_ns"], [out["flags"] & codes.TIME_IN_FORCE_MASK, np.zeros(len(out), np.int64)], usemask=False
         )
