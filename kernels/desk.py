@@ -9,9 +9,9 @@ from typing import Any
 
 from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
-from twinloop.kernels.intrinsics import mix, out_of_line, word_at
+from twinloop.kernels.intrinsics import call_at, mix, out_of_line, word_at
 from twinloop.kernels.orders import at_worst, find_order, is_open, leaves, reserve, take_slot
-from twinloop.kernels.risk import gate_amend, gate_new, gate_passed
+from twinloop.kernels.risk import gate_passed
 from twinloop.kernels.risk_state import spend_message
 from twinloop.kernels.timers import set_timer
 
@@ -105,7 +105,9 @@ def submit(node: Any) -> None:
     elif node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0] - CANCEL_RESERVE:
         verdict = codes.REJECT_OUTBOX_FULL
     else:
-        verdict = gate_new(node, strategy)
+        request["order_id"] = 0
+        call_at(node["gate"], node["address"])
+        verdict = request["result"]
     slot = -1
     if verdict <= codes.WARN:
         slot = take_slot(decision)
@@ -190,7 +192,8 @@ def amend(node: Any) -> None:
         if node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0] - CANCEL_RESERVE:
             verdict = codes.REJECT_OUTBOX_FULL
         else:
-            verdict = gate_amend(node, strategy, slot)
+            call_at(node["gate"], node["address"])
+            verdict = request["result"]
     hash_decision(node, verdict)
     node["measured"]["decisions"] += 1
     if verdict > codes.WARN:

@@ -12,18 +12,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import carray, cfunc, config, types
 
-from twinloop.kernels.jit import njit
 from twinloop.kernels.bars import bar_init
 from twinloop.kernels.book import book_clear
 from twinloop.kernels.desk import amend, cancel, cancel_all, request_timer, submit
 from twinloop.kernels.intrinsics import hash_memory, record_at, register
+from twinloop.kernels.jit import njit
 from twinloop.kernels.node import SizeClass, node_dtype
 from twinloop.kernels.replay import run_replay, see_all
+from twinloop.kernels.risk import gate
 from twinloop.kernels.rows import FLAG_TAIL, ROW
-from twinloop.kernels.step import call_strategy, record_order, sample_equity, step
+from twinloop.kernels.step import call_strategy, record_order, sample_equity
 from twinloop.kernels.venue import venue_dtype
 
-SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer")
+SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer", "gate")
 
 CALL: Final = np.dtype(
     [(name, "<i8") for name in (
@@ -125,6 +126,9 @@ def doors(size: SizeClass) -> Doors:
     def timer_door(address: int) -> None:
         request_timer(record_at(address, NODE))
 
+    def gate_door(address: int) -> None:
+        gate(record_at(address, NODE))
+
     def replay_door(address: int) -> None:
         call = record_at(address, CALL)
         status, at = run_replay(
@@ -173,7 +177,7 @@ def doors(size: SizeClass) -> Doors:
         call = record_at(address, CALL)
         survey(rows_at(call["local"], call["local_count"]), words_at(call["value"], size.instruments * 256))
 
-    services = (submit_door, amend_door, cancel_door, cancel_all_door, timer_door)
+    services = (submit_door, amend_door, cancel_door, cancel_all_door, timer_door, gate_door)
     return Doors(
         NODE,
         VENUE,

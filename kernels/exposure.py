@@ -10,7 +10,7 @@ between two prices of the scale: `mid2` is twice the price, and a value takes th
 from typing import Any, Final
 
 from twinloop.kernels.intrinsics import out_of_line
-from twinloop.kernels.jit import njit
+from twinloop.kernels.jit import INNER, njit
 from twinloop.kernels.money import (
     CEILING,
     INVERSE,
@@ -27,7 +27,7 @@ PRICE_MAX: Final = 2**61  # Beyond it a price is no price: twice the sum of two 
 NO_RATE: Final = 64  # A status beside those of money.py: no rate for the currency, or no price.
 
 
-@njit(cache=True)
+@njit(**INNER)
 def touch_mid2(market: Any) -> int:
     """Bid + ask, or 0 without both, or where the bid is above the ask."""
     bid = int(market["bid"])
@@ -35,7 +35,7 @@ def touch_mid2(market: Any) -> int:
     return bid + ask if 0 < bid <= ask < PRICE_MAX else 0
 
 
-@njit(cache=True)
+@njit(**INNER)
 def any_price2(market: Any) -> int:
     """Twice the best price known, however old: mid, last trade, mark; 0 for none."""
     mid2 = touch_mid2(market)
@@ -47,7 +47,7 @@ def any_price2(market: Any) -> int:
     return 2 * price if 0 < price < PRICE_MAX else 0
 
 
-@njit(cache=True)
+@njit(**INNER)
 def costlier_price(rule: Any, price2: int) -> int:
     """Half of price2 as a price of the scale, rounded to where the notional is larger: up; of an inverse contract down, but not to 0."""
     if rule["contract"] == INVERSE:
@@ -55,7 +55,7 @@ def costlier_price(rule: Any, price2: int) -> int:
     return (price2 + 1) >> 1
 
 
-@njit(cache=True)
+@njit(**INNER)
 def in_account_currency(decision: Any, currency: int, amount: int) -> tuple[int, int]:
     """Amount >= 0 of a currency in the account's, rounded up, and a status; NO_RATE where its rate is not known."""
     rate = int(decision["fx"][currency])
@@ -66,7 +66,7 @@ def in_account_currency(decision: Any, currency: int, amount: int) -> tuple[int,
     return mul_div(amount, rate, MONEY_UNIT, CEILING)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def value_in_account(decision: Any, market: Any, qty: int, price: int) -> tuple[int, int]:
     """Notional of a quantity at a price in the account's currency, and a status."""
     amount, status = notional(market["rule"], qty, price)
@@ -75,7 +75,7 @@ def value_in_account(decision: Any, market: Any, qty: int, price: int) -> tuple[
     return in_account_currency(decision, int(market["settle"]), amount)
 
 
-@njit(cache=True)
+@njit(**INNER)
 def worst_case(holding: Any, side: int, added: int) -> tuple[int, int]:
     """(Side * position + working quantity of the side + added, OVERFLOW or OK); negative where the side only closes."""
     position = int(holding["position"]["qty"])
@@ -87,7 +87,7 @@ def worst_case(holding: Any, side: int, added: int) -> tuple[int, int]:
     return total, low | far | further
 
 
-@njit(cache=True)
+@njit(**INNER)
 def list_exposure(decision: Any, account: int, instrument: int) -> None:
     """Enter an instrument in the account's list of those with a position or a working order; once."""
     exposure = decision["account_holdings"][account][instrument]["exposure"]
@@ -98,7 +98,7 @@ def list_exposure(decision: Any, account: int, instrument: int) -> None:
         state["exposed_count"] += 1
 
 
-@njit(cache=True)
+@njit(**INNER)
 def worst_totals(decision: Any, account: int, instrument: int, side: int, added: int) -> tuple[int, int, int]:
     """(Gross, net, status) of an account with `added` more working on a side of one instrument.
 
@@ -141,7 +141,7 @@ def worst_totals(decision: Any, account: int, instrument: int, side: int, added:
     return gross, net, failed
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _one(decision: Any, account: int, instrument: int, side: int, added: int) -> tuple[int, int, int]:
     """(Larger worst-case notional of both sides, signed notional of one side, status) of one instrument."""
     out_of_line()

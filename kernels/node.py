@@ -334,6 +334,7 @@ def node_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("cancel", "<i8"),
         ("cancel_all", "<i8"),
         ("set_timer", "<i8"),
+        ("gate", "<i8"),  # The risk gate, called by submit and amend.
         ("callbacks", "<i8", (size.strategies, len(CALLBACKS))),
         ("subscribed", "u1", (size.strategies, size.instruments)),
         ("wanted", "<i8", (len(CALLBACKS),)),  # How many strategies have the callback.

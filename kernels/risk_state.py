@@ -195,7 +195,7 @@ def order_filled(decision: Any, order: Any, row: Any) -> None:
     instrument = int(order["instrument"])
     state = decision["accounts"][account]
     list_exposure(decision, account, instrument)
-    if order["filled"] > order["qty"]:
+    if order["filled"] > (max(order["qty"], order["amend_qty"]) if order["amends"] > 0 else order["qty"]):
         decision["strategies"][order["strategy"]]["state"] = codes.HALTED
     position = int(decision["account_holdings"][account][instrument]["position"]["qty"])
     bounds = decision["instrument_limits"][instrument]

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from twinloop.kernels.jit import njit
+from twinloop.kernels.jit import INNER, njit
 
 _I128 = ir.IntType(128)
 _untyped: Any = types
@@ -32,7 +32,7 @@ def _product_within(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:  # noqa
     return _untyped.boolean(i64, i64, i64, i64), generate
 
 
-@njit(cache=True)
+@njit(**INNER)
 def _compiled(a: int, b: int, c: int, d: int) -> bool:
     return _product_within(a, b, c, d)
 
