@@ -9,7 +9,7 @@ class MarketMaker(tl.Strategy):
     """Quotes both sides every interval; the more it holds, the lower both quotes (and the other way round)."""
 
     symbol: tl.Symbol = "BTCUSDT"
-    half_spread_bps: float = 1.0
+    half_spread_bps: float = 0.5
     skew_bps: float = 2.0  # How far the quotes lean at the full inventory.
     qty: float = 0.05
     inventory_max: float = 0.5
