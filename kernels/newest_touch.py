@@ -6,8 +6,8 @@ shows them as crossed instead, until they are removed. A side's best is searched
 last without a best.
 
 The state lies beside a book (`NEWEST`), in keys: key = price of a bid, -price of an ask, so that a better level has the larger key on both
-sides. `newest_apply` writes to both. The book's own best fields follow the usual rule. Used by the node and by the simulated venue
-alike; this module must not know orders.
+sides. `newest_apply` writes to both. The book's own best fields follow the usual rule, its state is never left CROSSED. Used by the node and
+by the simulated venue alike; this module must not know orders.
 """
 
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from twinloop.kernels import rows
-from twinloop.kernels.book import ASK, BID, book_apply, book_set
+from twinloop.kernels.book import ASK, BID, BOOK_CROSSED, BOOK_LIVE, book_apply, book_set
 from twinloop.kernels.book_depth import NO_PRICE, next_level, qty_at
 from twinloop.kernels.book_window import NO_KEY
 from twinloop.kernels.intrinsics import out_of_line
@@ -122,6 +122,8 @@ def newest_apply(newest: Any, book: Any, row: Any) -> bool:
     kind = row["kind"]
     if kind == rows.LEVEL or kind == rows.SNAPSHOT_LEVEL:
         book_apply(book, row)
+        if book["state"] == BOOK_CROSSED:  # By the stored levels; by this rule no book is.
+            book["state"] = BOOK_LIVE
         return _level_set(newest, book, ASK if row["side"] < 0 else BID, row["price"], row["qty"])
     if kind == rows.CLEAR and row["side"] != 0:
         _clear_through(newest, book, ASK if row["side"] < 0 else BID, row["price"])

@@ -32,14 +32,20 @@ def drive(books: Any, newests: Any, events: Any, seen: Any) -> None:
 
 
 def run(events: list[tuple[int, int, int, int]], tick: int) -> list[list[int]]:
+    return run_books(events, tick)[1]
+
+
+def run_books(events: list[tuple[int, int, int, int]], tick: int) -> tuple[Any, list[list[int]]]:
+    """The book, and what was seen after each row; every row ends its message."""
     books, newests = np.zeros(1, BOOK), np.zeros(1, NEWEST)
     start(books, newests, tick)
     table = np.zeros(len(events), rows.ROW)
     for row, (kind, side, price, qty) in zip(table, events, strict=True):
         row["kind"], row["side"], row["price"], row["qty"] = kind, side, price * tick, qty
+        row["flags"] = rows.FLAG_EVENT_END
     seen = np.zeros((len(events), 5), np.int64)
     drive(books, newests, table, seen)
-    return seen.tolist()
+    return books[0], seen.tolist()
 
 
 def expected(events: list[tuple[int, int, int, int]], tick: int) -> list[list[int]]:
@@ -82,6 +88,13 @@ def test_a_crossing_level_passes_over_the_other_side(side: int) -> None:
     seen = run(other + ours + again, 1)
     at = 3 if side > 0 else 1
     assert [row[at] for row in seen] == [1000 + side * step for step in (1, 1, 1, 3, 3, 1)]
+
+
+def test_passed_over_levels_do_not_make_a_crossed_book() -> None:
+    record, seen = run_books([(rows.LEVEL, -1, 1000, 1), (rows.LEVEL, -1, 1003, 1), (rows.LEVEL, 1, 1001, 1)], 1)
+    assert seen[-1][1::2] == [1001, 1003]
+    assert record["state"] == book.BOOK_LIVE
+    assert record["best_ask"] == 1000
 
 
 def test_a_snapshot_clears_both_sides() -> None:

@@ -95,6 +95,7 @@ def market(draw: np.random.Generator, count: int) -> list[tuple[int, int, int, i
     venue = np.cumsum(draw.choice([0, 0, 1, 2], count)) + draw.choice([0, 0, 0, 3], count)
     local = np.maximum.accumulate(venue + draw.choice([0, 1, 2], count))
     kinds = draw.choice([replica.DEPTH, replica.TRADE, replica.CLEAR], count, p=[0.79, 0.2, 0.01])
+    kinds[0] = replica.TRADE  # The gate needs a price before the first order, even with every limit off.
     middle = 1000 + np.cumsum(draw.choice([-1, 0, 0, 0, 0, 1], count))
     sides = draw.choice([1, -1], count)
     offsets = np.where(kinds == replica.TRADE, draw.integers(-1, 2, count), draw.integers(-2, 8, count))
