@@ -40,7 +40,5 @@ setup(
         "twinloop.data": ["*.pyi", "*.pxd"],
         "twinloop.engine": ["assets/*"],
     },
-    ext_modules=cythonize(
-        extensions, include_path=["src"], build_dir="build/cython", compiler_directives=DIRECTIVES
-    ),
+    ext_modules=cythonize(extensions, include_path=["src"], build_dir="build/cython", compiler_directives=DIRECTIVES),
 )

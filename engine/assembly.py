@@ -15,14 +15,16 @@ from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.kernels import bars, codes
 from twinloop.kernels import latency as latency_kernel
 from twinloop.kernels import venue as venue_kernel
+from twinloop.kernels.book_window import NO_KEY
 from twinloop.kernels.entry import CALL, Doors, doors
 from twinloop.kernels.intrinsics import forget_records
 from twinloop.kernels.money import money_rule
-from twinloop.kernels.book_window import NO_KEY
 from twinloop.kernels.newest_touch import NO_FARTHEST
 from twinloop.kernels.node import NEVER, SIZE_CLASSES, SizeClass
 
-REPLAY_INBOX_ROWS: Final = 256  # Few enough to stay in the first-level cache while the replay edge publishes one fact at a time.
+REPLAY_INBOX_ROWS: Final = (
+    256  # Few enough to stay in the first-level cache while the replay edge publishes one fact at a time.
+)
 DAY_NS: Final = 86_400_000_000_000
 LATENCY_KINDS: Final = {
     "constant": latency_kernel.CONSTANT,
@@ -148,7 +150,9 @@ class Assembly:
         """Slot of a currency; the first asked for is the account's."""
         if code not in self.currencies:
             if len(self.currencies) == self.size.currencies:
-                raise ConfigError("too many currencies", expected=f"at most {self.size.currencies}", got=str(len(self.currencies) + 1))
+                raise ConfigError(
+                    "too many currencies", expected=f"at most {self.size.currencies}", got=str(len(self.currencies) + 1)
+                )
             self.currencies.append(code)
             if len(self.currencies) == 1:
                 self.decision["fx"][0] = MONEY_ONE
@@ -172,7 +176,12 @@ class Assembly:
         settle, base = self.currency(instrument.settle), self.currency(instrument.base)
         try:
             rule = money_rule(
-                instrument.contract, instrument.price_scale, instrument.qty_scale, instrument.contract_size, settle, base
+                instrument.contract,
+                instrument.price_scale,
+                instrument.qty_scale,
+                instrument.contract_size,
+                settle,
+                base,
             )
         except ValueError as error:
             raise ConfigError(f"instrument {instrument.symbol}: {error}") from error
@@ -184,7 +193,7 @@ class Assembly:
             record[name] = getattr(instrument, name)
         record["settle"] = settle
         record["book"] = -1
-        for name in rule.dtype.names:
+        for name in rule.dtype.names or ():
             record["rule"][name] = rule[name]
             held["rule"][name] = rule[name]
         held["mode"] = mode
@@ -208,7 +217,9 @@ class Assembly:
         if settings.measured is not None:
             count = len(settings.measured)
             if count > latency_kernel.MEASURED_ROWS:
-                raise ConfigError("too many measured latencies", expected=f"at most {latency_kernel.MEASURED_ROWS}", got=str(count))
+                raise ConfigError(
+                    "too many measured latencies", expected=f"at most {latency_kernel.MEASURED_ROWS}", got=str(count)
+                )
             timing["measured_count"] = count
             for column, name in enumerate(("measured_ns", "measured_entry_ns", "measured_response_ns")):
                 timing[name][:count] = settings.measured[:, column]
@@ -219,7 +230,10 @@ class Assembly:
         venue["deplete"] = settings.deplete and settings.mode == "default"
         venue["path"], venue["touch_fills"] = BAR_PATHS[settings.bar_path], settings.touch_fills
         if settings.session_end_ns:
-            venue["session_end_ns"], venue["session_interval_ns"] = settings.session_end_ns, settings.session_interval_ns
+            venue["session_end_ns"], venue["session_interval_ns"] = (
+                settings.session_end_ns,
+                settings.session_interval_ns,
+            )
         venue["tier_count"] = len(settings.fee_tiers)
         for i, (volume, maker, taker) in enumerate(settings.fee_tiers):
             venue["tier_volume"][i], venue["tier_maker"][i], venue["tier_taker"][i] = volume, maker, taker
@@ -248,7 +262,11 @@ class Assembly:
             call["price_scale"], call["qty_scale"] = instrument.price_scale, instrument.qty_scale
             self.doors.init_bar(self.call_address)
             if call["status"] != bars.BAR_OK:
-                raise ConfigError("bars that cannot be built", expected="a positive size below 2**62", got=f"{bar.size} of kind {bar.kind}")
+                raise ConfigError(
+                    "bars that cannot be built",
+                    expected="a positive size below 2**62",
+                    got=f"{bar.size} of kind {bar.kind}",
+                )
             market = self.decision["instruments"][bar.instrument]
             if market["bars_count"] == 0:
                 market["bars_first"] = slot
@@ -261,9 +279,15 @@ class Assembly:
         """A strategy in the next slot."""
         number = int(self.decision["strategy_count"])
         if number == self.size.strategies:
-            raise ConfigError("too many strategies in one run", expected=f"at most {self.size.strategies}", got=str(number + 1))
+            raise ConfigError(
+                "too many strategies in one run", expected=f"at most {self.size.strategies}", got=str(number + 1)
+            )
         if len(slot.area) > self.size.area_bytes:
-            raise ConfigError("strategy state too large", expected=f"at most {self.size.area_bytes} bytes", got=f"{len(slot.area)} bytes")
+            raise ConfigError(
+                "strategy state too large",
+                expected=f"at most {self.size.area_bytes} bytes",
+                got=f"{len(slot.area)} bytes",
+            )
         self.decision["areas"][number, : len(slot.area)] = np.frombuffer(slot.area, np.uint8)
         self.decision["strategies"][number]["account"] = slot.account
         for at, name in enumerate(codes.CALLBACKS):
@@ -302,4 +326,3 @@ class Assembly:
         """Hash of everything decisions depend on."""
         self.doors.state_hash(self.call_address)
         return int(self.call["status"])
-

@@ -96,13 +96,17 @@ class Backtest:
         from twinloop.engine.strategy_compiler import compile_strategy  # noqa: PLC0415 - after the cache folder is chosen
 
         if len(plan.local) == 0:
-            raise DataError("no rows to run over", expected="at least one row", got="0", remedy="check symbols and dates")
+            raise DataError(
+                "no rows to run over", expected="at least one row", got="0", remedy="check symbols and dates"
+            )
         self.plan = plan
         symbols = {instrument.symbol: slot for slot, instrument in enumerate(plan.instruments)}
         wanted = self._bars(plan, symbols)
         area = 256
         depth_guess = sum(1 for _ in plan.instruments)
-        self.size = size_class(plan.instruments, min(depth_guess, 4) if len(plan.instruments) <= 4 else 0, len(wanted), area)
+        self.size = size_class(
+            plan.instruments, min(depth_guess, 4) if len(plan.instruments) <= 4 else 0, len(wanted), area
+        )
         self.assembly = Assembly(self.size)
         assembly = self.assembly
         assembly.currency(plan.currency)
@@ -117,7 +121,10 @@ class Backtest:
             depth += mode == venue_kernel.DEPTH
             if depth > self.size.books:
                 raise ConfigError(
-                    "too many order books in one run", expected=f"at most {self.size.books}", got=str(depth), remedy="run fewer symbols at once"
+                    "too many order books in one run",
+                    expected=f"at most {self.size.books}",
+                    got=str(depth),
+                    remedy="run fewer symbols at once",
                 )
             assembly.add_instrument(instrument, mode)
         present = {int(kind) for kind in np.flatnonzero(self.kinds.sum(axis=0))}
@@ -135,7 +142,9 @@ class Backtest:
             compiled = compile_strategy(strategy.strategy, dict(strategy.parameters), self.size, symbols=symbols)
             self.compiled.append(compiled)
             seen = [symbols[name] for name in strategy.symbols] if strategy.symbols else list(symbols.values())
-            assembly.add_strategy(StrategySlot(strategy.name, compiled.addresses, compiled.initial_area(), seen, keep=compiled))
+            assembly.add_strategy(
+                StrategySlot(strategy.name, compiled.addresses, compiled.initial_area(), seen, keep=compiled)
+            )
             assert assembly.decision["strategy_count"] == number + 1
         self._apply_limits()
         self.rows_total = len(plan.local)
@@ -186,7 +195,9 @@ class Backtest:
     def info(self) -> RunInfo:
         """What the manifest says of this run, before it begins."""
         plan = self.plan
-        parameters = {each.name: compiled.parameters for each, compiled in zip(plan.strategies, self.compiled, strict=True)}
+        parameters = {
+            each.name: compiled.parameters for each, compiled in zip(plan.strategies, self.compiled, strict=True)
+        }
         return RunInfo(
             name=plan.name,
             instruments=plan.instruments,
@@ -273,10 +284,15 @@ class Backtest:
             codes.RUN_OVERFLOW: ("money left 64 bits", "quantities and prices whose value fits 9.2e10 of the currency"),
             codes.RUN_TIME_BACK: ("local time goes back", "rows sorted by local time"),
             codes.RUN_BAD_ROW: ("a row of unknown kind or instrument", "kinds and instruments of the manifest"),
-            codes.RUN_VENUE_FULL: ("too many requests on their way to the venue", f"at most {venue_kernel.REQUESTS} at once"),
+            codes.RUN_VENUE_FULL: (
+                "too many requests on their way to the venue",
+                f"at most {venue_kernel.REQUESTS} at once",
+            ),
         }
         what, expected = meaning.get(self.status, (codes.RUN_NAME.get(self.status, str(self.status)), ""))
-        raise DataError(what, expected=expected, got=f"row {sequence} of the inbox, row {int(self.assembly.call['at'])} of the tape")
+        raise DataError(
+            what, expected=expected, got=f"row {sequence} of the inbox, row {int(self.assembly.call['at'])} of the tape"
+        )
 
     def _drain(self, writer: RunWriter) -> None:
         node = self.assembly.node
@@ -296,13 +312,27 @@ class Backtest:
         out = recfunctions.rename_fields(records, {"acked_ns": "arrived_ns", "code": "reject_code"})
         out["reject_code"][out["reject_code"] == codes.REASON_REQUESTED] = 0  # Our own cancel was not a refusal.
         return recfunctions.append_fields(
-            out, ["time_in_force", "answered_ns"], [out["flags"] & codes.TIME_IN_FORCE_MASK, np.zeros(len(out), np.int64)], usemask=False
+            out,
+            ["time_in_force", "answered_ns"],
+            [out["flags"] & codes.TIME_IN_FORCE_MASK, np.zeros(len(out), np.int64)],
+            usemask=False,
         )
 
     @staticmethod
     def _risk(records: Any) -> Any:
         out = np.zeros(len(records), RISK)
-        for name in ("sequence", "local_ns", "price_int", "qty_int", "limit", "value", "verdict", "instrument", "strategy", "side"):
+        for name in (
+            "sequence",
+            "local_ns",
+            "price_int",
+            "qty_int",
+            "limit",
+            "value",
+            "verdict",
+            "instrument",
+            "strategy",
+            "side",
+        ):
             out[name] = records[name]
         out["rule"] = records["verdict"]
         return out
@@ -320,8 +350,21 @@ class Backtest:
     def _counts(self) -> dict[str, int]:
         measured = self.assembly.node["measured"]
         counts = {"rows": int(self.assembly.call["at"])}
-        counts |= {f"rows_{rows.KIND_NAME[kind].lower()}": int(measured["rows"][kind]) for kind in np.flatnonzero(measured["rows"])}
-        for name in ("decisions", "orders", "amends", "cancels", "fills", "late_fills", "overfills", "foreign_facts", "verdicts_unrecorded"):
+        counts |= {
+            f"rows_{rows.KIND_NAME[int(kind)].lower()}": int(measured["rows"][kind])
+            for kind in np.flatnonzero(measured["rows"])
+        }
+        for name in (
+            "decisions",
+            "orders",
+            "amends",
+            "cancels",
+            "fills",
+            "late_fills",
+            "overfills",
+            "foreign_facts",
+            "verdicts_unrecorded",
+        ):
             counts[name] = int(measured[name])
         return counts
 
@@ -330,7 +373,9 @@ class Backtest:
         for slot, instrument in enumerate(self.plan.instruments):
             mode = int(self.assembly.venue["instruments"][slot]["mode"])
             if mode == venue_kernel.PRINTS:
-                warnings.append(f"{instrument.symbol}: trades only, so both sides are taken to be the last price, without a spread")
+                warnings.append(
+                    f"{instrument.symbol}: trades only, so both sides are taken to be the last price, without a spread"
+                )
             if mode == venue_kernel.BARS:
                 warnings.append(f"{instrument.symbol}: bars only, so fills follow an assumed path through each bar")
             book = int(self.assembly.decision["instruments"][slot]["book"])
@@ -339,7 +384,9 @@ class Backtest:
         return warnings
 
 
-def run_backtest(plan: Plan, progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None) -> Run:
+def run_backtest(
+    plan: Plan, progress: Callable[[Progress], None] | None = None, stop: Callable[[], bool] | None = None
+) -> Run:
     """Run a plan and write its folder. Raises the project's errors; a stopped run is written and marked incomplete."""
     return Backtest(plan).run(progress, stop)
 
@@ -361,4 +408,6 @@ def versions() -> dict[str, str]:
     import platform  # noqa: PLC0415
     from importlib.metadata import version  # noqa: PLC0415
 
-    return {"python": platform.python_version()} | {name: version(name) for name in ("twinloop", "numba", "numpy", "polars", "llvmlite")}
+    return {"python": platform.python_version()} | {
+        name: version(name) for name in ("twinloop", "numba", "numpy", "polars", "llvmlite")
+    }

@@ -73,7 +73,7 @@ def bits_through(index: Int) -> Int:
     return ~(np.int64(-2) << np.int64(index))
 
 
-if config.DISABLE_JIT:  # type: ignore[attr-defined]
+if config.DISABLE_JIT:
 
     def out_of_line() -> None:
         """Twin: nothing to keep apart."""
@@ -85,13 +85,13 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
 else:
 
     @intrinsic
-    def out_of_line(typing: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def out_of_line(typing: Any) -> Any:
         """Called in a function's body: its machine code is never copied into its callers.
 
         LLVM inlines what has one caller however rarely it runs, and then spills the registers of the path that always runs.
         """
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             builder.function.attributes.discard("alwaysinline")  # Numba hands a forceinline caller's flag down.
             builder.function.attributes.add("noinline")
             return context.get_dummy_value()
@@ -99,10 +99,10 @@ else:
         return types.void(), generate
 
     @intrinsic
-    def set_word(typing: Any, record: Any, index: Any, value: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def set_word(typing: Any, record: Any, index: Any, value: Any) -> Any:
         """Store an int64 in the 8 bytes at 8 * index of a record: a field chosen by number. Nothing checks the index."""
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             words = builder.bitcast(arguments[0], _I64.as_pointer())
             builder.store(arguments[2], builder.gep(words, [arguments[1]]), align=8)
             return context.get_dummy_value()
@@ -114,8 +114,8 @@ else:
 
 
 @intrinsic
-def _highest_bit(typing: Any, word: Any) -> Any:  # noqa: ARG001 - Numba's signature
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _highest_bit(typing: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
         return builder.xor(zeros, ir.Constant(_I64, BIT_MASK))
 
@@ -123,8 +123,8 @@ def _highest_bit(typing: Any, word: Any) -> Any:  # noqa: ARG001 - Numba's signa
 
 
 @intrinsic
-def _grid_offset(typing: Any, value: Any, base: Any, inverse: Any, shift: Any) -> Any:  # noqa: ARG001 - Numba's signature
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _grid_offset(typing: Any, value: Any, base: Any, inverse: Any, shift: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, base, inverse, shift = arguments
         product = builder.mul(builder.sub(value, base), inverse)
         right = builder.and_(shift, ir.Constant(_I64, BIT_MASK))
@@ -135,14 +135,14 @@ def _grid_offset(typing: Any, value: Any, base: Any, inverse: Any, shift: Any) -
 
 
 @intrinsic
-def _move_entries(typing: Any, table: Any, row: Any, to: Any, source: Any, count: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _move_entries(typing: Any, table: Any, row: Any, to: Any, source: Any, count: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         _, row, to, source, count = arguments
         start = builder.mul(row, builder.extract_value(array.shape, 1))
         target = builder.gep(array.data, [builder.add(start, to)])
         origin = builder.gep(array.data, [builder.add(start, source)])
-        cgutils.raw_memmove(builder, target, origin, count, itemsize=array.itemsize)  # type: ignore[no-untyped-call]
+        cgutils.raw_memmove(builder, target, origin, count, itemsize=array.itemsize)
         return context.get_dummy_value()
 
     return types.void(table, types.int64, types.int64, types.int64, types.int64), generate

@@ -103,11 +103,15 @@ CODE_NAME: Final = {
     value: name for name, value in globals().copy().items() if name.startswith(("REJECT_", "REASON_", "ALLOW", "WARN"))
 }
 STATE_NAME: Final = {
-    value: name.removeprefix("STATE_") for name, value in globals().copy().items() if name.startswith("STATE_") and name != "STATE_NAME"
+    value: name.removeprefix("STATE_")
+    for name, value in globals().copy().items()
+    if name.startswith("STATE_") and name != "STATE_NAME"
 }
 TYPE_NAME: Final = {LIMIT: "LIMIT", MARKET: "MARKET", STOP: "STOP", STOP_LIMIT: "STOP_LIMIT"}
 TIME_IN_FORCE_NAME: Final = {GTC: "GTC", IOC: "IOC", FOK: "FOK", DAY: "DAY", GTD: "GTD"}
-RUN_NAME: Final = {value: name for name, value in globals().copy().items() if name.startswith("RUN_") and name != "RUN_NAME"}
+RUN_NAME: Final = {
+    value: name for name, value in globals().copy().items() if name.startswith("RUN_") and name != "RUN_NAME"
+}
 
 # Trading states of an account or a strategy.
 ACTIVE: Final = 0
@@ -124,4 +128,14 @@ ON_TIMER: Final = 5
 ON_FILL: Final = 6
 ON_ORDER: Final = 7
 ON_STOP: Final = 8
-CALLBACKS: Final = ("on_start", "on_trade", "on_quote", "on_book", "on_bar", "on_timer", "on_fill", "on_order", "on_stop")
+CALLBACKS: Final = (
+    "on_start",
+    "on_trade",
+    "on_quote",
+    "on_book",
+    "on_bar",
+    "on_timer",
+    "on_fill",
+    "on_order",
+    "on_stop",
+)

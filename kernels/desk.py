@@ -6,10 +6,9 @@ decision: it is numbered and mixed into the rolling hash together with the row i
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.intrinsics import call_at, mix, out_of_line, word_at
+from twinloop.kernels.jit import njit
 from twinloop.kernels.orders import at_worst, find_order, is_open, leaves, reserve, take_slot
 from twinloop.kernels.risk import gate_passed
 from twinloop.kernels.risk_state import spend_message
@@ -129,7 +128,9 @@ def submit(node: Any) -> None:
     order["expire_ns"] = request["expire_ns"]
     order["decided_ns"] = decision["clock"]["now_ns"]
     order["decided_sequence"] = decision["clock"]["sequence"]
-    order["decision_mid2"] = market["bid"] + market["ask"] if market["bid"] > 0 and market["ask"] > 0 else 2 * market["last_price"]
+    order["decision_mid2"] = (
+        market["bid"] + market["ask"] if market["bid"] > 0 and market["ask"] > 0 else 2 * market["last_price"]
+    )
     order["acked_ns"] = 0
     order["ended_ns"] = 0
     order["amend_price"] = 0
@@ -272,7 +273,10 @@ def cancel_where(node: Any, strategy: int, account: int, instrument: int) -> int
             continue
         if instrument >= 0 and order["instrument"] != instrument:
             continue
-        if order["pending"] & codes.PENDING_CANCEL or node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0]:
+        if (
+            order["pending"] & codes.PENDING_CANCEL
+            or node["outbox_head"] - node["outbox_tail"] >= node["outbox"].shape[0]
+        ):
             continue
         _send_cancel(node, order)
         sent += 1

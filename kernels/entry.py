@@ -64,12 +64,12 @@ if config.DISABLE_JIT:
     def rows_at(address: int, count: int) -> Any:
         """Twin: the rows at an address."""
         memory = (ctypes.c_char * (int(count) * ROW.itemsize)).from_address(int(address))
-        return np.frombuffer(memory, dtype=ROW)
+        return np.frombuffer(memory, dtype=ROW)  # type: ignore[call-overload]
 
     def words_at(address: int, count: int) -> Any:
         """Twin: the int64 words at an address."""
         memory = (ctypes.c_char * (int(count) * 8)).from_address(int(address))
-        return np.frombuffer(memory, dtype=np.int64)
+        return np.frombuffer(memory, dtype=np.int64)  # type: ignore[call-overload]
 
 else:
     from numba.extending import intrinsic

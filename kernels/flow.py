@@ -495,8 +495,8 @@ def _receive(flow: Any, words: np.ndarray) -> None:
 def _target(flow: Any, offset: int) -> float:
     """Mean lots of a level: high at the best, thin behind it, growing again further out."""
     if offset == 0:
-        return flow["best_lots"]  # type: ignore[no-any-return]
-    return flow["best_lots"] * (0.01 + 0.0001 * min(offset, 200))  # type: ignore[no-any-return]
+        return flow["best_lots"]
+    return flow["best_lots"] * (0.01 + 0.0001 * min(offset, 200))
 
 
 @njit(cache=True)
@@ -548,7 +548,7 @@ def _put(
 def _word(flow: Any, words: np.ndarray) -> int:
     at = flow["words_at"]
     flow["words_at"] = at + 1
-    return words[at]  # type: ignore[no-any-return]
+    return words[at]
 
 
 @njit(cache=True)
@@ -564,8 +564,8 @@ def _exponential(table: np.ndarray, word: int) -> float:
     cell = word >> _FRACTION_BITS
     fraction = word & _FRACTION_MASK
     if cell < TABLE - 1:
-        return table[cell] + (table[cell + 1] - table[cell]) * (fraction * _FRACTION)  # type: ignore[no-any-return]
-    return table[TABLE - 1] + _tail(table, fraction)  # type: ignore[no-any-return]
+        return table[cell] + (table[cell + 1] - table[cell]) * (fraction * _FRACTION)
+    return table[TABLE - 1] + _tail(table, fraction)
 
 
 @njit(cache=True)
@@ -574,13 +574,13 @@ def _pareto(table: np.ndarray, word: int) -> float:
     cell = word >> _FRACTION_BITS
     fraction = word & _FRACTION_MASK
     if cell < TABLE - 1:
-        return table[cell] + (table[cell + 1] - table[cell]) * (fraction * _FRACTION)  # type: ignore[no-any-return]
-    return table[TABLE - 1] * _tail(table, fraction)  # type: ignore[no-any-return]
+        return table[cell] + (table[cell + 1] - table[cell]) * (fraction * _FRACTION)
+    return table[TABLE - 1] * _tail(table, fraction)
 
 
 @njit(cache=True)
 def _tail(table: np.ndarray, fraction: int) -> float:
     cell = fraction >> _TAIL_BITS
     if cell >= TABLE - 1:
-        return table[TABLE - 1]  # type: ignore[no-any-return]
-    return table[cell] + (table[cell + 1] - table[cell]) * ((fraction & _TAIL_MASK) * _TAIL)  # type: ignore[no-any-return]
+        return table[TABLE - 1]
+    return table[cell] + (table[cell + 1] - table[cell]) * ((fraction & _TAIL_MASK) * _TAIL)

@@ -140,7 +140,7 @@ def ema_update(state: Any, x: float) -> float:
         value += state["alpha"] * (x - value)
     state["count"] += 1
     state["value"] = value
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 # Rolling sum and simple moving average.
@@ -173,7 +173,7 @@ def sma_update(state: Any, x: float) -> float:
     """The mean of the last `window` inputs (of all, while fewer)."""
     total = _slide(state, x)
     state["value"] = value = total / min(state["count"], state["buffer"].shape[0])
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 # Rolling standard deviation.
@@ -299,7 +299,7 @@ def rsi_update(state: Any, x: float) -> float:
     state["last"] = x
     state["count"] = count + 1
     if count == 0:
-        return state["value"]  # type: ignore[no-any-return]
+        return state["value"]
     period = min(state["period"], count)
     gain = _wilder(state["gain"], max(0.0, change), period)
     loss = _wilder(state["loss"], -change if change < 0.0 else 0.0, period)
@@ -487,7 +487,7 @@ def _replace(accumulator: Any, x: float, old: float, full: bool, wraps: bool) ->
         accumulator["carry"] = fresh_carry
         accumulator["fresh_sum"] = 0.0
         accumulator["fresh_carry"] = 0.0
-        return fresh_sum + fresh_carry  # type: ignore[no-any-return]
+        return fresh_sum + fresh_carry
     accumulator["fresh_sum"] = fresh_sum
     accumulator["fresh_carry"] = fresh_carry
     total, lost = _two_sum(accumulator["sum"], x)
@@ -497,7 +497,7 @@ def _replace(accumulator: Any, x: float, old: float, full: bool, wraps: bool) ->
         carry += lost
     accumulator["sum"] = total
     accumulator["carry"] = carry
-    return total + carry  # type: ignore[no-any-return]
+    return total + carry
 
 
 @njit(cache=True)
@@ -552,4 +552,4 @@ def _slide_max(state: Any, x: float) -> float:
     state["head"] = head
     state["length"] = length + 1
     state["count"] = count + 1
-    return values[head]  # type: ignore[no-any-return]
+    return values[head]

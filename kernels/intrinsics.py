@@ -8,8 +8,8 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
-import llvmlite.ir as ir
 import numpy as np
+from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 

@@ -29,7 +29,9 @@ def _by_type(dispatcher: Any) -> Any:
     template = dispatcher.get_call_template
 
     def get_call_template(args: Any, kws: Any) -> Any:
-        return template(tuple(types.unliteral(arg) for arg in args), {name: types.unliteral(arg) for name, arg in kws.items()})
+        return template(
+            tuple(types.unliteral(arg) for arg in args), {name: types.unliteral(arg) for name, arg in kws.items()}
+        )
 
     dispatcher.get_call_template = get_call_template
     return dispatcher

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import mix
+from twinloop.kernels.jit import njit
 
 CONSTANT: Final = 0
 SEEDED: Final = 1  # entry_ns or response_ns plus an exponential with mean jitter_ns.
@@ -79,5 +79,7 @@ def entry_delay(latency: Any, now_ns: int, order_id: int, leg: int) -> int:
 def response_delay(latency: Any, venue_ns: int, order_id: int, leg: int) -> int:
     """Nanoseconds from the venue's event to the node."""
     if latency["kind"] == MEASURED:
-        return _interpolate(latency["measured_ns"], latency["measured_response_ns"], latency["measured_count"], venue_ns)
+        return _interpolate(
+            latency["measured_ns"], latency["measured_response_ns"], latency["measured_count"], venue_ns
+        )
     return _delay(latency, latency["response_ns"], order_id, 2 * leg + 1)

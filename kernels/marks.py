@@ -9,11 +9,9 @@ rate revalues all of it, and between two rates each mark moves it by the differe
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.money import OK, checked_add, checked_sub, convert
 from twinloop.kernels.portfolio import mark_position
 from twinloop.kernels.risk_state import equity_below_floor, set_equity_floor
@@ -57,8 +55,7 @@ def equity_changed(decision: Any, account: int) -> int:
         drawdown, overflow = checked_sub(state["peak_equity"], equity)
         if overflow:
             return codes.RUN_OVERFLOW
-        if drawdown > state["max_drawdown"]:
-            state["max_drawdown"] = drawdown
+        state["max_drawdown"] = max(state["max_drawdown"], drawdown)
         if equity < state["equity_floor"]:
             equity_below_floor(decision, account)
     return 0

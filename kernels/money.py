@@ -17,8 +17,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 
 MONEY_SCALE: Final = 8
 MONEY_UNIT: Final = 10**MONEY_SCALE  # One of a currency; also the unit of rates (1e-8).
@@ -264,7 +264,7 @@ def _overflow_intrinsic(operation: str) -> Any:
     """Intrinsic (int64, int64) -> (value, status) over LLVM's s<operation>.with.overflow."""
 
     @_intrinsic
-    def checked(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def checked(typing: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pair = getattr(builder, f"s{operation}_with_overflow")(*arguments)
             value = builder.extract_value(pair, 0)
@@ -287,7 +287,7 @@ _mul_overflow = _overflow_intrinsic("mul")
 
 
 @_intrinsic
-def _wide_product(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _wide_product(typing: Any, a: Any, b: Any) -> Any:
     """(uint64, uint64) -> (high, low) halves of the product."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -299,10 +299,10 @@ def _wide_product(typing: Any, a: Any, b: Any) -> Any:  # noqa: ARG001 - Numba's
 
 
 @_intrinsic
-def _leading_zeros(typing: Any, value: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _leading_zeros(typing: Any, value: Any) -> Any:
     """Zero bits above the highest set bit of a uint64 > 0."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), generate

@@ -45,7 +45,7 @@ SIZE_CLASSES: Final = (SMALL, WIDE)
 
 
 def _aligned(*fields: object) -> np.dtype[np.void]:
-    return np.dtype(list(fields), align=True)  # type: ignore[arg-type, call-overload, no-any-return]
+    return np.dtype(list(fields), align=True)
 
 
 CLOCK: Final = _aligned(
@@ -132,7 +132,10 @@ ORDER: Final = _aligned(
 EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pending-cancel, at remaining quantity.
     ("buy_qty", "<i8"),
     ("sell_qty", "<i8"),
-    ("buy_top", "<i8"),  # Of an account: no resting buy of ours is above it, no resting sell below sell_low; 0 none, or not known yet.
+    (
+        "buy_top",
+        "<i8",
+    ),  # Of an account: no resting buy of ours is above it, no resting sell below sell_low; 0 none, or not known yet.
     ("sell_low", "<i8"),
     ("listed", "<i8"),  # Of an account: 1 while the instrument stands in its `exposed` list.
 )
@@ -188,7 +191,10 @@ ACCOUNT_LIMITS: Final = _aligned(
     ("duplicate_max", "<i8"),
     ("self_match", "<i8"),  # 1: refuse an order that would meet our own.
     ("breach_state", "<i8"),  # What a broken loss limit leads to: REDUCING, else HALTED.
-    ("max_gross_e8", "<i8"),  # Shares of capital, 1e-8, from which the session roll recomputes the limits above; NEVER: they are amounts.
+    (
+        "max_gross_e8",
+        "<i8",
+    ),  # Shares of capital, 1e-8, from which the session roll recomputes the limits above; NEVER: they are amounts.
     ("max_net_e8", "<i8"),
     ("max_daily_loss_e8", "<i8"),
     ("max_drawdown_e8", "<i8"),
@@ -207,9 +213,7 @@ STRATEGY: Final = _aligned(
     ("recent", RECENT, (RECENT_ORDERS,)),
 )
 
-TIMER: Final = _aligned(
-    ("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8")
-)
+TIMER: Final = _aligned(("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8"))
 
 BAR_SLOT: Final = _aligned(("state", BAR_STATE), ("instrument", "<i8"))
 
@@ -228,7 +232,10 @@ REQUEST: Final = _aligned(  # What a strategy asks for; filled by its call, answ
     ("value", "<i8"),
     ("findings", "<i8"),  # Every verdict the gate found, as bits; `result` is the worst.
     ("rule", "<i8"),  # Of a WARN: the verdict that is near.
-    ("slippage", "<i8"),  # Estimated slippage, account currency, and gross exposure with the order; 0 where no limit needs them.
+    (
+        "slippage",
+        "<i8",
+    ),  # Estimated slippage, account currency, and gross exposure with the order; 0 where no limit needs them.
     ("gross", "<i8"),
 )
 
@@ -305,7 +312,11 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("open_orders", "<i8", (size.orders,)),
         ("open_count", "<i8"),
         ("exposed", "<i8", (size.accounts, size.instruments)),  # Slots with a position or a working order, per account.
-        ("free_slots", "<i8", (size.orders,)),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
+        (
+            "free_slots",
+            "<i8",
+            (size.orders,),
+        ),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
         ("free_head", "<i8"),
         ("free_tail", "<i8"),
         ("books", book_dtype(size.window_levels), (size.books,)),

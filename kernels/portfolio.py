@@ -21,9 +21,8 @@ from typing import Final
 
 import numpy as np
 
-from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
-
+from twinloop.kernels.jit import njit
 from twinloop.kernels.money import (
     HALF_EVEN,
     INVERSE,

@@ -9,10 +9,8 @@ Estimates are float64 quantities below 2**53 scaled units; they decide whether a
 import math
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
-
+from twinloop.kernels.jit import njit
 from twinloop.kernels.venue import PROBABILITY_LOG, RISK_AVERSE
 
 

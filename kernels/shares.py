@@ -23,8 +23,8 @@ def product_within(a: int, b: int, c: int, d: int) -> bool:
 
 
 @_intrinsic
-def _product_within(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:  # noqa: ARG001 - Numba's signature
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - Numba's signature
+def _product_within(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         wide = [builder.sext(argument, _I128) for argument in arguments]
         return builder.icmp_signed("<=", builder.mul(wide[0], wide[1]), builder.mul(wide[2], wide[3]))
 

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.node import NEVER
 
 
@@ -75,7 +73,12 @@ def timer_fired(decision: Any, strategy: int, timer_id: int, due_ns: int) -> Non
     out_of_line()
     for i in range(decision["timers_used"]):
         timer = decision["timers"][i]
-        if timer["armed"] == 1 and timer["strategy"] == strategy and timer["id"] == timer_id and timer["due_ns"] == due_ns:
+        if (
+            timer["armed"] == 1
+            and timer["strategy"] == strategy
+            and timer["id"] == timer_id
+            and timer["due_ns"] == due_ns
+        ):
             if timer["interval_ns"] > 0:
                 timer["due_ns"] = due_ns + timer["interval_ns"]
             else:

@@ -15,8 +15,8 @@ from twinloop.kernels import rows
 BARS = "time,open,high,low,close,volume\n2024-01-01,10,12,9,11,5\n2024-01-02,11,13,10,12,6\n2024-01-03,12,12,8,9,7\n"
 
 
-def prepared(folder: Path, instruments: dict[str, dict[str, Any]] | None = None, **table: Any) -> Source:
-    return prepare(DataTable.model_validate(table), folder, folder / "cache", instruments or {})
+def prepared(folder: Path, **table: Any) -> Source:
+    return prepare(DataTable.model_validate(table), folder, folder / "cache", {})
 
 
 def count(source: Source) -> int:

@@ -47,7 +47,7 @@ def rolling_max(xs: Any, window: Any) -> Any:
 
 def ema(xs: Any, period: Any) -> Any:
     alpha = Fraction(2, period + 1)
-    out = []
+    out: list[Any] = []
     for x in map(Fraction, xs):
         value = x if not out else alpha * x + (1 - alpha) * out[-1]
         out.append(value.limit_denominator(10**60) if value.denominator > 10**400 else value)
