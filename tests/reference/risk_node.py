@@ -32,7 +32,11 @@ def linear(symbol: str = "BTCUSDT", **changes: Any) -> Instrument:
 
 def inverse(symbol: str = "BTCUSD", **changes: Any) -> Instrument:
     return linear(
-        symbol, **({"contract": "inverse", "quote": "USD", "settle": "BTC", "qty_scale": 0, "contract_size": 100 * ONE} | changes)
+        symbol,
+        **(
+            {"contract": "inverse", "quote": "USD", "settle": "BTC", "qty_scale": 0, "contract_size": 100 * ONE}
+            | changes
+        ),
     )
 
 
@@ -53,7 +57,9 @@ class Desk:
             self.assembly.add_instrument(instrument, mode)
         self.decision["fx"][: len(self.assembly.currencies)] = ONE
         for i in range(strategies):
-            self.assembly.add_strategy(StrategySlot(f"s{i}", {}, b"", [], account=min(i, accounts - 1) if accounts > 1 else 0))
+            self.assembly.add_strategy(
+                StrategySlot(f"s{i}", {}, b"", [], account=min(i, accounts - 1) if accounts > 1 else 0)
+            )
         self.assembly.set_venue(VenueSettings(entry_latency_ns=10**18), 1)
         self.decision["clock"]["now_ns"] = NOW
         self.open_limits()
@@ -84,7 +90,9 @@ class Desk:
             self.decision["account_limits"][account][name] = value
         state, limits = self.decision["accounts"][account], self.decision["account_limits"][account]
         state["equity_floor"] = max(
-            -NEVER, int(state["day_equity"]) - int(limits["max_daily_loss"]), int(state["floor_peak"]) - int(limits["max_drawdown"])
+            -NEVER,
+            int(state["day_equity"]) - int(limits["max_daily_loss"]),
+            int(state["floor_peak"]) - int(limits["max_drawdown"]),
         )
 
     def call(self, service: str, strategy: int, **fields: int) -> int:
@@ -119,16 +127,21 @@ class Desk:
 
     def feed(self, *published: Any) -> int:
         """Publish rows through the loop; the RUN_* status."""
-        tape = np.concatenate(published)
+        tape = np.concatenate([row.view(np.uint8) for row in published]).view(
+            ROW
+        )  # As bytes: the fields of a row overlap.
         self.assembly.set_tape(tape, self.market)
         self.assembly.call["start"] = 0
+        self.assembly.call["more_local"] = 1  # At the end of its data a run would wait for the venue's answers.
         status = self.assembly.replay(10**6)
         for name in ("fill_count", "order_record_count", "equity_count", "records_full"):
             self.node[name] = 0
-        return status
+        return codes.RUN_DONE if status == codes.RUN_LOCAL_CHUNK else status
 
     def quote(self, bid: int, ask: int, instrument: int = 0, **fields: int) -> int:
-        return self.feed(self.row(rows.QUOTE, bid=bid, bid_qty=10, ask=ask, ask_qty=10, instrument=instrument, **fields))
+        return self.feed(
+            self.row(rows.QUOTE, bid=bid, bid_qty=10, ask=ask, ask_qty=10, instrument=instrument, **fields)
+        )
 
     def fill(self, order_id: int, price: int, qty: int, fee: int = 0) -> int:
         order = self.order(order_id)
@@ -138,12 +151,22 @@ class Desk:
             account=int(order["account"]), instrument=int(order["instrument"]), flags=rows.FLAG_CONTINUES,
         )  # fmt: skip
         settle = int(self.decision["instruments"][order["instrument"]]["settle"])
-        tail = self.row(rows.FILL, fee_currency=settle, trade_id=self.trade_id, flags=rows.FLAG_TAIL, instrument=int(order["instrument"]))
+        tail = self.row(
+            rows.FILL,
+            fee_currency=settle,
+            trade_id=self.trade_id,
+            flags=rows.FLAG_TAIL,
+            instrument=int(order["instrument"]),
+        )
         return self.feed(head, tail)
 
     def answer(self, kind: int, order_id: int, **fields: int) -> int:
         order = self.order(order_id)
-        return self.feed(self.row(kind, order_id=order_id, instrument=int(order["instrument"]), strategy=int(order["strategy"]), **fields))
+        return self.feed(
+            self.row(
+                kind, order_id=order_id, instrument=int(order["instrument"]), strategy=int(order["strategy"]), **fields
+            )
+        )
 
     def order(self, order_id: int) -> Any:
         return self.decision["orders"][order_id & (SMALL.orders - 1)]
