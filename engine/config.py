@@ -11,6 +11,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
@@ -239,23 +240,11 @@ class RunConfig(Table):
     strategy: Annotated[list[StrategyTable], Field(min_length=1)]
     instruments: dict[str, dict[str, Any]] = {}
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> "RunConfig":
-        names = strategy_names(self.strategy)
-        if len(set(names)) != len(names):
-            raise ValueError("strategies of different names: give each [[strategy]] a name")
-        return self
 
-
-def strategy_names(strategies: Sequence[StrategyTable]) -> list[str]:
-    """The name of each strategy: as given, else its class's."""
-    return [each.name or each.path.rpartition(":")[2].rpartition("/")[2].removesuffix(".py") for each in strategies]
-
-
-class Loaded(BaseModel):
+@dataclass(frozen=True)
+class Loaded:
     """A config with where it came from. document: what was read, with overrides, as plain values for the manifest."""
 
-    model_config = ConfigDict(frozen=True)
     config: RunConfig
     file: Path | None
     folder: Path  # Relative paths of the file start here.

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from twinloop._cache import cache_folder
@@ -18,7 +19,7 @@ from twinloop.data.merge import open_tape
 from twinloop.data.times import to_text
 from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.backtest import Plan, StrategyPlan
-from twinloop.engine.config import Loaded, StrategyTable, VenueTable, strategy_names
+from twinloop.engine.config import Loaded, StrategyTable, VenueTable
 from twinloop.engine.limits import Limits, from_config
 from twinloop.engine.sources import Watch, prepare
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, time_of_day
@@ -48,23 +49,30 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     config = loaded.config
     folders = list(dict.fromkeys((loaded.folder, Path.cwd())))
     classes = [load_strategy(each.path, folders) for each in config.strategy]
+    titles = [each.name or cls.__name__ for each, cls in zip(config.strategy, classes, strict=True)]
+    if len(set(titles)) != len(titles):
+        raise ConfigError(
+            "two strategies of one name", file=loaded.file, field="strategy.name", expected="different names",
+            got=", ".join(titles), remedy="give one of them another name",
+        )  # fmt: skip
     cache = row_cache(config.run.cache)
     sources = [prepare(each, loaded.folder, cache, config.instruments, loaded.file, watch) for each in config.data]
     tape = open_tape([file for source in sources for file in source.files], cache)
-    _no_namesakes(tape.instruments, loaded.file)
+    instruments = [_settled(each, config.account.currency) for each in tape.instruments]
+    _no_namesakes(instruments, loaded.file)
     first_ns = int(tape.local[0]["local_ns"]) if len(tape.local) else 0
     venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
     limits = from_config(config.limits, loaded.file)
-    name = config.run.name or (loaded.file.stem if loaded.file else strategy_names(config.strategy)[0])
+    name = config.run.name or (loaded.file.stem if loaded.file else titles[0])
     plan = Plan(
         name=name,
         folder=Path(config.run.out).expanduser() / name,
-        instruments=tape.instruments,
+        instruments=instruments,
         local=tape.local,
         market=tape.venue,
         strategies=[
-            StrategyPlan(cls, title, _parameters(each), each.symbols, _bars(each, tape.instruments, loaded.file))
-            for each, cls, title in zip(config.strategy, classes, strategy_names(config.strategy), strict=True)
+            StrategyPlan(cls, title, _parameters(each), each.symbols, _bars(each, instruments, loaded.file))
+            for each, cls, title in zip(config.strategy, classes, titles, strict=True)
         ],
         currency=config.account.currency,
         cash=config.account.cash,
@@ -89,6 +97,13 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     return Planned(
         plan, [note for source in sources for note in source.notes], all(source.cached for source in sources)
     )
+
+
+def _settled(instrument: Instrument, currency: str) -> Instrument:
+    """An instrument made for a bare table names no currency: it is quoted and settled in the account's."""
+    if instrument.settle:
+        return instrument
+    return msgspec.structs.replace(instrument, quote=instrument.quote or currency, settle=currency)
 
 
 def _no_namesakes(instruments: Sequence[Instrument], file: Path | None) -> None:

@@ -112,7 +112,6 @@ nam = "x"
             "data.1.synth.symbols.0.prise",
             "price",
         ),
-        ("[[strategy]]\npath = 'x.py:X'\n", "the file", "different names"),
     ],
 )
 def test_each_wrong_setting_says_what_was_expected(tmp_path: Path, extra: str, field: str, expected: str) -> None:

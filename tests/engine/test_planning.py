@@ -1,0 +1,101 @@
+"""From a configuration to a plan: units, names, currencies and what does not fit together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from twinloop.data.errors import ConfigError, DataError
+from twinloop.engine.config import load_config
+from twinloop.engine.planning import Planned, describe, make_plan
+from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
+
+STRATEGY = "import twinloop as tl\n\n\nclass One(tl.Strategy):\n    qty: float = 1.0\n\n    def on_trade(self, ctx, trade):\n        pass\n"
+BARS = "time,open,high,low,close,volume\n2024-01-01,10,12,9,11,5\n2024-01-02,11,13,10,12,6\n"
+
+
+def planned(folder: Path, **overrides: Any) -> Planned:
+    (folder / "one.py").write_text(STRATEGY, encoding="utf-8")
+    base = {
+        "data": [{"synth": {"symbols": ["AAA"], "rows": 500}}],
+        "strategy": [{"path": "one.py"}],
+        "run": {"cache": str(folder / "cache"), "out": str(folder / "runs")},
+    }
+    file = folder / "run.toml"
+    file.write_text("", encoding="utf-8")
+    return make_plan(load_config(file, {key.replace("__", "."): value for key, value in overrides.items()}, base))
+
+
+def test_settings_reach_the_plan_in_the_engines_units(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path,
+        account__cash="1234.5",
+        venue__entry_latency="2ms",
+        venue__fee_tiers=[[0, "-0.5", 2], [1000000, -1, "1.5"]],
+        venue__session_end="00:00 UTC",
+        strategy__bars=["1m", "100 ticks", "10 volume", "1e6 notional"],
+        strategy__parameters__qty=2,
+        run__sample_interval="1s",
+    ).plan
+    assert plan.cash == 123_450_000_000
+    assert plan.venue.entry_latency_ns == 2_000_000
+    assert plan.venue.fee_tiers == [(0, -5000, 20000), (10**14, -10000, 15000)]
+    assert plan.venue.session_end_ns > int(plan.local[0]["local_ns"])
+    assert plan.venue.session_end_ns % 86_400_000_000_000 == plan.session_start_ns == 0
+    assert plan.strategies[0].bars == [
+        (TIME_BAR, 60 * 10**9), (TICK_BAR, 100), (VOLUME_BAR, 10_000), (NOTIONAL_BAR, 10**14)
+    ]  # fmt: skip
+    assert plan.strategies[0].name == "One"
+    assert plan.sample_interval_ns == 10**9
+    assert plan.config["limits_in_force"]["preset"] == "research"
+    assert any("limits research" in line for line in describe(plan))
+
+
+def test_a_second_plan_comes_from_the_cache_with_the_same_digest(tmp_path: Path) -> None:
+    first, second = planned(tmp_path), planned(tmp_path)
+    assert (first.cached, second.cached) == (False, True)
+    assert first.plan.data_digest == second.plan.data_digest
+
+
+def test_a_bare_table_is_settled_in_the_accounts_currency(tmp_path: Path) -> None:
+    (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
+    plan = planned(
+        tmp_path, data=[{"file": "goog.csv", "symbol": "GOOG", "interval": "1d"}], account__currency="EUR"
+    ).plan
+    assert (plan.instruments[0].quote, plan.instruments[0].settle) == ("EUR", "EUR")
+
+
+def test_two_inputs_become_one_tape(tmp_path: Path) -> None:
+    (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
+    data = [{"synth": {"symbols": ["AAA"], "rows": 500}}, {"file": "goog.csv", "symbol": "GOOG", "interval": "1d"}]
+    plan = planned(tmp_path, data=data).plan
+    assert [each.symbol for each in plan.instruments] == ["AAA", "GOOG"]
+    assert (np.diff(plan.local["local_ns"]) >= 0).all()
+
+
+def test_measured_latencies_are_read_by_line(tmp_path: Path) -> None:
+    (tmp_path / "latency.csv").write_text("time_ns,entry_ns,response_ns\n10,1,2\n20,3,4\n", encoding="utf-8")
+    plan = planned(tmp_path, venue__latency_model="measured", venue__latency_file="latency.csv").plan
+    assert plan.venue.measured.tolist() == [[10, 1, 2], [20, 3, 4]]
+    for text, said in (("10,1\n", "latency.csv:1"), ("10,1,2\n10,1,2\n", "rising time"), ("", "one or more")):
+        (tmp_path / "latency.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=said):
+            planned(tmp_path, venue__latency_model="measured", venue__latency_file="latency.csv")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"strategy": [{"path": "one.py"}, {"path": "one.py:One"}]}, "two strategies of one name"),
+        ({"data": [{"synth": {"rows": 50}}, {"synth": {"symbols": ["X"], "rows": 50}}], "instruments.X.like": "binance-usdm:BTCUSDT"},
+         "two instruments of one symbol"),
+        ({"strategy.bars": ["0.00001 volume"]}, "bars that cannot be built"),
+        ({"limits": "resarch"}, "did you mean 'research'"),
+        ({"limits.max_order_pt": 1}, "did you mean 'max_order_pct'"),
+        ({"data": [{"file": "one.py", "instrument": "nope"}]}, "cannot tell the format|no such instrument"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused(tmp_path: Path, overrides: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        planned(tmp_path, **overrides)
