@@ -9,7 +9,7 @@ from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bar_path import path_price, schedule
 from twinloop.kernels.latency import entry_delay
-from twinloop.kernels.matching import available, crosses, line_ahead, take, touch
+from twinloop.kernels.matching import available, crosses, fillable, line_ahead, take, touch
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.venue import (
     BARS,
@@ -17,6 +17,7 @@ from twinloop.kernels.venue import (
     REQUESTS,
     add_resting,
     answer,
+    closable,
     fill,
     remove_resting,
 )
@@ -97,17 +98,17 @@ def _place(venue: Any, slot: int, now_ns: int, kind: int) -> None:
     if flags & codes.POST_ONLY and marketable:
         _refuse(venue, order, now_ns, codes.REASON_POST_ONLY)
         return
+    wanted = fillable(market, order)
     if in_force == codes.FOK and venue["mode"] != NO_PARTIAL_FILL_MODE:
-        if available(venue, market, side, order["price"], limited, order["leaves"]) < order["leaves"]:
+        if available(venue, market, side, order["price"], limited, wanted) < wanted:
             answer(venue, rows.EXPIRED, order, now_ns, order["leaves"], codes.REASON_FILL_OR_KILL)
             return
     rests = limited and in_force != codes.IOC and in_force != codes.FOK
-    wanted = order["leaves"]
-    if marketable and rests:
-        if venue["mode"] != NO_PARTIAL_FILL_MODE and available(venue, market, side, order["price"], True, wanted) < wanted:
-            answer(venue, kind, order, now_ns, order["qty"], 0)  # Its rest will stand in the book: accepted first, filled after.
-    elif kind == rows.AMENDED and marketable:
+    if kind == rows.AMENDED and marketable:
         answer(venue, kind, order, now_ns, order["qty"], 0)
+    elif marketable and rests and venue["mode"] != NO_PARTIAL_FILL_MODE:
+        if available(venue, market, side, order["price"], True, order["leaves"]) < order["leaves"]:
+            answer(venue, kind, order, now_ns, order["qty"], 0)  # Its rest will stand in the book: accepted first, filled after.
     if marketable:
         take(venue, order, limited, now_ns, TAKER)
     if order["leaves"] == 0:
@@ -134,6 +135,8 @@ def _place_on_bar(venue: Any, slot: int, now_ns: int, kind: int, limited: bool) 
         if order["flags"] & codes.POST_ONLY and limited:
             _refuse(venue, order, now_ns, codes.REASON_POST_ONLY)
             return
+        if kind == rows.AMENDED:
+            answer(venue, kind, order, now_ns, order["qty"], 0)
         fill(venue, order, price, order["leaves"], now_ns, False, TAKER)
         return
     in_force = order["flags"] & codes.TIME_IN_FORCE_MASK
@@ -148,17 +151,6 @@ def _place_on_bar(venue: Any, slot: int, now_ns: int, kind: int, limited: bool) 
         venue["path_ns"] = min(venue["path_ns"], order["path_ns"])
     else:
         order["path_ns"] = NEVER  # A market order between bars: the next bar's open.
-
-
-@njit(cache=True)
-def _reduce_only(venue: Any, order: Any) -> bool:
-    """Cut a reduce-only order to what it can close; False when nothing is left of it."""
-    position = venue["instruments"][order["instrument"]]["position"][order["account"]]
-    closes = -position if order["side"] > 0 else position
-    if closes <= 0:
-        return False
-    order["leaves"] = min(order["leaves"], closes)
-    return True
 
 
 @njit(cache=True)
@@ -190,10 +182,9 @@ def _arrive_new(venue: Any, request: Any, slot: int, now_ns: int) -> None:
         while venue["session_interval_ns"] > 0 and venue["session_end_ns"] <= now_ns:
             venue["session_end_ns"] += venue["session_interval_ns"]
         order["expire_ns"] = venue["session_end_ns"]
-    status = market["status"]
-    if status == rows.HALTED_STATUS or status == rows.CANCEL_ONLY or (status == rows.POST_ONLY_STATUS and not order["flags"] & codes.POST_ONLY):
+    if not _accepts(market, order):
         _refuse(venue, order, now_ns, codes.REASON_STATUS)
-    elif order["flags"] & codes.REDUCE_ONLY and not _reduce_only(venue, order):
+    elif order["flags"] & codes.REDUCE_ONLY and closable(market, order) == 0:
         _refuse(venue, order, now_ns, codes.REASON_REDUCE_ONLY)
     elif order["expire_ns"] <= now_ns:
         answer(venue, rows.EXPIRED, order, now_ns, order["leaves"], codes.REASON_TIME)
@@ -202,10 +193,33 @@ def _arrive_new(venue: Any, request: Any, slot: int, now_ns: int) -> None:
 
 
 @njit(cache=True)
+def _accepts(market: Any, order: Any) -> bool:
+    """Whether the venue's status lets an order in, or lets it change."""
+    status = market["status"]
+    return bool(status == rows.TRADING or (status == rows.POST_ONLY_STATUS and order["flags"] & codes.POST_ONLY))
+
+
+@njit(cache=True)
+def _would_take(venue: Any, market: Any, side: int, price: int, now_ns: int) -> bool:
+    """Whether a limit price reaches what the other side shows now."""
+    if market["mode"] == BARS:
+        return crosses(side, price, path_price(venue, market, side, now_ns), int(path_price(venue, market, side, now_ns) > 0))
+    other, qty = touch(venue, market, side)
+    return crosses(side, price, other, qty)
+
+
+@njit(cache=True)
 def _arrive_amend(venue: Any, request: Any, slot: int, now_ns: int) -> None:
-    """Less quantity at the same price keeps the place in line; anything else goes to the back, or takes."""
+    """Less quantity at the same price keeps the place in line; anything else goes to the back, or takes. A refusal changes nothing."""
     out_of_line()
     order = venue["orders"][slot]
+    market = venue["instruments"][order["instrument"]]
+    if not _accepts(market, order):
+        answer(venue, rows.AMEND_REJECT, order, now_ns, order["leaves"], codes.REASON_STATUS)
+        return
+    if order["flags"] & codes.POST_ONLY and order["working"] == 1 and _would_take(venue, market, order["side"], request["price"], now_ns):
+        answer(venue, rows.AMEND_REJECT, order, now_ns, order["leaves"], codes.REASON_POST_ONLY)
+        return
     filled = order["qty"] - order["leaves"]
     if request["qty"] <= filled:
         remove_resting(venue, slot)

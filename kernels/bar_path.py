@@ -11,6 +11,7 @@ from twinloop.kernels.jit import njit
 from twinloop.kernels.intrinsics import out_of_line
 
 from twinloop.kernels import codes
+from twinloop.kernels.money import CEILING, FLOOR, mul_div
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.venue import PATH_NEAREST, PATH_OHLC, PATH_OLHC
 
@@ -42,12 +43,18 @@ def _time(bar: Any, index: int) -> int:
 
 
 @njit(cache=True)
-def _to_tick(price: float, tick: int, side: int) -> int:
-    """Nearest tick that is not better for us: up for a buy, down for a sell. Prices are below 2**53, so float64 holds them."""
-    units = int(price // float(tick))
-    if side > 0 and float(units * tick) < price:
-        units += 1
-    return units * tick
+def _to_tick(price: int, tick: int, side: int) -> int:
+    """Nearest tick that is not better for us: up for a buy, down for a sell."""
+    if tick <= 0:
+        return price
+    return -(-price // tick) * tick if side > 0 else price // tick * tick
+
+
+@njit(cache=True)
+def _between(start: int, end: int, elapsed_ns: int, span_ns: int, side: int) -> int:
+    """Where a straight line from start to end stands after elapsed_ns of span_ns, rounded against us to a whole unit."""
+    moved, _ = mul_div(end - start, elapsed_ns, span_ns, CEILING if side > 0 else FLOOR)
+    return start + moved
 
 
 @njit(cache=True)
@@ -66,8 +73,8 @@ def path_price(venue: Any, market: Any, side: int, now_ns: int) -> int:
             start = _point(venue, bar, side, index)
             if end_ns == start_ns:
                 return start
-            part = float(now_ns - start_ns) / float(end_ns - start_ns)
-            return _to_tick(float(start) + part * float(_point(venue, bar, side, index + 1) - start), market["tick_size"], side)
+            price = _between(start, _point(venue, bar, side, index + 1), now_ns - start_ns, end_ns - start_ns, side)
+            return _to_tick(price, int(market["tick_size"]), side)
     return int(bar["close"])
 
 
@@ -75,8 +82,8 @@ def path_price(venue: Any, market: Any, side: int, now_ns: int) -> int:
 def schedule(venue: Any, market: Any, order: Any) -> None:
     """Find when the current bar's path reaches an order's price after its arrival, and the fill's price; NEVER if not in this bar.
 
-    A limit order is reached when the path trades through its price (or touches it, where so configured), at its own price; at the open
-    when the open is already there, at the open. A stop is reached at or beyond its trigger, at the trigger, or at a worse open.
+    A limit order is reached when the path trades through its price (or touches it, where so configured), at its own price; a stop when the
+    path is at its trigger, at the trigger. Where the path is there already - at the open, or when a stop arrives - at the path's price.
     """
     out_of_line()
     bar = market["bar"]
@@ -91,31 +98,35 @@ def schedule(venue: Any, market: Any, order: Any) -> None:
     level = int(order["trigger_price"]) if stop else int(order["price"])
     upward = (side > 0) == stop  # Reached by a rising path: a stop to buy, a limit to sell.
     here = path_price(venue, market, side, from_ns)
-    if from_ns == bar["start_ns"] and (here >= level if upward else here <= level):
+    if here >= level if upward else here <= level:
         order["path_ns"] = from_ns
         order["path_price"] = here
         return
     margin = 0 if stop or venue["touch_fills"] == 1 else 1
+    order["path_price"] = level
     for index in range(3):
         end_ns = _time(bar, index + 1)
-        if end_ns <= from_ns:
-            continue
-        start_ns = max(_time(bar, index), from_ns)
-        start = path_price(venue, market, side, start_ns) if start_ns > _time(bar, index) else _point(venue, bar, side, index)
+        start_ns = _time(bar, index)
         end = _point(venue, bar, side, index + 1)
-        if (start >= level + margin) if upward else (start <= level - margin):
-            order["path_ns"] = start_ns
-            order["path_price"] = level
-            return
-        reached = end >= level + margin if upward else end <= level - margin
-        if reached:
-            part = float(level - start) / float(end - start) if end != start else 0.0
-            order["path_ns"] = start_ns + int(part * float(end_ns - start_ns))
-            order["path_price"] = level
-            return
+        if end_ns <= from_ns or (end < level + margin if upward else end > level - margin):
+            continue
+        start = _point(venue, bar, side, index)
+        at_ns = start_ns
+        if start < level if upward else start > level:
+            waited, _ = mul_div(level - start, end_ns - start_ns, end - start, CEILING)
+            at_ns = start_ns + waited
+        order["path_ns"] = max(at_ns, from_ns)
+        return
 
 
 @njit(cache=True)
 def is_market_like(order: Any) -> bool:
     """Whether an order takes whatever price there is."""
     return bool(order["type"] == codes.MARKET or order["type"] == codes.STOP)
+
+
+@njit(cache=True)
+def is_immediate(order: Any) -> bool:
+    """Whether what an order cannot take at once expires."""
+    in_force = int(order["flags"]) & codes.TIME_IN_FORCE_MASK
+    return bool(in_force == codes.IOC or in_force == codes.FOK)

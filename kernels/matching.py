@@ -24,6 +24,7 @@ from twinloop.kernels.venue import (
     TOUCH,
     UNLIMITED,
     answer,
+    closable,
     fill,
     remove_resting,
 )
@@ -73,6 +74,14 @@ def available(venue: Any, market: Any, side: int, limit: int, limited: bool, wan
 
 
 @njit(cache=True)
+def fillable(market: Any, order: Any) -> int:
+    """What is left of an order, or of a reduce-only order what it could close now."""
+    if int(order["flags"]) & codes.REDUCE_ONLY:
+        return min(int(order["leaves"]), closable(market, order))
+    return int(order["leaves"])
+
+
+@njit(cache=True)
 def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None:
     """Fill a taker order level by level, best first, within its limit; what is not there stays in its leaves."""
     out_of_line()
@@ -87,8 +96,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
         return
     if market["mode"] != DEPTH:
         if not limited or crosses(side, order["price"], price, qty):
-            got = min(qty, order["leaves"])
-            fill(venue, order, price, got, now_ns, False, cause)
+            got = fill(venue, order, price, min(qty, order["leaves"]), now_ns, False, cause)
             if venue["deplete"] == 1 and market["mode"] == TOUCH:
                 if side > 0:
                     market["ask_qty"] -= got
@@ -102,7 +110,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
         got = min(level, order["leaves"])
         following = next_level(book, opposite, price)
         if got > 0:
-            fill(venue, order, price, got, now_ns, False, cause)
+            got = fill(venue, order, price, got, now_ns, False, cause)
             if venue["deplete"] == 1:
                 book_set(book, opposite, price, level - got)
         price = following
@@ -133,21 +141,46 @@ def _fill_resting(venue: Any, slot: int, price: int, qty: int, now_ns: int, caus
 
 
 @njit(cache=True)
+def end_order(venue: Any, slot: int, now_ns: int, code: int) -> None:
+    """The venue ends a working order itself."""
+    remove_resting(venue, slot)
+    order = venue["orders"][slot]
+    answer(venue, rows.EXPIRED, order, now_ns, order["leaves"], code)
+
+
+@njit(cache=True)
 def trigger(venue: Any, slot: int, now_ns: int, cause: int) -> None:
-    """A waiting stop is reached: it takes liquidity at once; a stop-limit's rest joins the line, a stop's rest expires."""
+    """A waiting stop is reached: it takes liquidity at once; a stop-limit's rest joins the line, a stop's rest expires.
+
+    From here on it is the order it would have been without a trigger: post-only refuses to take, fill-or-kill takes all or nothing, and
+    what immediate-or-cancel leaves expires.
+    """
     out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][order["instrument"]]
-    take(venue, order, order["type"] == codes.STOP_LIMIT, now_ns, cause)
+    limited = order["type"] == codes.STOP_LIMIT
+    flags = int(order["flags"])
+    in_force = flags & codes.TIME_IN_FORCE_MASK
+    if flags & codes.POST_ONLY:
+        price, qty = touch(venue, market, order["side"])
+        if crosses(order["side"], order["price"], price, qty):
+            end_order(venue, slot, now_ns, codes.REASON_POST_ONLY)
+            return
+    wanted = fillable(market, order)
+    if in_force == codes.FOK and available(venue, market, order["side"], order["price"], limited, wanted) < wanted:
+        end_order(venue, slot, now_ns, codes.REASON_FILL_OR_KILL)
+        return
+    take(venue, order, limited, now_ns, cause)
     if order["leaves"] == 0:
         remove_resting(venue, slot)
-    elif order["type"] == codes.STOP_LIMIT:
+    elif limited and (in_force == codes.IOC or in_force == codes.FOK):
+        end_order(venue, slot, now_ns, codes.REASON_IOC)
+    elif limited:
         order["working"] = 1
         order["ahead"] = line_ahead(venue, market, order["side"], order["price"])
         order["traded"] = 0.0
     else:
-        remove_resting(venue, slot)
-        answer(venue, rows.EXPIRED, order, now_ns, order["leaves"], codes.REASON_NO_LIQUIDITY)
+        end_order(venue, slot, now_ns, codes.REASON_NO_LIQUIDITY)
 
 
 @njit(cache=True)
@@ -156,12 +189,11 @@ def _is_triggered(order: Any, price: int) -> bool:
 
 
 @njit(cache=True)
-def orders_on_trade(venue: Any, market: Any, row: Any, cause: int) -> None:
+def orders_on_trade(venue: Any, market: Any, row: Any, now_ns: int, cause: int) -> None:
     """What a print does to our orders: fills through and at the price, triggers."""
     out_of_line()
     price = row["price"]
     qty = row["qty"]
-    now_ns = row["venue_ns"]
     aggressor = int(row["side"])
     used = 0  # What earlier orders of ours at this price got of the print.
     whole = venue["mode"] == NO_PARTIAL_FILL_MODE
@@ -187,53 +219,124 @@ def orders_on_trade(venue: Any, market: Any, row: Any, cause: int) -> None:
 
 
 @njit(cache=True)
-def orders_on_level(venue: Any, market: Any, row: Any, side_index: int, before: int, cause: int) -> None:
-    """What a changed level does to our orders: places in line on its side, fills where the other side reached our price."""
+def _fill_reached(venue: Any, market: Any, side: int, price: int, qty: int, now_ns: int, cause: int) -> None:
+    """The other side has qty more at a price that reaches orders of ours: shared out by price, then by arrival."""
+    out_of_line()
+    left = qty
+    while left > 0:
+        best = -1
+        slot = market["first"]
+        while slot >= 0:
+            order = venue["orders"][slot]
+            if order["working"] == 1 and order["side"] == side and crosses(side, order["price"], price, left):
+                if best < 0 or (order["price"] - venue["orders"][best]["price"]) * side > 0:
+                    best = slot
+            slot = order["next"]
+        if best < 0:
+            return
+        got = min(left, int(venue["orders"][best]["leaves"]))
+        left -= got
+        _fill_resting(venue, best, venue["orders"][best]["price"], got, now_ns, cause)
+
+
+@njit(cache=True)
+def orders_on_level(venue: Any, market: Any, row: Any, side_index: int, before: int, now_ns: int, cause: int) -> None:
+    """What a changed level does to our orders: places in line on its side, fills by what it brings to our price on the other.
+
+    Only what is new at the level fills us: the quantity that stood there before has had its chance.
+    """
     price = row["price"]
     qty = row["qty"]
     level_side = 1 if side_index == BID else -1
+    trading = market["status"] == rows.TRADING
+    reached = False
     slot = market["first"]
     while slot >= 0:
         order = venue["orders"][slot]
-        following = order["next"]
         if order["working"] == 1:
             if order["side"] == level_side:
                 if order["price"] == price:
                     queue_displayed(venue, order, before, qty)
-            elif qty > 0 and crosses(order["side"], order["price"], price, qty):
-                got = order["leaves"] if venue["mode"] == NO_PARTIAL_FILL_MODE else min(qty, order["leaves"])
-                _fill_resting(venue, slot, order["price"], got, row["venue_ns"], cause)
-        slot = following
+            elif qty > before and trading and crosses(order["side"], order["price"], price, qty):
+                reached = True
+        slot = order["next"]
+    if reached:
+        _fill_reached(venue, market, -level_side, price, qty - before, now_ns, cause)
 
 
 @njit(cache=True)
-def orders_on_touch(venue: Any, market: Any, before_bid: int, before_bid_qty: int, before_ask: int, before_ask_qty: int, now_ns: int, cause: int) -> None:
-    """What a new touch does to our orders: places in line at the touch, fills where the other side reached our price."""
+def stops_on_touch(venue: Any, market: Any, now_ns: int, cause: int) -> None:
+    """Triggers where the market shows no prints: the other side's best stands for the last price."""
     out_of_line()
     slot = market["first"]
     while slot >= 0:
         order = venue["orders"][slot]
         following = order["next"]
-        side = order["side"]
-        other = market["ask"] if side > 0 else market["bid"]
-        other_qty = market["ask_qty"] if side > 0 else market["bid_qty"]
         if order["working"] == 2:
-            if market["last_price"] == 0 and _is_triggered(order, other):
+            price, qty = touch(venue, market, order["side"])
+            if qty > 0 and _is_triggered(order, price):
                 trigger(venue, slot, now_ns, cause)
-        elif crosses(side, order["price"], other, other_qty):
-            got = order["leaves"] if venue["mode"] == NO_PARTIAL_FILL_MODE else min(other_qty, order["leaves"])
-            _fill_resting(venue, slot, order["price"], got, now_ns, cause)
-        else:
-            best = market["bid"] if side > 0 else market["ask"]
-            best_qty = market["bid_qty"] if side > 0 else market["ask_qty"]
-            if order["price"] == best:
-                if order["ahead"] >= UNREACHED:
-                    order["ahead"] = float(best_qty)
-                else:
-                    was = before_bid if side > 0 else before_ask
-                    was_qty = before_bid_qty if side > 0 else before_ask_qty
-                    queue_displayed(venue, order, was_qty if was == best else best_qty, best_qty)
         slot = following
+
+
+@njit(cache=True)
+def _place_at_touch(venue: Any, order: Any, best: int, best_qty: int, was: int, was_qty: int) -> None:
+    """An order's place in line after its side's best went from was to best."""
+    side = order["side"]
+    if order["price"] == best:
+        if order["ahead"] >= UNREACHED:
+            order["ahead"] = float(best_qty)
+            order["traded"] = 0.0
+        else:
+            queue_displayed(venue, order, was_qty if was == best else best_qty, best_qty)
+    elif (order["price"] - best) * side > 0:
+        order["ahead"] = 0.0  # Nothing is displayed at our price: the line ahead of us is gone.
+        order["traded"] = 0.0
+
+
+@njit(cache=True)
+def orders_on_touch(
+    venue: Any, market: Any, before_bid: int, before_bid_qty: int, before_ask: int, before_ask_qty: int, now_ns: int, cause: int
+) -> None:
+    """What a new touch does to our orders: places in line at the touch, fills by what the other side brings to our price."""
+    out_of_line()
+    new_ask = market["ask_qty"] - (before_ask_qty if market["ask"] == before_ask else 0)
+    new_bid = market["bid_qty"] - (before_bid_qty if market["bid"] == before_bid else 0)
+    whole = venue["mode"] == NO_PARTIAL_FILL_MODE
+    buys = False
+    sells = False
+    slot = market["first"]
+    while slot >= 0:
+        order = venue["orders"][slot]
+        following = order["next"]
+        if order["working"] == 1:
+            side = order["side"]
+            other = market["ask"] if side > 0 else market["bid"]
+            other_qty = market["ask_qty"] if side > 0 else market["bid_qty"]
+            if crosses(side, order["price"], other, other_qty):
+                if whole:
+                    _fill_resting(venue, slot, order["price"], order["leaves"], now_ns, cause)
+                elif side > 0:
+                    buys = True
+                else:
+                    sells = True
+            elif side > 0:
+                _place_at_touch(venue, order, market["bid"], market["bid_qty"], before_bid, before_bid_qty)
+            else:
+                _place_at_touch(venue, order, market["ask"], market["ask_qty"], before_ask, before_ask_qty)
+        slot = following
+    if buys:
+        _fill_reached(venue, market, 1, market["ask"], new_ask, now_ns, cause)
+    if sells:
+        _fill_reached(venue, market, -1, market["bid"], new_bid, now_ns, cause)
+    if market["last_price"] == 0:
+        stops_on_touch(venue, market, now_ns, cause)
+
+
+@njit(cache=True)
+def venue_time(row: Any) -> int:
+    """When the venue's tape has a row: its venue time, or the local time where the venue states none."""
+    return int(row["venue_ns"]) if row["venue_ns"] > 0 else int(row["local_ns"])
 
 
 @njit(cache=True)
@@ -252,14 +355,16 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
             book_apply(book, row)
             return
         book_apply(book, row)
-        orders_on_level(venue, market, row, side_index, book["replaced_qty"], cause)
+        orders_on_level(venue, market, row, side_index, book["replaced_qty"], venue_time(row), cause)
+        if market["last_price"] == 0 and market["status"] == rows.TRADING and row["flags"] & rows.FLAG_EVENT_END:
+            stops_on_touch(venue, market, venue_time(row), cause)
     elif kind == rows.TRADE:
         if row["flags"] & rows.FLAG_OFF_MARKET:
             return
         market["last_price"] = row["price"]
         market["seen_trade"] = cause + 1
         if market["count"] > 0 and market["status"] == rows.TRADING:
-            orders_on_trade(venue, market, row, cause)
+            orders_on_trade(venue, market, row, venue_time(row), cause)
     elif kind == rows.QUOTE:
         if market["mode"] != TOUCH:
             return
@@ -270,7 +375,7 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         market["ask_qty"] = row["ask_qty"]
         market["seen_quote"] = cause + 1
         if market["count"] > 0 and market["status"] == rows.TRADING:
-            orders_on_touch(venue, market, bid, bid_qty, ask, ask_qty, row["venue_ns"], cause)
+            orders_on_touch(venue, market, bid, bid_qty, ask, ask_qty, venue_time(row), cause)
     elif kind == rows.BAR:
         if market["mode"] != BARS:
             return
@@ -281,6 +386,7 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         bar["high"] = row["high"]
         bar["low"] = row["low"]
         bar["close"] = row["close"]
+        bar["row"] = cause
         market["last_price"] = row["open"]
         venue["path_ns"] = 0  # Our orders' times on the path are found anew by the caller.
     elif rows.SNAPSHOT_BEGIN <= kind <= rows.CLEAR or kind == rows.FEED_GAP:
@@ -294,6 +400,8 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         market["status"] = row["status"]
     elif kind == rows.INSTRUMENT:
         market["tick_size"] = row["tick_size"]
+        if market["book"] >= 0:
+            book_apply(venue["books"][market["book"]], row)
 
 
 @njit(cache=True)

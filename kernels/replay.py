@@ -15,9 +15,9 @@ from typing import Any
 from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
-from twinloop.kernels.bar_path import is_market_like, schedule
+from twinloop.kernels.bar_path import is_immediate, is_market_like, schedule
 from twinloop.kernels.intrinsics import copy_row, out_of_line
-from twinloop.kernels.matching import expire_orders, market_row, trigger
+from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.step import step
 from twinloop.kernels.timers import next_timer
@@ -31,11 +31,11 @@ NEED_VENUE = 3
 
 @njit(cache=True)
 def _row_time(market: Any, i: int) -> int:
-    """When a row of the venue's tape takes effect: its venue time; of a bar, its start."""
+    """When a row of the venue's tape takes effect: its venue time; of a bar, its start. The tape is sorted by it."""
     row = market[i]
     if row["kind"] == rows.BAR:
-        return int(row["venue_ns"]) - int(market[i + 1]["interval_ns"])
-    return int(row["venue_ns"])
+        return venue_time(row) - int(market[i + 1]["interval_ns"])
+    return venue_time(row)
 
 
 @njit(cache=True)
@@ -50,7 +50,7 @@ def _find_paths(venue: Any) -> None:
         slot = market["first"]
         while slot >= 0:
             order = venue["orders"][slot]
-            if order["working"] == 1 and is_market_like(order):
+            if order["working"] == 1 and (is_market_like(order) or is_immediate(order)):
                 bar = market["bar"]
                 order["path_ns"] = bar["start_ns"] if bar["start_ns"] >= order["arrived_ns"] else NEVER
                 order["path_price"] = bar["open"]
@@ -61,7 +61,31 @@ def _find_paths(venue: Any) -> None:
 
 
 @njit(cache=True)
-def _fill_on_paths(venue: Any, now_ns: int, cause: int) -> None:
+def _reached_on_path(venue: Any, market: Any, slot: int) -> None:
+    """The path is at an order's price: fill it there; what may neither take nor wait expires; a stop-limit out of reach now rests."""
+    out_of_line()
+    order = venue["orders"][slot]
+    limited = order["type"] == codes.LIMIT or order["type"] == codes.STOP_LIMIT
+    takes = order["working"] == 2 or is_market_like(order) or is_immediate(order)
+    price = order["path_price"]
+    if takes and limited:
+        if not crosses(order["side"], order["price"], price, 1):
+            if is_immediate(order):
+                end_order(venue, slot, order["path_ns"], codes.REASON_IOC)
+                return
+            order["working"] = 1
+            order["arrived_ns"] = order["path_ns"]
+            schedule(venue, market, order)
+            return
+        if order["flags"] & codes.POST_ONLY:
+            end_order(venue, slot, order["path_ns"], codes.REASON_POST_ONLY)
+            return
+    fill(venue, order, price, order["leaves"], order["path_ns"], not takes, market["bar"]["row"])
+    remove_resting(venue, slot)
+
+
+@njit(cache=True)
+def _fill_on_paths(venue: Any, now_ns: int) -> None:
     out_of_line()
     for i in range(venue["instruments"].shape[0]):
         market = venue["instruments"][i]
@@ -72,14 +96,7 @@ def _fill_on_paths(venue: Any, now_ns: int, cause: int) -> None:
             order = venue["orders"][slot]
             following = order["next"]
             if order["path_ns"] <= now_ns:
-                if order["working"] == 2 and order["type"] == codes.STOP_LIMIT:
-                    order["working"] = 1
-                    order["arrived_ns"] = order["path_ns"]
-                    schedule(venue, market, order)
-                else:
-                    maker = order["type"] == codes.LIMIT or order["type"] == codes.STOP_LIMIT
-                    fill(venue, order, order["path_price"], order["leaves"], order["path_ns"], maker, cause)
-                    remove_resting(venue, slot)
+                _reached_on_path(venue, market, slot)
             slot = following
     venue["path_ns"] = NEVER
     for i in range(venue["instruments"].shape[0]):
@@ -139,7 +156,7 @@ def _jump(venue: Any, market: Any, published: int) -> bool:
     if venue["shared_tape"] == 1 and published > i:
         i = published  # Rows the node has seen have local time <= now <= arrival, and venue time <= local time.
     count = market.shape[0]
-    while i < count and market[i]["venue_ns"] <= arrival_ns:
+    while i < count and venue_time(market[i]) <= arrival_ns:
         i += 1
     venue["next_row"] = i
     venue["jumped_to"] = venue["first_row"] + i
@@ -165,7 +182,7 @@ def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> boo
         if venue["request_tail"] < venue["request_head"]:
             request_ns = venue["request_ns"][venue["request_tail"] & (REQUESTS - 1)]
         if venue["jump"] == 1 and venue["resting"] == 0:
-            if request_ns > limit_ns:
+            if request_ns > limit_ns or request_ns == NEVER:
                 return True
             if not _jump(venue, market, published):
                 return False
@@ -192,7 +209,7 @@ def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> boo
                 _find_paths(venue)
         elif order_ns == now_ns:
             if venue["path_ns"] == now_ns:
-                _fill_on_paths(venue, now_ns, venue["first_row"] + i - 2)
+                _fill_on_paths(venue, now_ns)
             if venue["expire_ns"] <= now_ns:
                 expire_orders(venue, now_ns)
         else:

@@ -76,7 +76,7 @@ VENUE_ORDER: Final = _aligned(
 )
 
 VENUE_BAR: Final = _aligned(
-    ("start_ns", "<i8"), ("end_ns", "<i8"), ("open", "<i8"), ("high", "<i8"), ("low", "<i8"), ("close", "<i8")
+    ("start_ns", "<i8"), ("end_ns", "<i8"), ("open", "<i8"), ("high", "<i8"), ("low", "<i8"), ("close", "<i8"), ("row", "<i8")
 )
 
 
@@ -203,10 +203,36 @@ def fee_rate(venue: Any, market: Any, account: int, maker: bool) -> int:
 
 
 @njit(cache=True)
-def fill(venue: Any, order: Any, price: int, qty: int, venue_ns: int, maker: bool, cause: int) -> None:
-    """Fill an order: position, fee, and a two-row answer. The caller removes the order when nothing is left."""
+def closable(market: Any, order: Any) -> int:
+    """Quantity of the account's position that an order would close; 0 where it would only open."""
+    position = int(market["position"][order["account"]])
+    return max(-position if order["side"] > 0 else position, 0)
+
+
+@njit(cache=True)
+def fill(venue: Any, order: Any, price: int, qty: int, venue_ns: int, maker: bool, cause: int) -> int:
+    """Fill an order: how much of qty it got. The caller removes the order when nothing is left.
+
+    A reduce-only order gets what it can close at this moment; when it has nothing left to close, its rest expires.
+    """
     out_of_line()
     market = venue["instruments"][order["instrument"]]
+    if int(order["flags"]) & codes.REDUCE_ONLY == 0:
+        _fill(venue, market, order, price, qty, venue_ns, maker, cause)
+        return qty
+    got = min(qty, closable(market, order))
+    if got > 0:
+        _fill(venue, market, order, price, got, venue_ns, maker, cause)
+    if order["leaves"] > 0 and closable(market, order) == 0:
+        answer(venue, rows.EXPIRED, order, venue_ns, order["leaves"], codes.REASON_REDUCE_ONLY)
+        order["leaves"] = 0
+    return got
+
+
+@njit(cache=True)
+def _fill(venue: Any, market: Any, order: Any, price: int, qty: int, venue_ns: int, maker: bool, cause: int) -> None:
+    """Position, fee, and a two-row answer."""
+    out_of_line()
     account = order["account"]
     order["leaves"] -= qty
     market["position"][account] += qty if order["side"] > 0 else -qty
