@@ -186,13 +186,15 @@ def apply_order_fill(decision: Any, order: Any, row: Any) -> int:
     order["fee"] += row["fee"]
     if order["acked_ns"] == 0:
         order["acked_ns"] = row["venue_ns"]
-    if order["filled"] > order["qty"]:
+    # An amend under way may have been applied at the venue already: its quantity counts until the answer is here.
+    most = max(order["qty"], order["amend_qty"]) if order["amends"] > 0 else order["qty"]
+    if order["filled"] > most:
         result = 2
-    if result == 1:
+    if order["open_at"] < 0:
         return result
-    if order["filled"] >= order["qty"]:
+    if order["filled"] >= most:
         close_order(decision, order, codes.STATE_FILLED, row["local_ns"])
-    elif order["open_at"] >= 0:
+    else:
         order["state"] = codes.STATE_PARTIAL
         reserve(decision, order, at_worst(order))
     return result
