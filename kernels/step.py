@@ -191,7 +191,7 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
     book = decision["books"][market["book"]]
     book_apply(book, row)
     market["quote_ns"] = row["local_ns"]
-    if row["flags"] & rows.FLAG_EVENT_END == 0:
+    if row["flags"] & rows.FLAG_EVENT_END == 0 and row["kind"] != rows.SNAPSHOT_END:
         return
     bid = book["best_bid"]
     ask = book["best_ask"]
@@ -331,6 +331,7 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
         node["measured"]["foreign_facts"] += 1
         return
     order = decision["orders"][slot]
+    was_open = order["state"] < codes.STATE_FILLED
     result = apply_order_fill(decision, order, row)
     if result == 1:
         node["measured"]["late_fills"] += 1
@@ -371,9 +372,11 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     node["measured"]["fills"] += 1
     _record_fill(node, row, tail, order, realised)
     sample_equity(node)
+    ended = was_open and order["state"] >= codes.STATE_FILLED
+    if ended:
+        record_order(node, order)  # Before the callback: an order sent there may take the slot.
     call_strategy(node, codes.ON_FILL, strategy)
-    if order["state"] >= codes.STATE_FILLED and result != 1:
-        record_order(node, order)
+    if ended:
         call_strategy(node, codes.ON_ORDER, strategy)
 
 
@@ -479,6 +482,8 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         market["min_qty"] = row["min_qty"]
         market["max_qty"] = row["max_qty"]
         market["min_notional"] = tail["min_notional"]
+        if market["book"] >= 0:
+            book_apply(decision["books"][market["book"]], row)
     elif rows.HALT <= kind <= rows.FLATTEN:
         on_operator(node, kind, int(row["strategy"]))
     elif kind == rows.FEED_RECOVERED:
