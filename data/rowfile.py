@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from twinloop.data.atomic import make_folder, sync_folder, temporary_name, write_atomic
 from twinloop.data.errors import CatalogError, CorruptError, DataError
 from twinloop.data.instruments import Instrument
-from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL, KIND_NAME, ROW, ROW_SIZE
+from twinloop.kernels.rows import BAR, FLAG_CONTINUES, FLAG_TAIL, KIND_NAME, ROW, ROW_SIZE
 
 Rows = NDArray[np.void]
 FORMAT: Final = 1
@@ -80,11 +80,18 @@ def pick(rows: Rows, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
 
 
 def venue_keys(rows: Rows) -> NDArray[np.int64]:
-    """Venue order key of each row, (n,) ns: venue_ns, or local_ns where the venue states none; a tail takes its head's."""
+    """Venue order key of each row, (n,) ns: venue_ns, or local_ns where the venue states none; a tail takes its head's.
+
+    A bar's venue_ns is its close, but the venue trades along it from its start: that is its key.
+    """
     keys = rows["venue_ns"].copy()
     silent = keys == 0
     if silent.any():
         keys[silent] = rows["local_ns"][silent]
+    bars = np.flatnonzero((rows["kind"] == BAR) & (rows["flags"] & FLAG_CONTINUES != 0))
+    if bars.size:
+        bars = bars[bars + 1 < rows.size]
+        keys[bars] -= rows["interval_ns"][bars + 1]
     tails = np.flatnonzero(rows["flags"] & FLAG_TAIL)
     if tails.size:
         tails = tails[tails > 0]
