@@ -42,6 +42,7 @@ def newest_depth_row(venue: Any, market: Any, row: Any, cause: int) -> None:
                 if order["price"] == row["price"]:
                     queue_displayed(venue, order, before, row["qty"])
             elif improved and market["status"] == rows.TRADING and (order["price"] - row["price"]) * side <= 0:
-                fill(venue, order, order["price"], order["leaves"], row["venue_ns"], True, cause)
-                remove_resting(venue, slot)
+                fill(venue, order, order["price"], order["leaves"], venue["now_ns"], True, cause)
+                if order["leaves"] == 0:
+                    remove_resting(venue, slot)
         slot = following
