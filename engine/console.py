@@ -21,6 +21,8 @@ HEADLINES: Final = (
     ("orders", "fills", "maker_share", "rejects", "slippage_bps", "latency_median"),
 )
 ROWS_MAX: Final = 12
+COLUMNS: Final = ("orders", "fills", "trades", "win rate", "gross", "fees", "net closed", "position")
+NARROW: Final = 110  # Columns of a terminal below which the breakdown is shortened.
 COLOURED: Final = frozenset({"net_profit", "total_return", "expectancy"})
 
 
@@ -121,14 +123,19 @@ def _breakdown(console: Console, summary: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("strategy", "symbol"):
         table.add_column(name, no_wrap=True, min_width=8)
-    for name in ("orders", "fills", "trades", "win rate", "gross", "fees", "net closed", "position"):
+    # A number is never cut: where there is no room, whole columns are left to the report.
+    narrow = console.width < NARROW
+    names = ("fills", "trades", "net closed", "position") if narrow else COLUMNS
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in rows[:ROWS_MAX]:
         rate = f"{row['wins'] / row['trades'] * 100:.1f} %" if row["trades"] else "n/a"
         counts = (f"{row['orders']:,}", f"{row['fills']:,}", f"{row['trades']:,}", rate)
         amounts = (money(row["gross"]), money(row["fees"]), money(row["net"]), f"{row['position']:g}")
-        table.add_row(escape(row["strategy"]), escape(row["symbol"]), *counts, *amounts, row["currency"] or "")
+        cells = dict(zip(COLUMNS, (*counts, *amounts), strict=True))
+        shown = [cells[name] for name in names]
+        table.add_row(escape(row["strategy"]), escape(row["symbol"]), *shown, row["currency"] or "")
     console.print(table)
     if len(rows) > ROWS_MAX:
         console.print(f"[dim]and {len(rows) - ROWS_MAX} more in summary.json[/dim]")

@@ -231,7 +231,7 @@ def write_offer(target: Path, given: Offer, watch: Watch | None = None) -> RowMa
     details: dict[str, Any] = {"format": given.format, "stated": dict(given.stated)}
     writer = RowWriter(target, [given.instrument], source=given.source, details=details)
     try:
-        for chunk in watched(given.chunks, given.source, watch):
+        for chunk in watched(given.chunks, f"reading {given.source}", watch):
             writer.write(chunk)
         conservation = given.conservation()
         details |= given.details()

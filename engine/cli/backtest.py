@@ -172,7 +172,8 @@ def _run(loaded: Loaded, *, json: bool) -> int:
 
         with Activity("reading", quiet=json) as reading:
             planned = make_plan(
-                loaded, lambda what, rows: reading.update(rows, None, f"{rows:,} rows", f"reading {what}")
+                loaded,
+                lambda what, rows: reading.update(rows, None, f"{rows:,} rows  {rate(rows, reading.seconds)}", what),
             )
         if not json:
             for text in (*describe(planned.plan), *planned.notes):

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from twinloop.data.errors import ConfigError
 from twinloop.engine.cli import OK
 from twinloop.engine.cli.backtest import Texts
-from twinloop.engine.cli.screen import Activity, compiling, say, say_json
+from twinloop.engine.cli.screen import Activity, compiling, rate, say, say_json
 from twinloop.engine.config import DataTable, mistakes_of, parse_override
 
 
@@ -131,7 +131,7 @@ def _one(
     from twinloop.engine.sources import by_instrument, offer, watched  # noqa: PLC0415
 
     def watch(what: str, rows: int) -> None:
-        activity.update(rows, None, f"{rows:,} rows", f"reading {what}")
+        activity.update(rows, None, f"{rows:,} rows  {rate(rows, activity.seconds)}", f"reading {what}")
 
     if chosen_format == "rows":
         manifest = read_manifest(paths[0])

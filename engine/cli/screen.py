@@ -74,8 +74,7 @@ class Activity:
                 BarColumn(bar_width=30),
                 TextColumn("{task.fields[detail]}"),
                 TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
+                *([] if total is None else [TextColumn("ETA"), TimeRemainingColumn()]),
                 console=self._console,
                 transient=True,
             )
@@ -83,6 +82,11 @@ class Activity:
             self._progress.start()
         assert self._task is not None
         self._progress.update(self._task, completed=done, total=total, detail=detail, description=title or self._title)
+
+    @property
+    def seconds(self) -> float:
+        """Since the work began."""
+        return time.monotonic() - self._began
 
     def close(self) -> None:
         """Take the line away."""
