@@ -91,10 +91,11 @@ def test_instruments_are_named_by_table_or_preset(tmp_path: Path) -> None:
         ("a.parquet", b"", "parquet"),
         ("BTCUSDT-aggTrades-2024-08-08.zip", b"", "binance-archive"),
         ("a.csv", b"time,open\n", "csv"),
-        ("a.gz", gzip.compress(b'1723161255030314667 {"stream":"x"}\n'), "binance-raw"),
+        ("a.gz", gzip.compress(b'1723161255030314667 {"stream":"x"}\n', mtime=0), "binance-raw"),
         ("a.txt", b'1723161255030314667 {"stream":"x"}\n', "binance-raw"),
-        ("a.csv.gz", gzip.compress(b"time,open\n"), "csv"),
+        ("a.csv.gz", gzip.compress(b"time,open\n", mtime=0), "csv"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_formats_are_told_apart(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
     (tmp_path / name).write_bytes(content)
