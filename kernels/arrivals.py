@@ -2,12 +2,10 @@
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bar_path import path_price, schedule
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.latency import entry_delay
 from twinloop.kernels.matching import available, crosses, fillable, line_ahead, take, touch
 from twinloop.kernels.node import NEVER
@@ -82,7 +80,9 @@ def _place(venue: Any, slot: int, now_ns: int, kind: int) -> None:
         reference = market["last_price"]
         if market["mode"] != BARS and reference == 0:
             reference, _ = touch(venue, market, side)
-        reached = reference > 0 and (reference >= order["trigger_price"] if side > 0 else reference <= order["trigger_price"])
+        reached = reference > 0 and (
+            reference >= order["trigger_price"] if side > 0 else reference <= order["trigger_price"]
+        )
         if market["mode"] == BARS or not reached:
             add_resting(venue, slot, 2)
             answer(venue, kind, order, now_ns, order["qty"], 0)
@@ -108,13 +108,22 @@ def _place(venue: Any, slot: int, now_ns: int, kind: int) -> None:
         answer(venue, kind, order, now_ns, order["qty"], 0)
     elif marketable and rests and venue["mode"] != NO_PARTIAL_FILL_MODE:
         if available(venue, market, side, order["price"], True, order["leaves"]) < order["leaves"]:
-            answer(venue, kind, order, now_ns, order["qty"], 0)  # Its rest will stand in the book: accepted first, filled after.
+            answer(
+                venue, kind, order, now_ns, order["qty"], 0
+            )  # Its rest will stand in the book: accepted first, filled after.
     if marketable:
         take(venue, order, limited, now_ns, TAKER)
     if order["leaves"] == 0:
         return
     if not rests:
-        answer(venue, rows.EXPIRED, order, now_ns, order["leaves"], codes.REASON_IOC if limited else codes.REASON_NO_LIQUIDITY)
+        answer(
+            venue,
+            rows.EXPIRED,
+            order,
+            now_ns,
+            order["leaves"],
+            codes.REASON_IOC if limited else codes.REASON_NO_LIQUIDITY,
+        )
         return
     order["ahead"] = line_ahead(venue, market, side, order["price"])
     order["traded"] = 0.0
@@ -203,7 +212,9 @@ def _accepts(market: Any, order: Any) -> bool:
 def _would_take(venue: Any, market: Any, side: int, price: int, now_ns: int) -> bool:
     """Whether a limit price reaches what the other side shows now."""
     if market["mode"] == BARS:
-        return crosses(side, price, path_price(venue, market, side, now_ns), int(path_price(venue, market, side, now_ns) > 0))
+        return crosses(
+            side, price, path_price(venue, market, side, now_ns), int(path_price(venue, market, side, now_ns) > 0)
+        )
     other, qty = touch(venue, market, side)
     return crosses(side, price, other, qty)
 
@@ -217,7 +228,11 @@ def _arrive_amend(venue: Any, request: Any, slot: int, now_ns: int) -> None:
     if not _accepts(market, order):
         answer(venue, rows.AMEND_REJECT, order, now_ns, order["leaves"], codes.REASON_STATUS)
         return
-    if order["flags"] & codes.POST_ONLY and order["working"] == 1 and _would_take(venue, market, order["side"], request["price"], now_ns):
+    if (
+        order["flags"] & codes.POST_ONLY
+        and order["working"] == 1
+        and _would_take(venue, market, order["side"], request["price"], now_ns)
+    ):
         answer(venue, rows.AMEND_REJECT, order, now_ns, order["leaves"], codes.REASON_POST_ONLY)
         return
     filled = order["qty"] - order["leaves"]
@@ -267,4 +282,11 @@ def _refuse_ended(venue: Any, request: Any, now_ns: int) -> None:
     order = venue["orders"][slot]
     refused = order["id"] == request["order_id"]
     if refused:
-        answer(venue, rows.CANCEL_REJECT if request["kind"] == rows.CANCEL else rows.AMEND_REJECT, order, now_ns, 0, codes.REASON_UNKNOWN_ORDER)
+        answer(
+            venue,
+            rows.CANCEL_REJECT if request["kind"] == rows.CANCEL else rows.AMEND_REJECT,
+            order,
+            now_ns,
+            0,
+            codes.REASON_UNKNOWN_ORDER,
+        )

@@ -6,11 +6,9 @@ the path crosses it. Between the four points the path is a straight line; prices
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.money import CEILING, FLOOR, mul_div
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.venue import PATH_NEAREST, PATH_OHLC, PATH_OLHC

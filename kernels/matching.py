@@ -6,12 +6,10 @@ price first consumes the quantity ahead of us; a level or touch of the other sid
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.no_partial_fill import newest_depth_row
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.queue import queue_displayed, queue_traded
@@ -29,7 +27,9 @@ from twinloop.kernels.venue import (
     remove_resting,
 )
 
-UNREACHED = 1e18  # Nothing is known of the line at this price: only a print through it, or the touch arriving there, fills.
+UNREACHED = (
+    1e18  # Nothing is known of the line at this price: only a print through it, or the touch arriving there, fills.
+)
 
 
 @njit(cache=True)
@@ -296,7 +296,14 @@ def _place_at_touch(venue: Any, order: Any, best: int, best_qty: int, was: int, 
 
 @njit(cache=True)
 def orders_on_touch(
-    venue: Any, market: Any, before_bid: int, before_bid_qty: int, before_ask: int, before_ask_qty: int, now_ns: int, cause: int
+    venue: Any,
+    market: Any,
+    before_bid: int,
+    before_bid_qty: int,
+    before_ask: int,
+    before_ask_qty: int,
+    now_ns: int,
+    cause: int,
 ) -> None:
     """What a new touch does to our orders: places in line at the touch, fills by what the other side brings to our price."""
     out_of_line()

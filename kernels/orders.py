@@ -6,12 +6,10 @@ for ever: `order_count * capacity + slot`, so that a slot is an id modulo the ca
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes, rows
 from twinloop.kernels.exposure import list_exposure
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 
 
 @njit(cache=True)
@@ -136,7 +134,11 @@ def apply_order_fact(decision: Any, order: Any, row: Any) -> None:
     code = row["code"]
     now_ns = row["local_ns"]
     if kind == rows.ACK:
-        if order["state"] == codes.STATE_NEW or order["state"] == codes.STATE_SENT or order["state"] == codes.STATE_UNKNOWN:
+        if (
+            order["state"] == codes.STATE_NEW
+            or order["state"] == codes.STATE_SENT
+            or order["state"] == codes.STATE_UNKNOWN
+        ):
             order["state"] = codes.STATE_ACKED if order["filled"] == 0 else codes.STATE_PARTIAL
         if order["acked_ns"] == 0:
             order["acked_ns"] = row["venue_ns"]

@@ -11,12 +11,11 @@ before the first market row with local time > t.
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_immediate, is_market_like, schedule
 from twinloop.kernels.intrinsics import copy_row, out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.step import step
@@ -290,7 +289,9 @@ def _publish_tail(node: Any, local: Any, at: int) -> None:
 
 
 @njit(cache=True)
-def run_replay(node: Any, venue: Any, local: Any, market: Any, start: int, more_local: int, rows_max: int) -> tuple[int, int]:
+def run_replay(
+    node: Any, venue: Any, local: Any, market: Any, start: int, more_local: int, rows_max: int
+) -> tuple[int, int]:
     """Feed facts to the loop until rows_max are handled or something needs the caller: (RUN_* status, next row of local).
 
     local: (n,) ROW, what the node sees, by local time. market: (m,) ROW, what the venue holds, by venue time. start: first row of local
@@ -303,7 +304,11 @@ def run_replay(node: Any, venue: Any, local: Any, market: Any, start: int, more_
     while handled < rows_max:
         if node["records_full"] != 0:
             return codes.RUN_RECORDS_FULL, at
-        quiet = venue["resting"] == 0 and venue["request_tail"] == venue["request_head"] and venue["response_tail"] == venue["response_head"]
+        quiet = (
+            venue["resting"] == 0
+            and venue["request_tail"] == venue["request_head"]
+            and venue["response_tail"] == venue["response_head"]
+        )
         publish = NOTHING
         if at == count or not quiet or local[at]["local_ns"] > clock["timer_ns"]:
             if at == count and quiet and more_local == 0:
@@ -332,7 +337,13 @@ def run_replay(node: Any, venue: Any, local: Any, market: Any, start: int, more_
             if node["outbox_tail"] < node["outbox_head"]:
                 send_requests(node, venue)
                 break
-            if not quiet or publish != NOTHING or at == count or handled >= rows_max or local[at]["local_ns"] > clock["timer_ns"]:
+            if (
+                not quiet
+                or publish != NOTHING
+                or at == count
+                or handled >= rows_max
+                or local[at]["local_ns"] > clock["timer_ns"]
+            ):
                 break
             if node["status"] != 0 or node["records_full"] != 0:
                 break

@@ -7,14 +7,19 @@ call - 6 requests are in the outbox, numbered by decision.
 
 from typing import Any
 
-
-from twinloop.kernels.jit import njit
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bars import bar_on_clock, bar_on_trade
 from twinloop.kernels.book import ASK, BID, book_apply
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.intrinsics import call_at, out_of_line
-from twinloop.kernels.marks import converted_change, equity_changed, mark_instrument, revalue_account, to_account_currency
+from twinloop.kernels.jit import njit
+from twinloop.kernels.marks import (
+    converted_change,
+    equity_changed,
+    mark_instrument,
+    revalue_account,
+    to_account_currency,
+)
 from twinloop.kernels.money import OK, checked_add, checked_sub
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
 from twinloop.kernels.node import NEVER
@@ -81,7 +86,9 @@ def sample_equity(node: Any) -> None:
     for i in range(min(record["position_int"].shape[0], decision["instrument_count"])):
         market = decision["instruments"][i]
         record["position_int"][i] = decision["account_holdings"][0][i]["position"]["qty"]
-        record["mark2_int"][i] = 2 * market["last_price"] if market["bid"] == 0 or market["ask"] == 0 else market["bid"] + market["ask"]
+        record["mark2_int"][i] = (
+            2 * market["last_price"] if market["bid"] == 0 or market["ask"] == 0 else market["bid"] + market["ask"]
+        )
     node["equity_count"] = at + 1
     if at + 1 >= node["equity"].shape[0] - 64:
         node["records_full"] = 1
@@ -490,7 +497,12 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         market["stale"] = 0
     elif kind == rows.FEED_STALE:
         market["stale"] = 1
-    elif not (rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE or kind == rows.NOTE or kind == rows.LIMIT_CHANGE or kind == rows.FEED_SWITCHED):
+    elif not (
+        rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE
+        or kind == rows.NOTE
+        or kind == rows.LIMIT_CHANGE
+        or kind == rows.FEED_SWITCHED
+    ):
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
 

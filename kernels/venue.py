@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from twinloop.kernels.jit import njit
-from twinloop.kernels.intrinsics import out_of_line
-
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import book_dtype
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.latency import LATENCY, response_delay
 from twinloop.kernels.money import MONEY_RULE, OK, fee_on, notional, saturating_add
 from twinloop.kernels.newest_touch import NEWEST
@@ -48,7 +47,7 @@ RESPONSES: Final = 8192
 
 
 def _aligned(*fields: object) -> np.dtype[np.void]:
-    return np.dtype(list(fields), align=True)  # type: ignore[arg-type, call-overload, no-any-return]
+    return np.dtype(list(fields), align=True)
 
 
 VENUE_ORDER: Final = _aligned(
@@ -76,7 +75,13 @@ VENUE_ORDER: Final = _aligned(
 )
 
 VENUE_BAR: Final = _aligned(
-    ("start_ns", "<i8"), ("end_ns", "<i8"), ("open", "<i8"), ("high", "<i8"), ("low", "<i8"), ("close", "<i8"), ("row", "<i8")
+    ("start_ns", "<i8"),
+    ("end_ns", "<i8"),
+    ("open", "<i8"),
+    ("high", "<i8"),
+    ("low", "<i8"),
+    ("close", "<i8"),
+    ("row", "<i8"),
 )
 
 

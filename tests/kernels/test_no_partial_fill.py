@@ -2,7 +2,7 @@
 
 The replica (benchmarks/parity/replica.py) is proven against the peer itself by the bar `fills`; here it stands for the peer.
 """
-# ruff: noqa: ANN001, ANN201, ARG002 - callbacks are compiled; their names and arguments are the strategy API's
+# ruff: noqa: ARG002 - callbacks are compiled; their names and arguments are the strategy API's
 
 import sys
 from pathlib import Path
@@ -43,13 +43,13 @@ class Scripted(tl.Strategy):
     grid_ns: int = 1
     actions: int = ACTIONS
     done: tl.State[int] = 0
-    script: tl.Array[int, ACTIONS, 4]  # What, side, price or which action's order, quantity.
-    orders: tl.Array[int, ACTIONS]
+    script: tl.Array[int, ACTIONS, 4]  # type: ignore[type-arg, valid-type]  # What, side, price or which action's order, quantity.
+    orders: tl.Array[int, ACTIONS]  # type: ignore[type-arg, valid-type]
 
-    def on_start(self, ctx):
+    def on_start(self, ctx: tl.Context) -> None:
         ctx.set_timer(1, at_ns=self.first_ns, interval_ns=self.grid_ns)
 
-    def on_timer(self, ctx, timer):
+    def on_timer(self, ctx: tl.Context, timer: tl.Timer) -> None:
         at = self.done
         if at >= self.actions:
             return
@@ -181,7 +181,7 @@ def test_fills_and_ends_equal_the_replica(latency_ms: int, monkeypatch: pytest.M
                 ends[response[1]] = (response[2], response[0])
             answered(response)
 
-        peer.answered = note  # type: ignore[method-assign]
+        peer.answered = note
         peer.go()
         fills, our_ends = ours(events, script, latency_ms * MS)
         assert fills == sorted(peer.fills), f"seed {seed}"
