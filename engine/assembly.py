@@ -299,12 +299,37 @@ class Assembly:
         self.decision["strategy_count"] = number + 1
         return number
 
-    def set_tape(self, local: Any, market: Any) -> None:
-        """What the node sees and what the venue holds: contiguous ROW arrays, the same object when venue time never goes back."""
+    def set_tape(self, local: Any, market: Any, *, more_local: bool = False, more_market: bool = False) -> None:
+        """What the node sees and what the venue holds: contiguous ROW arrays, the same object when venue time never goes back.
+
+        more_local, more_market: these are first chunks, and RUN_LOCAL_CHUNK or RUN_VENUE_CHUNK asks for the next. A chunk ends with a whole
+        fact.
+        """
         self._tape = (local, market)  # Keeps the memory alive.
         self.call["local"], self.call["local_count"] = local.ctypes.data, len(local)
         self.call["market"], self.call["market_count"] = market.ctypes.data, len(market)
-        self.venue["shared_tape"] = local is market or local.ctypes.data == market.ctypes.data
+        self.call["more_local"], self.venue["more_rows"] = more_local, more_market
+        whole = not more_local and not more_market
+        self.venue["shared_tape"] = whole and (local is market or local.ctypes.data == market.ctypes.data)
+
+    def next_local(self, local: Any, *, more: bool) -> None:
+        """After RUN_LOCAL_CHUNK: the next rows the node sees."""
+        assert self._tape is not None
+        assert self.call["start"] == self.call["local_count"], "the chunk before is not used up"
+        self._tape = (local, self._tape[1])
+        self.call["local"], self.call["local_count"] = local.ctypes.data, len(local)
+        self.call["start"], self.call["more_local"] = 0, more
+
+    def next_market(self, market: Any, *, more: bool) -> None:
+        """After RUN_VENUE_CHUNK: the next rows the venue holds. What it still needs of the chunk before is taken over first."""
+        assert self._tape is not None
+        count = int(self.call["market_count"])
+        assert self.venue["next_row"] == count, "the chunk before is not used up"
+        self.doors.see_all(self.call_address)
+        self._tape = (self._tape[0], market)
+        self.call["market"], self.call["market_count"] = market.ctypes.data, len(market)
+        self.venue["first_row"] += count
+        self.venue["next_row"], self.venue["more_rows"] = 0, more
 
     def replay(self, rows_max: int) -> int:
         """Run on from where the last call stopped, for at most rows_max rows: a RUN_* status."""
