@@ -332,3 +332,4 @@ def run(
 
 
 MODES = (venue_kernel.DEPTH, venue_kernel.TOUCH, venue_kernel.PRINTS, venue_kernel.BARS)
+DEPTH, TOUCH, PRINTS, BARS = MODES
