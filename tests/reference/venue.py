@@ -804,15 +804,24 @@ class Twin:
 
     # Money.
 
+    def converted(self, instrument: int, amount: int) -> int:
+        """Money of an instrument's settlement currency in the account's, at rates that leave nothing to round."""
+        settle = self.setup.instruments[instrument].settle
+        exact = Fraction(amount * self.setup.rates.get(settle, 10**8), 10**8)
+        assert exact.denominator == 1
+        return int(exact)
+
     def cash(self) -> int:
-        """Account currency equal to every settlement currency."""
-        paid = sum(fill.fee for holding in self.holdings for fill in holding.fills)
-        return self.setup.cash + sum(holding.realised() for holding in self.holdings) - paid + sum(self.funding)
+        total = self.setup.cash
+        for instrument, holding in enumerate(self.holdings):
+            paid = sum(fill.fee for fill in holding.fills)
+            total += self.converted(instrument, holding.realised() - paid + self.funding[instrument])
+        return total
 
     def equity(self) -> int:
         total = self.cash()
         for instrument, holding in enumerate(self.holdings):
             qty = holding.fold()[0]
             touch = self.touch_seen[instrument][1 if qty > 0 else -1] or self.last_seen[instrument]
-            total += holding.unrealised(touch)
+            total += self.converted(instrument, holding.unrealised(touch))
         return total
