@@ -334,7 +334,7 @@ class Backtest:
             "side",
         ):
             out[name] = records[name]
-        out["rule"] = records["verdict"]
+        out["rule"] = records["rule"]
         return out
 
     def _equity(self, records: Any) -> Any:

@@ -61,6 +61,9 @@ def record_refusal(node: Any, strategy: int, instrument: int, verdict: int, oper
     record["limit"] = request["limit"]
     record["value"] = request["value"]
     record["operation"] = operation
+    record["rule"] = request["rule"] if verdict == codes.WARN else verdict
+    record["findings"] = request["findings"]
+    request["findings"] = 0  # A refusal before the gate has none.
     node["verdict_count"] = at + 1
     if at + 1 >= node["verdicts"].shape[0] - 64:
         node["records_full"] = 1
@@ -98,6 +101,7 @@ def submit(node: Any) -> None:
     instrument = request["instrument"]
     request["limit"] = 0
     request["value"] = 0
+    request["findings"] = 0
     verdict = codes.ALLOW
     if instrument < 0 or instrument >= decision["instrument_count"]:
         verdict = codes.REJECT_INSTRUMENT
@@ -183,6 +187,7 @@ def amend(node: Any) -> None:
     strategy = node["current_strategy"]
     request["limit"] = 0
     request["value"] = 0
+    request["findings"] = 0
     slot = _own_open_slot(node, strategy, request["order_id"])
     verdict = codes.ALLOW
     instrument = -1

@@ -255,6 +255,7 @@ ORDER_RECORD: Final = np.dtype(
 VERDICT_RECORD: Final = np.dtype(
     [(name, "<i8") for name in (
         "sequence", "local_ns", "strategy", "instrument", "verdict", "side", "price_int", "qty_int", "limit", "value", "operation",
+        "rule", "findings",
     )]
 )  # fmt: skip
 

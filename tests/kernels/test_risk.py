@@ -534,7 +534,7 @@ def test_a_state_outranks_every_other_finding_and_all_are_kept(desk: Desk, inten
     code = codes.REJECT_HALTED if intent == "reduces" else codes.REJECT_REDUCING
     refused(desk, code, desk.submit(1, 2, 1001))
     expected = 1 << code | 1 << codes.REJECT_MAX_ORDER_QTY | 1 << codes.REJECT_PRICE_COLLAR
-    assert int(desk.node["request"]["findings"]) == expected
+    assert int(desk.node["verdicts"][0]["findings"]) == expected
 
 
 def test_working_orders_count_when_reducing(desk: Desk) -> None:
@@ -602,7 +602,7 @@ def test_a_warning_from_80_percent_on_is_recorded_and_passes(desk: Desk) -> None
     assert desk.submit(1, 1, 990) > 0
     record = desk.node["verdicts"][0]
     assert (record["verdict"], record["value"]) == (codes.WARN, 9 * 100 * UNIT // 1000)
-    assert desk.node["request"]["rule"] == codes.REJECT_DAILY_LOSS
+    assert record["rule"] == codes.REJECT_DAILY_LOSS
 
 
 def roll(desk: Desk) -> None:
