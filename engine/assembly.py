@@ -132,6 +132,7 @@ class Assembly:
             clock[name] = NEVER
         self._init_tables()
         self._tape: tuple[Any, Any] | None = None
+        self._strategies: list[StrategySlot] = []  # Keeps what is behind the addresses alive.
 
     def _init_tables(self) -> None:
         capacity = self.size.orders
@@ -297,6 +298,7 @@ class Assembly:
         for instrument in slot.instruments:
             self.node["subscribed"][number, instrument] = 1
         self.decision["strategy_count"] = number + 1
+        self._strategies.append(slot)
         return number
 
     def set_tape(self, local: Any, market: Any, *, more_local: bool = False, more_market: bool = False) -> None:

@@ -15,7 +15,7 @@ from numba import config
 from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.engine.assembly import Assembly, BarRequest, StrategySlot, VenueSettings
 from twinloop.engine.limits import Limits, apply_limits
-from twinloop.kernels import codes, rows
+from twinloop.kernels import codes, intrinsics, rows
 from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.intrinsics import call_at, register
 from twinloop.kernels.node import SizeClass
@@ -107,6 +107,7 @@ class Desk:
         self.address = int(assembly.node["address"])
         self.ids: list[int] = []
         self.results: list[tuple[str, int]] = []
+        self.registered: list[int] = []
         self._compiled = {
             name: _CALLBACK(int(self.node[name])) for name in ("submit", "amend", "cancel", "cancel_all", "set_timer")
         } if not config.DISABLE_JIT else {}  # fmt: skip
@@ -222,6 +223,7 @@ def prepare(setup: Setup, size: SizeClass) -> tuple[Assembly, Desk, list[tuple[A
     keep = {name: listener(name) for name in names}
     if config.DISABLE_JIT:
         addresses = {name: register(function) for name, function in keep.items()}
+        desk.registered.extend(addresses.values())
     else:
         keep = {name: _CALLBACK(function) for name, function in keep.items()}
         addresses = {name: int(ctypes.cast(function, ctypes.c_void_p).value or 0) for name, function in keep.items()}
@@ -265,6 +267,8 @@ def outcome(assembly: Assembly, desk: Desk, log: list[tuple[Any, ...]], drain: D
     drain()
     assembly.finish()
     drain()
+    for key in desk.registered:  # The table of functions is for ever; this node is not.
+        intrinsics._functions[key] = int
     account = assembly.decision["accounts"][0]
     holdings = assembly.decision["account_holdings"][0]
     return Outcome(
