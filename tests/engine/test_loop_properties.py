@@ -115,7 +115,7 @@ for seed, modes in json.loads(sys.argv[2]):
     found.append([got.hash, got.state_hash, got.fills, got.orders, got.equity])
 print(json.dumps(found))
 """
-CASES = [[seed, [mode, (mode + 1) % 4]] for mode in MODES for seed in (1, 2)]
+CASES = [(seed, (mode, (mode + 1) % 4)) for mode in MODES for seed in (1, 2)]
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the compiled suite compares with a process that has the JIT off")

@@ -28,14 +28,14 @@ _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
 def linear(symbol: str = "X", **more: Any) -> Instrument:
-    fields = {
+    fields: dict[str, Any] = {
         "symbol": symbol, "venue": "synthetic", "contract": "linear", "base": symbol, "quote": "USDT", "settle": "USDT", "price_scale": 1,
         "qty_scale": 3, "tick_size": 1, "lot_size": 1, "min_qty": 1, "max_qty": 10**9, "maker_fee": 20_000, "taker_fee": 50_000,
     }  # fmt: skip
     return Instrument(**(fields | more))
 
 
-def row(kind: int, venue_ns: int, local_ns: int, instrument: int = 0, **fields: int) -> dict[str, int]:
+def row(kind: int, venue_ns: int, local_ns: int, instrument: int = 0, **fields: Any) -> dict[str, Any]:
     """One row as a dict; of a two-row fact the fields of its tail stand under "tail"."""
     return {"kind": kind, "venue_ns": venue_ns, "local_ns": local_ns, "instrument": instrument} | fields
 
@@ -118,7 +118,7 @@ class Desk:
             request[each] = fields.get(each, 0)
         request["instrument"] = fields.get("instrument", 0)
         if config.DISABLE_JIT:
-            call_at(self.node[name], self.address)  # type: ignore[call-arg]
+            call_at(self.node[name], self.address)
         else:
             self._compiled[name](self.address)
         result = int(request["result"])
@@ -167,7 +167,7 @@ def describe(name: str, node: Any, ids: Sequence[int]) -> tuple[Any, ...]:
     at = int(node["current_slot"])
     head, tail = node["inbox"][at], node["inbox"][(at + 1) & int(node["inbox_mask"])]
     kind = int(head["kind"])
-    base = (name, kind, int(head["venue_ns"]), int(head["local_ns"]))
+    base: tuple[Any, ...] = (name, kind, int(head["venue_ns"]), int(head["local_ns"]))
     if name == "on_bar":
         bar = node["decision"]["bars"][int(node["current_bar"])]["state"]["closed"]
         return (

@@ -642,14 +642,10 @@ class Twin:
             self.answer(rows.AMEND_REJECT, order, at, order.leaves, codes.REASON_STATUS)
             return
         if order.flags & codes.POST_ONLY and order.working == "rests":
-            other = (
-                self.path_price(market, order.side, at)
-                if market.mode == venue_kernel.BARS
-                else self.best(market, order.side)
-            )
-            there = other is not None if market.mode == venue_kernel.BARS else other[1] > 0
-            level = other if market.mode == venue_kernel.BARS else other[0]
-            if there and (price - level) * order.side >= 0:
+            on_bar = market.mode == venue_kernel.BARS
+            other = self.path_price(market, order.side, at) if on_bar else self.best(market, order.side)[0]
+            there = other is not None if on_bar else self.best(market, order.side)[1] > 0
+            if there and (price - other) * order.side >= 0:
                 self.answer(rows.AMEND_REJECT, order, at, order.leaves, codes.REASON_POST_ONLY)
                 return
         filled = order.qty - order.leaves
