@@ -190,7 +190,13 @@ class Backtest:
         from twinloop.engine.limits import apply_limits, research  # noqa: PLC0415
 
         self.limits = self.plan.limits if self.plan.limits is not None else research()
-        apply_limits(self.assembly.decision, self.limits, list(self.plan.instruments), self.plan.cash)
+        apply_limits(
+            self.assembly.decision,
+            self.limits,
+            list(self.plan.instruments),
+            self.plan.cash,
+            [each.name for each in self.plan.strategies],
+        )
 
     def info(self) -> RunInfo:
         """What the manifest says of this run, before it begins."""
