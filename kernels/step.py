@@ -417,6 +417,7 @@ def on_funding(node: Any, row: Any, instrument: int) -> None:
             _, status = apply_funding(position, market["rule"], price, row["rate"])
             if status != OK:
                 node["status"] = codes.RUN_OVERFLOW
+                node["error_sequence"] = row["sequence"]
     for account in range(decision["account_count"]):
         position = decision["account_holdings"][account][instrument]["position"]
         if position["qty"] != 0:
@@ -426,6 +427,7 @@ def on_funding(node: Any, row: Any, instrument: int) -> None:
             total, overflow = checked_add(state["cash"], cash)
             if (status | converted) != OK or overflow:
                 node["status"] = codes.RUN_OVERFLOW
+                node["error_sequence"] = row["sequence"]
                 return
             state["cash"] = total
             _equity_changed(node, account)

@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from reference.run_small import CASH, DEPTH, PRINTS, TOUCH, Outcome, Setup, line
 from reference.venue import Twin
 
 from twinloop.data.instruments import MONEY_ONE
-from twinloop.engine.assembly import BarRequest
+from twinloop.engine.assembly import BarRequest, VenueSettings
 from twinloop.kernels import bars, codes, rows
 from twinloop.kernels.node import SMALL
 
@@ -222,3 +223,58 @@ def test_the_twin_sees_what_it_is_for() -> None:
     twin.capacity = SIZE.orders
     twin.run()
     assert [fill["fee_int"] for fill in got.fills] != [fill["fee_int"] for fill in twin.fills]
+
+
+def test_a_fee_tier_holds_from_the_volume_traded_before() -> None:
+    """Notional of each fill: 10 at 1002, so 1.002 of money; the second tier begins at 1.002."""
+    buy = ("order", {"side": 1, "qty": 10, "type": codes.MARKET})
+    value = 1002 * 10 * MONEY_ONE // 10**4
+    tiers = ((0, 10_000, 40_000), (value, 5_000, 20_000), (3 * value, 0, 10_000))
+    setup = Setup(
+        [linear()],
+        [TOUCH],
+        quotes(10, 20, 30, 40, 50),
+        {0: [buy], 3: [buy], 6: [buy], 9: [buy]},
+        VenueSettings(fee_tiers=tiers),
+    )
+    got = run(setup, SIZE)
+    assert [fill["fee_int"] for fill in got.fills] == [
+        value * rate // MONEY_ONE for rate in (40_000, 20_000, 20_000, 10_000)
+    ]
+
+
+def test_measured_latencies_are_interpolated_at_the_time_of_sending_and_of_answering() -> None:
+    measured = np.array([[0, 10, 2], [100, 30, 4], [200, 30, 24]], np.int64)
+    limit = ("order", {"side": 1, "qty": 1, "type": codes.LIMIT, "price": 900})
+    setup = Setup(
+        [linear()],
+        [TOUCH],
+        quotes(50, 150, 260),
+        {0: [limit], 2: [limit]},
+        VenueSettings(latency_model="measured", measured=measured),
+    )
+    got = run(setup, SIZE)
+    # Sent at 50: 20 to the venue, at 70 back in 3. Sent at 150: 30, and at 180 back in 20.
+    assert [(call[2], call[3]) for call in got.log if call[0] == "on_order"] == [(70, 73), (180, 200)]
+
+
+def test_answers_and_requests_never_overtake_one_another() -> None:
+    measured = np.array([[0, 100, 50], [9, 100, 50], [10, 5, 1]], np.int64)
+    limit = ("order", {"side": 1, "qty": 1, "type": codes.LIMIT, "price": 900})
+    setup = Setup(
+        [linear()],
+        [TOUCH],
+        quotes(9, 10, 300),
+        {0: [limit], 1: [limit]},
+        VenueSettings(latency_model="measured", measured=measured),
+    )
+    got = run(setup, SIZE)
+    assert [call[2:5] for call in got.log if call[0] == "on_order"] == [(109, 110, 0), (109, 110, 1)]
+
+
+def test_an_overflowing_payment_names_its_row() -> None:
+    facts = [*quotes(10, 20), row(rows.FUNDING, 30, 30, price=2**62, rate=10**8), *quotes(40)]
+    buy = ("order", {"side": 1, "qty": 40, "type": codes.MARKET})
+    got = run(Setup([linear(qty_scale=0)], [TOUCH], facts, {0: [buy]}, cash=10**17), SIZE)
+    assert got.status == codes.RUN_OVERFLOW
+    assert int(got.assembly.node["error_sequence"]) == int(got.assembly.decision["clock"]["sequence"]) > 0
