@@ -43,9 +43,9 @@ def trade(instrument: Instrument, seed: int) -> tuple[npt.NDArray[np.void], npt.
     price = 60_000 * 10**instrument.price_scale
     for i in range(FILLS):
         price += draw.randint(-50, 50)
-        held = int(own[0]["qty"])
+        held = int(own[0]["qty"]) // instrument.lot_size
         side = draw.choice((1, -1)) if abs(held) < 50 else -1 if held > 0 else 1
-        qty, maker = draw.randint(1, 20), draw.random() < 0.5
+        qty, maker = draw.randint(1, 20) * instrument.lot_size, draw.random() < 0.5
         value, _ = money.position_value(rule, side * qty, price)
         fee, _ = money.fee_on(abs(int(value)), instrument.maker_fee if maker else instrument.taker_fee)
         realised, _, status = portfolio.book_fill(own[0], account[0], ledgers, rule, side, price, qty, int(fee), 0, i)
