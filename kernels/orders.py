@@ -13,18 +13,6 @@ from twinloop.kernels.jit import njit
 
 
 @njit(cache=True)
-def init_orders(decision: Any) -> None:
-    """Make every slot free. The table starts at id capacity, so that 0 is no order."""
-    capacity = decision["free_slots"].shape[0]
-    for slot in range(capacity):
-        decision["free_slots"][slot] = slot
-        decision["orders"][slot]["open_at"] = -1
-    decision["free_head"] = capacity
-    decision["free_tail"] = 0
-    decision["order_count"] = 1
-
-
-@njit(cache=True)
 def take_slot(decision: Any) -> int:
     """A free slot with its new id set, or -1 when every slot holds a working order."""
     tail = decision["free_tail"]

@@ -15,7 +15,7 @@ from twinloop.kernels.jit import njit
 from twinloop.kernels.latency import LATENCY, response_delay
 from twinloop.kernels.money import MONEY_RULE, OK, fee_on, notional, saturating_add
 from twinloop.kernels.newest_touch import NEWEST
-from twinloop.kernels.node import NEVER, SizeClass
+from twinloop.kernels.node import SizeClass
 from twinloop.kernels.rows import ROW
 
 # How the venue knows an instrument's market.
@@ -295,16 +295,3 @@ def remove_resting(venue: Any, slot: int) -> None:
     order["working"] = 0
     market["count"] -= 1
     venue["resting"] -= 1
-
-
-@njit(cache=True)
-def init_venue(venue: Any) -> None:
-    """Empty lists, no time to come."""
-    for i in range(venue["instruments"].shape[0]):
-        venue["instruments"][i]["first"] = -1
-        venue["instruments"][i]["last"] = -1
-        venue["instruments"][i]["book"] = -1
-        venue["instruments"][i]["settle"] = -1
-    venue["path_ns"] = NEVER
-    venue["expire_ns"] = NEVER
-    venue["session_end_ns"] = NEVER
