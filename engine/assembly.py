@@ -20,11 +20,14 @@ from twinloop.kernels.entry import CALL, Doors, doors
 from twinloop.kernels.intrinsics import forget_records
 from twinloop.kernels.money import money_rule
 from twinloop.kernels.newest_touch import NO_FARTHEST
-from twinloop.kernels.node import NEVER, SIZE_CLASSES, SizeClass
+from twinloop.kernels.node import NEVER, STANDARD, SizeClass
 
 REPLAY_INBOX_ROWS: Final = (
     256  # Few enough to stay in the first-level cache while the replay edge publishes one fact at a time.
 )
+# Order slots go round: few of them stay in the second-level cache. More instruments get all there are.
+ORDERS_AT_ONCE: Final = 1024
+FEW_INSTRUMENTS: Final = 8
 DAY_NS: Final = 86_400_000_000_000
 LATENCY_KINDS: Final = {
     "constant": latency_kernel.CONSTANT,
@@ -86,29 +89,10 @@ class StrategySlot:
     keep: Any = field(default=None, repr=False)  # Whatever must outlive the addresses.
 
 
-def size_class(instruments: Sequence[Instrument], with_depth: int, bars_count: int, area_bytes: int) -> SizeClass:
-    """The smallest class that holds the run; ConfigError when none does."""
-    for size in SIZE_CLASSES:
-        if (
-            len(instruments) <= size.instruments
-            and with_depth <= size.books
-            and bars_count <= size.bars
-            and area_bytes <= size.area_bytes
-        ):
-            return size
-    largest = SIZE_CLASSES[-1]
-    raise ConfigError(
-        "the run does not fit any size class",
-        expected=f"at most {SIZE_CLASSES[0].books} order books or {largest.instruments} instruments, {largest.bars} bar series",
-        got=f"{len(instruments)} instruments, {with_depth} with depth, {bars_count} bar series, a strategy area of {area_bytes} bytes",
-        remedy="run fewer symbols at once",
-    )
-
-
 class Assembly:
     """The memory of one run and the calls on it."""
 
-    def __init__(self, size: SizeClass) -> None:
+    def __init__(self, size: SizeClass = STANDARD) -> None:
         self.size = size
         self.doors: Doors = doors(size)
         forget_records()
@@ -135,14 +119,15 @@ class Assembly:
         self._strategies: list[StrategySlot] = []  # Keeps what is behind the addresses alive.
 
     def _init_tables(self) -> None:
-        capacity = self.size.orders
-        self.decision["free_slots"][:] = np.arange(capacity)
+        self.decision["free_slots"][:] = np.arange(self.size.orders)
         self.decision["orders"]["open_at"][:] = -1
-        self.decision["free_head"] = capacity
+        self.decision["free_head"] = min(ORDERS_AT_ONCE, self.size.orders)
         self.decision["order_count"] = 1
         instruments = self.venue["instruments"]
         for name in ("first", "last", "book", "settle"):
             instruments[name][:] = -1
+        for name, empty in (("buy_low", NEVER), ("buy_high", -NEVER), ("sell_low", NEVER), ("sell_high", -NEVER)):
+            instruments[name][:] = empty
         self.venue["path_ns"] = NEVER
         self.venue["expire_ns"] = NEVER
         self.venue["session_end_ns"] = NEVER
@@ -186,6 +171,16 @@ class Assembly:
             )
         except ValueError as error:
             raise ConfigError(f"instrument {instrument.symbol}: {error}") from error
+        if slot == self.size.instruments:
+            raise ConfigError(
+                "too many instruments in one run",
+                expected=f"at most {self.size.instruments}",
+                got=str(slot + 1),
+                remedy="run fewer symbols at once",
+            )
+        self.venue["instrument_count"] = slot + 1
+        if slot >= FEW_INSTRUMENTS:
+            self.decision["free_head"] = self.size.orders
         record = self.decision["instruments"][slot]
         held = self.venue["instruments"][slot]
         record["price_unit"], record["qty_unit"] = 10.0**-instrument.price_scale, 10.0**-instrument.qty_scale
@@ -254,6 +249,10 @@ class Assembly:
         """Bar builders, neighbours by instrument; the slot of each."""
         slots: dict[BarRequest, int] = {}
         unique = sorted(dict.fromkeys(wanted), key=lambda bar: bar.instrument)
+        if len(unique) > self.size.bars:
+            raise ConfigError(
+                "too many bar series in one run", expected=f"at most {self.size.bars}", got=str(len(unique))
+            )
         for slot, bar in enumerate(unique):
             record = self.decision["bars"][slot]
             record["instrument"] = bar.instrument

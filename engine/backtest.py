@@ -16,7 +16,7 @@ import numpy as np
 
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
-from twinloop.engine.assembly import DAY_NS, Assembly, BarRequest, StrategySlot, VenueSettings, size_class
+from twinloop.engine.assembly import DAY_NS, Assembly, BarRequest, StrategySlot, VenueSettings
 from twinloop.engine.records import RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter
 from twinloop.kernels import codes, rows
@@ -102,12 +102,8 @@ class Backtest:
         self.plan = plan
         symbols = {instrument.symbol: slot for slot, instrument in enumerate(plan.instruments)}
         wanted = self._bars(plan, symbols)
-        area = 256
-        depth_guess = sum(1 for _ in plan.instruments)
-        self.size = size_class(
-            plan.instruments, min(depth_guess, 4) if len(plan.instruments) <= 4 else 0, len(wanted), area
-        )
-        self.assembly = Assembly(self.size)
+        self.assembly = Assembly()
+        self.size = self.assembly.size
         assembly = self.assembly
         assembly.currency(plan.currency)
         assembly.set_tape(plan.local, plan.market)

@@ -1,6 +1,6 @@
 """From a strategy class to addresses that the loop calls: check, compile or load, and what a run needs to know.
 
-    compiled = compile_strategy(EmaCross, {"fast_span": 50}, SMALL, symbols=("BTCUSDT",))
+    compiled = compile_strategy(EmaCross, {"fast_span": 50}, STANDARD, symbols=("BTCUSDT",))
     node["callbacks"][slot, codes.ON_TRADE] = compiled.addresses["on_trade"]
     node["decision"]["areas"][slot] = np.frombuffer(compiled.initial_area(), "u1")
 
@@ -30,7 +30,7 @@ from twinloop.engine.strategy_errors import (
 from twinloop.engine.strategy_python import PythonEntries
 from twinloop.engine.strategy_source import callbacks_of, strategy_digest
 from twinloop.kernels.codes import CALLBACKS
-from twinloop.kernels.node import SMALL, SizeClass
+from twinloop.kernels.node import STANDARD, SizeClass
 
 
 @dataclass(eq=False)
@@ -127,7 +127,7 @@ def _raise(errors: list[StrategyError]) -> None:
 def compile_strategy(
     cls: type,
     params: Mapping[str, Any] | None = None,
-    size: SizeClass = SMALL,
+    size: SizeClass = STANDARD,
     symbols: Mapping[str, int] | Iterable[str] = (),
     *,
     name: str = "",

@@ -58,6 +58,8 @@ def send_requests(node: Any, venue: Any) -> None:
         to["trigger_price"] = request["trigger_price"]
         venue["request_head"] = head + 1
         node["outbox_tail"] += 1
+    node["outbox_head"] = 0  # Empty rings start again: what is used stays in the first-level cache.
+    node["outbox_tail"] = 0
 
 
 @njit(cache=True)
@@ -273,6 +275,9 @@ def arrive(venue: Any) -> None:
     else:
         _arrive_amend(venue, request, slot, now_ns)
     venue["request_tail"] += 1
+    if venue["request_tail"] == venue["request_head"]:
+        venue["request_tail"] = 0
+        venue["request_head"] = 0
 
 
 @njit(cache=True)

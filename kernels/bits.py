@@ -75,28 +75,11 @@ def bits_through(index: Int) -> Int:
 
 if config.DISABLE_JIT:
 
-    def out_of_line() -> None:
-        """Twin: nothing to keep apart."""
-
     def set_word(record: Any, index: Int, value: Int) -> None:
         """Twin: store an int64 at 8 * index."""
         record.setfield(np.int64(value), _INT64, 8 * int(index))
 
 else:
-
-    @intrinsic
-    def out_of_line(typing: Any) -> Any:
-        """Called in a function's body: its machine code is never copied into its callers.
-
-        LLVM inlines what has one caller however rarely it runs, and then spills the registers of the path that always runs.
-        """
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            builder.function.attributes.discard("alwaysinline")  # Numba hands a forceinline caller's flag down.
-            builder.function.attributes.add("noinline")
-            return context.get_dummy_value()
-
-        return types.void(), generate
 
     @intrinsic
     def set_word(typing: Any, record: Any, index: Any, value: Any) -> Any:

@@ -16,13 +16,12 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from twinloop.kernels import rows
-from twinloop.kernels.bits import WORD_BITS, Int, grid_offset, odd_inverse, out_of_line, set_word
+from twinloop.kernels.bits import WORD_BITS, Int, grid_offset, odd_inverse, set_word
 from twinloop.kernels.book_depth import NO_PRICE, depth, imbalance, next_level, qty_at, sweep_cost
 from twinloop.kernels.book_window import (
-    INNER,
+    BOOK_INNER,
     NO_KEY,
     overflow_set,
     window_anchor,
@@ -34,6 +33,8 @@ from twinloop.kernels.book_window import (
     window_raise,
     window_refill,
 )
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 
 __all__ = [
     "NO_PRICE",
@@ -271,7 +272,7 @@ def book_gap(book: np.void) -> Int:
 # Helpers. None may be called from elsewhere.
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _apply_other(book: np.void, row: np.void) -> Int:
     """Apply a row that is not a level."""
     out_of_line()
@@ -289,7 +290,7 @@ def _apply_other(book: np.void, row: np.void) -> Int:
     return BOOK_IGNORED
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _check_snapshot(book: np.void, status: Int) -> Int:
     """The status of a snapshot level: outside a snapshot it is misplaced."""
     if book["state"] == BOOK_SNAPSHOT or status >= BOOK_FULL:
@@ -297,7 +298,7 @@ def _check_snapshot(book: np.void, status: Int) -> Int:
     return _refuse(book, BOOK_MISPLACED)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _count_level(book: np.void, side: Int, slot: Int, present: bool) -> None:
     """A level appeared or vanished in the window."""
     out_of_line()
@@ -305,7 +306,7 @@ def _count_level(book: np.void, side: Int, slot: Int, present: bool) -> None:
     book["levels"][side] += 1 if present else -1
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _set_outside(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     """Set a level that the window does not cover, or refuse what no level can be; return a status.
 
@@ -346,7 +347,7 @@ def _set_outside(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     return BOOK_OK if on_grid else BOOK_OFF_GRID
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _leave_best(book: np.void, side: Int) -> None:
     """The best level was removed: find the next one, and move the window after it when it lies in the lower half."""
     out_of_line()
@@ -360,7 +361,7 @@ def _leave_best(book: np.void, side: Int) -> None:
     _find_best(book, side)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _find_best(book: np.void, side: Int) -> None:
     """Store the best level, from the window's top and the overflow's last entry (better than that only if off the grid)."""
     key = NO_KEY
@@ -377,7 +378,7 @@ def _find_best(book: np.void, side: Int) -> None:
     _store_best(book, side, key, qty)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _store_best(book: np.void, side: Int, key: Int, qty: Int) -> None:
     book["best_key"][side] = key
     price = np.int64(0) if qty == 0 else (-key if side else key)
@@ -385,7 +386,7 @@ def _store_best(book: np.void, side: Int, key: Int, qty: Int) -> None:
     set_word(book, 2 + side, qty)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _store_tick(book: np.void, tick_size: Int) -> None:
     """Store the tick size as itself and as what grid_offset divides by; put empty windows onto the grid."""
     shift = np.int64(0)
@@ -399,7 +400,7 @@ def _store_tick(book: np.void, tick_size: Int) -> None:
         book["base_slot"][side] = 0
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _settle(book: np.void, crossed: bool) -> None:
     out_of_line()
     if crossed:
@@ -411,14 +412,14 @@ def _settle(book: np.void, crossed: bool) -> None:
         book["state"] = BOOK_EMPTY
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _lose(book: np.void, levels: Int) -> Int:
     book["lost"] += levels
     book["state"] = BOOK_INVALID
     return BOOK_FULL
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _refuse(book: np.void, status: Int) -> Int:
     out_of_line()
     book["invalid"] += 1

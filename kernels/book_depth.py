@@ -7,10 +7,10 @@ explained in kernels/book_window.py; callers import these functions from kernels
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from twinloop.kernels.bits import Int, grid_offset
-from twinloop.kernels.book_window import INNER, NO_KEY, overflow_search, window_find
+from twinloop.kernels.book_window import BOOK_INNER, NO_KEY, overflow_search, window_find
+from twinloop.kernels.jit import njit
 from twinloop.kernels.money import OK, checked_add, checked_mul
 
 NO_PRICE: Final = -(2**63)  # No level, or no limit; never a price.
@@ -110,7 +110,7 @@ def sweep_cost(book: np.void, side_index: Int, qty: Int, limit_price: Int) -> tu
     return filled, notional if status == OK else np.int64(0), last_price, status
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def _next_key(book: np.void, side: Int, key: Int) -> tuple[Int, Int]:
     """Key and quantity of the best level with a key < key; (NO_KEY, 0) if there is none."""
     window = book["qty"].shape[1]

@@ -14,7 +14,6 @@ overflow; slots without a level hold quantity 0. Only kernels/book.py and kernel
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
 from twinloop.kernels.bits import (
     BIT_MASK,
@@ -25,23 +24,17 @@ from twinloop.kernels.bits import (
     grid_offset,
     highest_bit,
     move_entries,
-    out_of_line,
 )
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import INNER, njit
 
-# Never called from Python, so compiled without the wrappers for that, which cost more to compile than the functions. A tick size is
-# > 0 wherever something is divided by it, so no path for a division by zero either.
-INNER: Final[dict[str, Any]] = {
-    "cache": True,
-    "forceinline": False,  # Numba hands down the callers' True else.
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+# A tick size is > 0 wherever something is divided by it: no path for a division by zero. Numba hands down callers' forceinline else.
+BOOK_INNER: Final[dict[str, Any]] = {**INNER, "forceinline": False, "error_model": "numpy"}
 
 NO_KEY: Final = -(2**62)  # best_key of a side without levels; two of them still sum within int64.
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_find(book: np.void, side: Int, offset: Int) -> Int:
     """The largest offset <= offset (0 <= offset < window) that holds a level, or -1. Reads at most summary words + 2 words."""
     mask = book["qty"].shape[1] - 1
@@ -68,7 +61,7 @@ def window_find(book: np.void, side: Int, offset: Int) -> Int:
     return found if found <= offset else -1
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_flip(book: np.void, side: Int, slot: Int, present: bool) -> None:
     """Set or clear the bits of a slot whose level appeared or vanished."""
     word = slot >> WORD_SHIFT
@@ -80,7 +73,7 @@ def window_flip(book: np.void, side: Int, slot: Int, present: bool) -> None:
         book["summary"][side, word >> WORD_SHIFT] &= ~bit(word & BIT_MASK)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_clear(book: np.void, side: Int) -> None:
     """Empty the window; visits only slots that hold a level."""
     for summary in range(book["summary"].shape[1]):
@@ -98,7 +91,7 @@ def window_clear(book: np.void, side: Int) -> None:
         book["summary"][side, summary] = 0
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_anchor(book: np.void, side: Int, key: Int) -> None:
     """Lay an empty window so that an on-grid key comes to three quarters of it: room for the market to come nearer."""
     window = book["qty"].shape[1]
@@ -106,7 +99,7 @@ def window_anchor(book: np.void, side: Int, key: Int) -> None:
     book["base_slot"][side] = 0
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_raise(book: np.void, side: Int, steps: Int) -> Int:
     """Move the window steps > 0 towards the market; levels falling out go to the overflow. Returns how many were lost."""
     window = book["qty"].shape[1]
@@ -117,7 +110,7 @@ def window_raise(book: np.void, side: Int, steps: Int) -> Int:
     return lost
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_lower(book: np.void, side: Int, steps: Int) -> None:
     """Move the window steps > 0 away from the market, its steps best offsets being empty; take in what the overflow holds there."""
     book["base_key"][side] -= steps * book["tick_size"]
@@ -126,7 +119,7 @@ def window_lower(book: np.void, side: Int, steps: Int) -> None:
     window_pull(book, side)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_evict(book: np.void, side: Int, end: Int) -> Int:
     """Move the levels at offsets below end to the overflow. Returns how many levels the overflow had no room for.
 
@@ -172,7 +165,7 @@ def window_evict(book: np.void, side: Int, end: Int) -> Int:
     return lost
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_pull(book: np.void, side: Int) -> None:
     """Move the overflow's levels that lie in the window into it; entries off the grid stay. O(entries at or above base_key)."""
     base_key = book["base_key"][side]
@@ -195,7 +188,7 @@ def window_pull(book: np.void, side: Int) -> None:
     book["overflow_count"][side] = kept
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def window_refill(book: np.void, side: Int) -> None:
     """Lay an empty window at the overflow's best on-grid level, if there is one, and take in what it then covers."""
     i = book["overflow_count"][side] - 1
@@ -207,7 +200,7 @@ def window_refill(book: np.void, side: Int) -> None:
         window_pull(book, side)
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def overflow_search(book: np.void, side: Int, key: Int) -> Int:
     """Index of the first overflow entry with a key >= key; the count if there is none."""
     low = np.int64(0)
@@ -219,7 +212,7 @@ def overflow_search(book: np.void, side: Int, key: Int) -> Int:
     return low
 
 
-@njit(**INNER)
+@njit(**BOOK_INNER)
 def overflow_set(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     """Set an entry, qty 0 removing it; removing what is absent does nothing. Returns the number of levels lost (0 or 1).
 

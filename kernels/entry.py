@@ -10,8 +10,9 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import carray, cfunc, config, types
+from numba import carray, config, types
 
+from twinloop.kernels import image
 from twinloop.kernels.bars import bar_init
 from twinloop.kernels.book import book_clear
 from twinloop.kernels.desk import amend, cancel, cancel_all, request_timer, submit
@@ -33,6 +34,7 @@ CALL: Final = np.dtype(
     )]
 )  # fmt: skip
 _ROWS: Final = types.CPointer(types.uint8)
+_DOOR: Final = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
 class Doors(NamedTuple):
@@ -51,12 +53,9 @@ class Doors(NamedTuple):
     survey: Callable[[int], None]
 
 
-def _compiled(function: Callable[..., Any]) -> tuple[int, Callable[[int], None]]:
-    """Address and Python-callable form of a door void(int64)."""
-    if config.DISABLE_JIT:
-        return register(function), function
-    door = cfunc(types.void(types.int64), cache=True)(function)
-    return door.address, door.ctypes
+def _callable(address: int, function: Callable[[int], None]) -> Callable[[int], None]:
+    """A door as Python calls it."""
+    return function if config.DISABLE_JIT else _DOOR(address)
 
 
 if config.DISABLE_JIT:
@@ -103,9 +102,11 @@ def survey(tape: Any, counts: Any) -> None:
                 counts[at] += 1
 
 
-@cache
-def doors(size: SizeClass) -> Doors:
-    """Build, or load from the cache, the doors of a size class."""
+Functions = dict[str, dict[str, Callable[[int], None]]]
+
+
+def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], Functions]:
+    """Records of a size class, and its doors in two groups that share little: they are compiled side by side."""
     NODE = node_dtype(size)  # noqa: N806 - Numba freezes it like a constant.
     VENUE = venue_dtype(size)  # noqa: N806
     words = NODE["decision"].itemsize // 8
@@ -177,17 +178,33 @@ def doors(size: SizeClass) -> Doors:
         call = record_at(address, CALL)
         survey(rows_at(call["local"], call["local_count"]), words_at(call["value"], size.instruments * 256))
 
-    services = (submit_door, amend_door, cancel_door, cancel_all_door, timer_door, gate_door)
-    return Doors(
-        NODE,
-        VENUE,
-        {name: _compiled(function)[0] for name, function in zip(SERVICES, services, strict=True)},
-        _compiled(replay_door)[1],
-        _compiled(see_all_door)[1],
-        _compiled(callback_door)[1],
-        _compiled(finish_door)[1],
-        _compiled(hash_door)[1],
-        _compiled(clear_books_door)[1],
-        _compiled(init_bar_door)[1],
-        _compiled(survey_door)[1],
-    )
+    loop: dict[str, Callable[[int], None]] = {
+        "replay": replay_door, "see_all": see_all_door, "callback": callback_door, "finish": finish_door, "state_hash": hash_door,
+        "clear_books": clear_books_door, "init_bar": init_bar_door, "survey": survey_door,
+    }  # fmt: skip
+    desk: dict[str, Callable[[int], None]] = {
+        "submit": submit_door, "amend": amend_door, "cancel": cancel_door, "cancel_all": cancel_all_door, "set_timer": timer_door,
+        "gate": gate_door,
+    }  # fmt: skip
+    return NODE, VENUE, {"loop": loop, "desk": desk}
+
+
+@cache
+def doors(size: SizeClass) -> Doors:
+    """Build, or load from the cache, the doors of a size class."""
+    node, venue, groups = _functions(size)
+    functions = {name: function for group in groups.values() for name, function in group.items()}
+    if config.DISABLE_JIT:
+        addresses = {name: register(function) for name, function in functions.items()}
+    else:
+        addresses = image.load(
+            size.name, groups, f"from twinloop.kernels.entry import make_image; make_image({tuple(size)!r}, {{!r}})"
+        )
+    calls = {name: _callable(address, functions[name]) for name, address in addresses.items() if name not in SERVICES}
+    return Doors(node, venue, {name: addresses[name] for name in SERVICES}, **calls)
+
+
+def make_image(size: tuple[Any, ...], group: str) -> None:
+    """Compile one group of a size class's doors into its image: the work of a process beside the one that waits for it."""
+    chosen = SizeClass(*size)
+    image.make(chosen.name, group, _functions(chosen)[2][group])

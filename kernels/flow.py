@@ -17,8 +17,8 @@ on every machine, compiled or not. This module must not draw, allocate, or know 
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from twinloop.kernels.jit import njit
 from twinloop.kernels.rows import (
     FLAG_EVENT_END,
     FLAG_SYNTHETIC,

@@ -23,7 +23,8 @@ from math import sqrt
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
+
+from twinloop.kernels.jit import njit
 
 INDICATOR_OK: Final = 0
 INDICATOR_BAD_SIZE: Final = 1

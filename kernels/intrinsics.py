@@ -18,6 +18,7 @@ _I64: Final = ir.IntType(64)
 _MULTIPLIER: Final = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, Knuth's multiplicative hash constant.
 _MASK: Final = 2**64 - 1
 _SIGN: Final = 2**63
+HASH_PAGE: Final = 512  # Words.
 
 # With the JIT off a "code address" is a key of this table.
 _functions: dict[int, Callable[[int], Any]] = {}
@@ -68,10 +69,14 @@ if config.DISABLE_JIT:
         return value - 2**64 if value & _SIGN else value
 
     def hash_memory(address: int, words: int, state: int) -> int:
-        """Twin: mix every 8-byte word of a stretch of memory."""
-        memory = (ctypes.c_int64 * int(words)).from_address(int(address))
-        for word in memory:
-            state = mix(state, word)
+        """Twin: mix every 8-byte word of a stretch of memory; of a page of zeros nothing."""
+        memory = np.frombuffer((ctypes.c_int64 * int(words)).from_address(int(address)), WORD)  # type: ignore[call-overload]
+        for start in range(0, int(words), HASH_PAGE):
+            page = memory[start : start + HASH_PAGE]
+            if page.any():
+                state = mix(state, start)
+                for word in page:
+                    state = mix(state, int(word))
         return state
 
 else:
@@ -155,11 +160,18 @@ else:
 
         return types.int64(types.int64), codegen
 
-    from numba import njit
+    from twinloop.kernels.jit import njit
 
     @njit(cache=True)
     def hash_memory(address: int, words: int, state: int) -> int:
-        """Mix every 8-byte word of a stretch of memory into state."""
-        for i in range(words):
-            state = mix(state, _load(address + 8 * i))
+        """Mix every 8-byte word of a stretch of memory into state; of a page of zeros nothing, so that unused room costs little."""
+        for start in range(0, words, HASH_PAGE):
+            end = min(start + HASH_PAGE, words)
+            used = 0
+            for i in range(start, end):
+                used |= _load(address + 8 * i)
+            if used != 0:
+                state = mix(state, start)
+                for i in range(start, end):
+                    state = mix(state, _load(address + 8 * i))
         return state

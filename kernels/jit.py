@@ -10,6 +10,7 @@ import numba
 from numba import config, types
 
 import twinloop.kernels.record_names  # noqa: F401 - before anything is compiled for a record
+from twinloop.kernels import linking
 
 # For functions that only kernels call: no wrappers for Python and for C, which make up a third of their compile time.
 INNER: Final[dict[str, Any]] = {"cache": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -27,11 +28,32 @@ def njit(*arguments: Any, **options: Any) -> Any:
 
 def _by_type(dispatcher: Any) -> Any:
     template = dispatcher.get_call_template
+    out_of_line = "out_of_line" in dispatcher.py_func.__code__.co_names
 
     def get_call_template(args: Any, kws: Any) -> Any:
-        return template(
+        linking.begin(dispatcher)
+        found = template(
             tuple(types.unliteral(arg) for arg in args), {name: types.unliteral(arg) for name, arg in kws.items()}
         )
+        if out_of_line and linking.is_separate():
+            linking.link(dispatcher, tuple(found[2]))
+        return found
 
     dispatcher.get_call_template = get_call_template
+    _keep_out_of_files(dispatcher)
     return dispatcher
+
+
+def _keep_out_of_files(dispatcher: Any) -> None:
+    """Code compiled separately refers to slots: it belongs to an image, and never to Numba's own cache."""
+    cache = dispatcher._cache  # noqa: SLF001
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        return None if linking.is_separate() else load(*arguments)
+
+    def save_overload(*arguments: Any) -> None:
+        if not linking.is_separate():
+            save(*arguments)
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload

@@ -23,8 +23,11 @@ from twinloop.kernels.venue import (
     UNLIMITED,
     answer,
     closable,
+    concerns_level,
+    concerns_trade,
     fill,
     remove_resting,
+    trigger_rests,
 )
 
 UNREACHED = (
@@ -176,7 +179,7 @@ def trigger(venue: Any, slot: int, now_ns: int, cause: int) -> None:
     elif limited and (in_force == codes.IOC or in_force == codes.FOK):
         end_order(venue, slot, now_ns, codes.REASON_IOC)
     elif limited:
-        order["working"] = 1
+        trigger_rests(venue, order)
         order["ahead"] = line_ahead(venue, market, order["side"], order["price"])
         order["traded"] = 0.0
     else:
@@ -268,6 +271,8 @@ def orders_on_level(venue: Any, market: Any, row: Any, side_index: int, before: 
 def stops_on_touch(venue: Any, market: Any, now_ns: int, cause: int) -> None:
     """Triggers where the market shows no prints: the other side's best stands for the last price."""
     out_of_line()
+    if market["status"] != rows.TRADING:
+        return
     slot = market["first"]
     while slot >= 0:
         order = venue["orders"][slot]
@@ -346,32 +351,36 @@ def venue_time(row: Any) -> int:
     return int(row["venue_ns"]) if row["venue_ns"] > 0 else int(row["local_ns"])
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
-    """Apply one row of the venue's tape: its market first, then our orders there."""
+    """Apply one row of the venue's tape: its market first, then our orders there. tail: the second row of a fact that has one."""
     kind = int(row["kind"])
     market = venue["instruments"][row["instrument"]]
-    if kind == rows.LEVEL:
-        if market["mode"] != DEPTH:
-            if market["mode"] == NEWEST_DEPTH:
-                newest_depth_row(venue, market, row, cause)
-            return
+    if kind == rows.LEVEL and market["mode"] == DEPTH:
         book = venue["books"][market["book"]]
-        side_index = BID if row["side"] > 0 else ASK
-        if market["count"] == 0:
-            book_apply(book, row)
-            return
         book_apply(book, row)
-        orders_on_level(venue, market, row, side_index, book["replaced_qty"], venue_time(row), cause)
-        if market["last_price"] == 0 and market["status"] == rows.TRADING and row["flags"] & rows.FLAG_EVENT_END:
+        bids = row["side"] > 0
+        if concerns_level(market, bids, row["price"]):
+            orders_on_level(venue, market, row, BID if bids else ASK, book["replaced_qty"], venue_time(row), cause)
+        if market["stops"] > 0 and market["last_price"] == 0 and row["flags"] & rows.FLAG_EVENT_END:
             stops_on_touch(venue, market, venue_time(row), cause)
     elif kind == rows.TRADE:
-        if row["flags"] & rows.FLAG_OFF_MARKET:
-            return
-        market["last_price"] = row["price"]
-        market["seen_trade"] = cause + 1
-        if market["count"] > 0 and market["status"] == rows.TRADING:
-            orders_on_trade(venue, market, row, venue_time(row), cause)
+        if row["flags"] & rows.FLAG_OFF_MARKET == 0:
+            market["last_price"] = row["price"]
+            market["seen_trade"] = cause + 1
+            if concerns_trade(market, row["price"]) and market["status"] == rows.TRADING:
+                orders_on_trade(venue, market, row, venue_time(row), cause)
+    else:
+        _other_row(venue, market, row, tail, kind, cause)
+
+
+@njit(cache=True)
+def _other_row(venue: Any, market: Any, row: Any, tail: Any, kind: int, cause: int) -> None:
+    """Rows that are neither prints nor levels of a book."""
+    out_of_line()
+    if kind == rows.LEVEL:
+        if market["mode"] == NEWEST_DEPTH:
+            newest_depth_row(venue, market, row, cause)
     elif kind == rows.QUOTE:
         if market["mode"] != TOUCH:
             return
@@ -429,7 +438,7 @@ def expire_orders(venue: Any, now_ns: int) -> None:
     """End every resting order whose time has come, and find the next time."""
     out_of_line()
     venue["expire_ns"] = NEVER
-    for i in range(venue["instruments"].shape[0]):
+    for i in range(venue["instrument_count"]):
         market = venue["instruments"][i]
         slot = market["first"]
         while slot >= 0:

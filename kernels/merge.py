@@ -5,7 +5,8 @@ Rows come as (n, 8) int64 words over the same memory (word 0 venue_ns, 1 local_n
 """
 
 import numpy as np
-from numba import njit
+
+from twinloop.kernels.jit import njit
 
 ROW_WORDS = 8
 LOCAL_WORD = 1

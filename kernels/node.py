@@ -39,9 +39,8 @@ class SizeClass(NamedTuple):
     records: int
 
 
-SMALL: Final = SizeClass("small", 8, 4, 16384, 16, 1024, 4, 2, 8, 32, 65536, 4096, 1024, 4096)
-WIDE: Final = SizeClass("wide", 1024, 1, 4096, 2048, 4096, 4, 2, 8, 32, 1048576, 4096, 4096, 8192)
-SIZE_CLASSES: Final = (SMALL, WIDE)
+# One class serves every run: memory that is never touched is never there, and a second class would double the compile time.
+STANDARD: Final = SizeClass("standard", 1024, 16, 16384, 2048, 4096, 8, 2, 8, 64, 1048576, 4096, 4096, 8192)
 
 
 def _aligned(*fields: object) -> np.dtype[np.void]:

@@ -19,4 +19,10 @@ def _mangling_args(record: Any) -> tuple[str, tuple[int]]:
     return type(record).__name__, (int.from_bytes(digest, "little") >> 1,)
 
 
+def _name(record: Any) -> str:
+    """What the compiler asks for thousands of times and Numba builds anew each time, field by field: a tenth of compile time."""
+    return str(record.name)
+
+
+setattr(types.Record, "__repr__", _name)  # noqa: B010
 setattr(types.Record, "mangling_args", property(_mangling_args))  # noqa: B010 - an assignment would not type-check

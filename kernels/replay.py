@@ -20,7 +20,7 @@ from twinloop.kernels.matching import crosses, end_order, expire_orders, market_
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.step import step
 from twinloop.kernels.timers import next_timer
-from twinloop.kernels.venue import BARS, REQUESTS, RESPONSES, TOUCH, fill, remove_resting
+from twinloop.kernels.venue import BARS, REQUESTS, RESPONSES, TOUCH, fill, remove_resting, trigger_rests
 
 NOTHING = 0
 PUBLISHED = 1
@@ -42,7 +42,7 @@ def _find_paths(venue: Any) -> None:
     """Bars: when the path reaches each of our orders, and the earliest of all."""
     out_of_line()
     venue["path_ns"] = NEVER
-    for i in range(venue["instruments"].shape[0]):
+    for i in range(venue["instrument_count"]):
         market = venue["instruments"][i]
         if market["mode"] != BARS:
             continue
@@ -72,7 +72,8 @@ def _reached_on_path(venue: Any, market: Any, slot: int) -> None:
             if is_immediate(order):
                 end_order(venue, slot, order["path_ns"], codes.REASON_IOC)
                 return
-            order["working"] = 1
+            if order["working"] == 2:
+                trigger_rests(venue, order)
             order["arrived_ns"] = order["path_ns"]
             schedule(venue, market, order)
             return
@@ -86,7 +87,7 @@ def _reached_on_path(venue: Any, market: Any, slot: int) -> None:
 @njit(cache=True)
 def _fill_on_paths(venue: Any, now_ns: int) -> None:
     out_of_line()
-    for i in range(venue["instruments"].shape[0]):
+    for i in range(venue["instrument_count"]):
         market = venue["instruments"][i]
         if market["mode"] != BARS:
             continue
@@ -98,7 +99,7 @@ def _fill_on_paths(venue: Any, now_ns: int) -> None:
                 _reached_on_path(venue, market, slot)
             slot = following
     venue["path_ns"] = NEVER
-    for i in range(venue["instruments"].shape[0]):
+    for i in range(venue["instrument_count"]):
         slot = venue["instruments"][i]["first"]
         while slot >= 0:
             venue["path_ns"] = min(venue["path_ns"], venue["orders"][slot]["path_ns"])
@@ -142,7 +143,7 @@ def _see_instrument(venue: Any, market: Any, instrument: int) -> None:
 @njit(cache=True)
 def see_all(venue: Any, market: Any) -> None:
     """Before the venue's chunk changes: nothing of it may be needed later."""
-    for instrument in range(venue["instruments"].shape[0]):
+    for instrument in range(venue["instrument_count"]):
         if venue["instruments"][instrument]["settle"] >= 0:
             _see_instrument(venue, market, instrument)
 
@@ -272,6 +273,9 @@ def _publish_next(node: Any, venue: Any, local: Any, market: Any, at: int, more_
         count = 2 if venue["responses"][tail & (RESPONSES - 1)]["flags"] & rows.FLAG_CONTINUES else 1
         _publish_rows(node, venue["responses"], tail, RESPONSES - 1, count)
         venue["response_tail"] = tail + count
+        if tail + count == venue["response_head"]:
+            venue["response_tail"] = 0
+            venue["response_head"] = 0
     else:
         _publish_timer(node, next_timer(node["decision"]))
     return PUBLISHED
@@ -286,6 +290,35 @@ def _publish_tail(node: Any, local: Any, at: int) -> None:
     copy_row(tail, local[at])
     tail["sequence"] = head + 1
     node["inbox_head"] = head + 2
+
+
+@njit(cache=True, forceinline=True)
+def _live_until(venue: Any, market: Any, limit_ns: int) -> bool:
+    """Let the venue live up to limit_ns as long as only its market moves. False: something else is due, advance_venue goes on from here.
+
+    The rows of a market concern our orders seldom, so this is most of what a venue with resting orders does.
+    """
+    if venue["expire_ns"] <= limit_ns or venue["path_ns"] != NEVER:
+        return False
+    i = venue["next_row"]
+    count = market.shape[0]
+    while i < count:
+        row = market[i]
+        if row["flags"] & rows.FLAG_CONTINUES:  # A bar, whose time is its start, or another fact of two rows.
+            venue["next_row"] = i
+            return False
+        now_ns = venue_time(row)
+        if now_ns > limit_ns:
+            venue["next_row"] = i
+            return True
+        venue["now_ns"] = now_ns
+        market_row(venue, row, row, venue["first_row"] + i)
+        i += 1
+        if venue["response_head"] != venue["response_tail"]:
+            venue["next_row"] = i
+            return False
+    venue["next_row"] = i
+    return bool(venue["more_rows"] == 0)
 
 
 @njit(cache=True)
@@ -304,51 +337,40 @@ def run_replay(
     while handled < rows_max:
         if node["records_full"] != 0:
             return codes.RUN_RECORDS_FULL, at
-        quiet = (
-            venue["resting"] == 0
-            and venue["request_tail"] == venue["request_head"]
-            and venue["response_tail"] == venue["response_head"]
+        # With nothing on its way to or from the venue, the next row of the tape comes next, unless a timer is due or an order fills.
+        quiet = venue["request_tail"] == venue["request_head"] and venue["response_tail"] == venue["response_head"]
+        calm = (
+            quiet
+            and at < count
+            and local[at]["local_ns"] <= clock["timer_ns"]
+            and (venue["resting"] == 0 or _live_until(venue, market, local[at]["local_ns"]))
         )
-        publish = NOTHING
-        if at == count or not quiet or local[at]["local_ns"] > clock["timer_ns"]:
-            if at == count and quiet and more_local == 0:
+        if not calm:
+            if quiet and venue["resting"] == 0 and at == count and more_local == 0:
                 return codes.RUN_DONE, at
             publish = _publish_next(node, venue, local, market, at, more_local)
             if publish == NEED_LOCAL:
                 return codes.RUN_LOCAL_CHUNK, at
             if publish == NEED_VENUE:
                 return codes.RUN_VENUE_CHUNK, at
-            if publish == NOTHING and at == count:
-                return codes.RUN_DONE, at
-        # One fact; with nothing under way at the venue, row after row until a strategy asks for something.
-        while True:
             if publish == NOTHING:
-                head = node["inbox_head"]
-                row = node["inbox"][head & node["inbox_mask"]]
-                copy_row(row, local[at])
-                row["sequence"] = head
+                if at == count:
+                    return codes.RUN_DONE, at
+                calm = True
+        if calm:
+            head = node["inbox_head"]
+            row = node["inbox"][head & node["inbox_mask"]]
+            copy_row(row, local[at])
+            row["sequence"] = head
+            at += 1
+            if row["flags"] & rows.FLAG_CONTINUES:
+                _publish_tail(node, local, at)
                 at += 1
-                if row["flags"] & rows.FLAG_CONTINUES:
-                    _publish_tail(node, local, at)
-                    at += 1
-                else:
-                    node["inbox_head"] = head + 1
-            handled += step(node)
-            if node["outbox_tail"] < node["outbox_head"]:
-                send_requests(node, venue)
-                break
-            if (
-                not quiet
-                or publish != NOTHING
-                or at == count
-                or handled >= rows_max
-                or local[at]["local_ns"] > clock["timer_ns"]
-            ):
-                break
-            if node["status"] != 0 or node["records_full"] != 0:
-                break
-        if node["status"] != 0:
-            return node["status"], at
-        if venue["status"] != 0:
-            return venue["status"], at
+            else:
+                node["inbox_head"] = head + 1
+        handled += step(node)
+        if node["outbox_tail"] < node["outbox_head"]:
+            send_requests(node, venue)
+        if (node["status"] | venue["status"]) != 0:
+            return node["status"] if node["status"] != 0 else venue["status"], at
     return codes.RUN_ROWS_MAX, at

@@ -15,7 +15,7 @@ from twinloop.kernels.jit import njit
 from twinloop.kernels.latency import LATENCY, response_delay
 from twinloop.kernels.money import MONEY_RULE, OK, fee_on, notional, saturating_add
 from twinloop.kernels.newest_touch import NEWEST
-from twinloop.kernels.node import SizeClass
+from twinloop.kernels.node import NEVER, SizeClass
 from twinloop.kernels.rows import ROW
 
 # How the venue knows an instrument's market.
@@ -108,6 +108,12 @@ def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
         ("first", "<i8"),  # List of our orders here, oldest first; -1 none.
         ("last", "<i8"),
         ("count", "<i8"),
+        # Prices of our resting orders lie within these, so that most rows of the market are known to be none of their business.
+        ("buy_low", "<i8"),
+        ("buy_high", "<i8"),
+        ("sell_low", "<i8"),
+        ("sell_high", "<i8"),
+        ("stops", "<i8"),  # Of our orders, those waiting for their trigger.
         ("position", "<i8", (accounts,)),  # Of our accounts, from the venue's own fills: for reduce-only.
     )
 
@@ -122,6 +128,7 @@ def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("jumped_to", "<i8"),  # Rows before this one may have been passed over.
         ("shared_tape", "<i8"),  # 1: the node sees the very same rows.
         ("now_ns", "<i8"),
+        ("instrument_count", "<i8"),
         ("resting", "<i8"),  # Orders here.
         ("path_ns", "<i8"),  # Earliest path_ns, and earliest expiry, of our orders.
         ("expire_ns", "<i8"),
@@ -262,11 +269,66 @@ def _fill(venue: Any, market: Any, order: Any, price: int, qty: int, venue_ns: i
 
 
 @njit(cache=True)
+def _widen(market: Any, order: Any) -> None:
+    """Take a resting order's price into the range of its side."""
+    if order["side"] > 0:
+        market["buy_low"] = min(market["buy_low"], order["price"])
+        market["buy_high"] = max(market["buy_high"], order["price"])
+    else:
+        market["sell_low"] = min(market["sell_low"], order["price"])
+        market["sell_high"] = max(market["sell_high"], order["price"])
+
+
+@njit(cache=True)
+def _measure_range(venue: Any, market: Any) -> None:
+    """Find the range of our resting orders' prices anew, after one at its edge went."""
+    out_of_line()
+    market["buy_low"] = NEVER
+    market["buy_high"] = -NEVER
+    market["sell_low"] = NEVER
+    market["sell_high"] = -NEVER
+    slot = market["first"]
+    while slot >= 0:
+        order = venue["orders"][slot]
+        if order["working"] == 1:
+            _widen(market, order)
+        slot = order["next"]
+
+
+@njit(cache=True)
+def trigger_rests(venue: Any, order: Any) -> None:
+    """A stop-limit order that waited in its instrument's list rests there from now on."""
+    market = venue["instruments"][order["instrument"]]
+    market["stops"] -= 1
+    order["working"] = 1
+    _widen(market, order)
+
+
+@njit(cache=True)
+def concerns_level(market: Any, bids: bool, price: int) -> bool:
+    """Whether a change of a level may concern an order of ours: its place in line, or by reaching it from the other side."""
+    if bids:
+        return bool(market["buy_low"] <= price <= market["buy_high"] or price >= market["sell_low"])
+    return bool(market["sell_low"] <= price <= market["sell_high"] or price <= market["buy_high"])
+
+
+@njit(cache=True)
+def concerns_trade(market: Any, price: int) -> bool:
+    """Whether a print may concern an order of ours."""
+    return bool(price <= market["buy_high"] or price >= market["sell_low"] or market["stops"] > 0)
+
+
+@njit(cache=True)
 def add_resting(venue: Any, slot: int, working: int) -> None:
     """Put the order of a slot at the end of its instrument's list."""
+    out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][order["instrument"]]
     order["working"] = working
+    if working == 1:
+        _widen(market, order)
+    else:
+        market["stops"] += 1
     order["previous"] = market["last"]
     order["next"] = -1
     if market["last"] >= 0:
@@ -282,6 +344,7 @@ def add_resting(venue: Any, slot: int, working: int) -> None:
 @njit(cache=True)
 def remove_resting(venue: Any, slot: int) -> None:
     """Take the order of a slot out of its instrument's list."""
+    out_of_line()
     order = venue["orders"][slot]
     market = venue["instruments"][order["instrument"]]
     if order["previous"] >= 0:
@@ -292,6 +355,17 @@ def remove_resting(venue: Any, slot: int) -> None:
         venue["orders"][order["next"]]["previous"] = order["previous"]
     else:
         market["last"] = order["previous"]
+    price = order["price"]
+    waited = order["working"] == 2
     order["working"] = 0
     market["count"] -= 1
     venue["resting"] -= 1
+    if waited:
+        market["stops"] -= 1
+    elif market["count"] == 0 or (
+        price == market["buy_low"]
+        or price == market["buy_high"]
+        or price == market["sell_low"]
+        or price == market["sell_high"]
+    ):
+        _measure_range(venue, market)

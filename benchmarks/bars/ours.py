@@ -52,7 +52,7 @@ def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[
     from twinloop.engine.strategy_compiler import compile_strategy
     from twinloop.kernels import codes, venue
     from twinloop.kernels.bars import TIME_BAR
-    from twinloop.kernels.node import SMALL
+    from twinloop.kernels.node import STANDARD
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "workloads"))
     import strategies
@@ -70,11 +70,11 @@ def speed_build(workload: str, mode: str, features: Sequence[str]) -> Callable[[
     )
     strategy = strategies.Maker if maker else strategies.EmaCross
     parameters = {"interval_ns": 0 if mode == "feed" else 100_000_000} if maker else {}
-    compiled = compile_strategy(strategy, parameters, SMALL, ["X"])
+    compiled = compile_strategy(strategy, parameters, STANDARD, ["X"])
     with_depth = workload != "w1"
 
     def build() -> Assembly:
-        assembly = Assembly(SMALL)
+        assembly = Assembly(STANDARD)
         assembly.currency("USDT")
         assembly.add_account(10_000_000 * 10**8)
         assembly.add_instrument(instrument, venue.DEPTH if with_depth else venue.TOUCH)

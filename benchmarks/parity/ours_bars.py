@@ -22,7 +22,7 @@ from twinloop.engine.strategy_compiler import compile_strategy
 from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.bars import TIME_BAR
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
 FAST: Final = 10
 SLOW: Final = 30
@@ -131,7 +131,7 @@ def tapes_of(path: Path) -> tuple[Instrument, Any, Any]:
 def sma_trades(path: Path) -> list[tuple[int, int, int, str, str]]:
     """(entry bar, exit bar, signed size, entry price, exit price) of every trade, prices as decimal text."""
     instrument, local, venue = tapes_of(path)
-    assembly = Assembly(SMALL)
+    assembly = Assembly(STANDARD)
     assembly.currency(instrument.settle)
     assembly.add_account(CASH * MONEY_ONE)
     assembly.add_instrument(instrument, venue_kernel.BARS)
@@ -139,7 +139,7 @@ def sma_trades(path: Path) -> list[tuple[int, int, int, str, str]]:
     assembly.add_bars([BarRequest(0, TIME_BAR, DAY_NS)], [instrument])
     apply_limits(assembly.decision, NO_LIMITS, [instrument], CASH * MONEY_ONE)
     bars = len(venue) // 2 - 1
-    compiled = compile_strategy(SmaCross, {"bars": bars}, SMALL)
+    compiled = compile_strategy(SmaCross, {"bars": bars}, STANDARD)
     number = assembly.add_strategy(StrategySlot("sma", compiled.addresses, compiled.initial_area(), [0], keep=compiled))
     assembly.set_tape(local, venue)
     assembly.callback(number, codes.ON_START)

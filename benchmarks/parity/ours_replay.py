@@ -18,7 +18,7 @@ from twinloop.engine.strategy_compiler import compile_strategy
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
 from twinloop.kernels import venue as venue_kernel
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
 CASH: Final = 10**9 * MONEY_ONE
 NO_LIMITS: Final = Limits(name="off", values={}, self_match_prevention=False)  # The peer has no risk gate.
@@ -70,7 +70,7 @@ def _parameters(strategy: str, instrument: Instrument, market: spec.Market, thei
 
 def assemble(instrument: Instrument, latency_ns: int, chosen: Semantics) -> Assembly:
     """A node and a venue with one instrument, in the semantics asked for."""
-    assembly = Assembly(SMALL)
+    assembly = Assembly(STANDARD)
     assembly.currency(instrument.settle)
     assembly.add_account(CASH)
     assembly.add_instrument(instrument, venue_kernel.DEPTH)
@@ -108,7 +108,7 @@ def replay(recording: Path, market: str, strategy: str, latency_ms: int, mode: s
     tapes, theirs = tapes_of(recording, instrument, chosen)
     assembly = assemble(instrument, latency_ms * 1_000_000, chosen)
     kind = ours_strategies.Taker if strategy == "taker" else ours_strategies.Maker
-    compiled = compile_strategy(kind, _parameters(strategy, instrument, grid, theirs), SMALL)
+    compiled = compile_strategy(kind, _parameters(strategy, instrument, grid, theirs), STANDARD)
     slot = StrategySlot(strategy, compiled.addresses, compiled.initial_area(), [0], keep=compiled)
     number = assembly.add_strategy(slot)
     area = assembly.decision["areas"][number]
@@ -126,7 +126,7 @@ def replay(recording: Path, market: str, strategy: str, latency_ms: int, mode: s
         raise SystemExit(f"the replay stopped with {codes.RUN_NAME[status]}")
     assert not assembly.node["measured"]["refused"].any(), "the gate refused an order, which the peer has no gate for"
     fills = np.concatenate(batches)
-    order_number = fills["order_id"] // SMALL.orders
+    order_number = fills["order_id"] // STANDARD.orders
     columns = (
         order_number, fills["side"], fills["price_int"] // instrument.tick_size, fills["qty_int"] // instrument.lot_size,
         fills["venue_ns"], fills["local_ns"],

@@ -7,10 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from twinloop.engine.cli import OK
-from twinloop.engine.cli.screen import compiling, say, say_json
+from twinloop.engine.cli.screen import COMPILED_FUNCTIONS, compiling, say, say_json
 
 
-def warmup(*strategies: str, size: str = "all", json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def warmup(*strategies: str, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Compile everything now, so that the first run starts at once.
 
     For example:
@@ -25,13 +25,10 @@ def warmup(*strategies: str, size: str = "all", json: Annotated[bool, Parameter(
     ----------
     strategies
         Strategies to compile too: file.py:Class.
-    size
-        Size class: small, wide, or all.
     json
         Print one JSON document.
     """
     from twinloop._cache import cache_folder  # noqa: PLC0415
-    from twinloop.data.errors import ConfigError  # noqa: PLC0415
 
     began = time.perf_counter()
     done: list[dict[str, object]] = []
@@ -46,18 +43,13 @@ def warmup(*strategies: str, size: str = "all", json: Annotated[bool, Parameter(
                 else f"{what}: already compiled, {seconds:.1f} s"
             )
 
-    with compiling(quiet=json, expected=700) as count:
+    with compiling(quiet=json, expected=COMPILED_FUNCTIONS) as count:
         from twinloop.kernels.entry import doors  # noqa: PLC0415 - loads the compiler
-        from twinloop.kernels.node import SIZE_CLASSES  # noqa: PLC0415
+        from twinloop.kernels.node import STANDARD  # noqa: PLC0415
 
-        sizes = [each for each in SIZE_CLASSES if size in {"all", each.name}]
-        if not sizes:
-            names = ", ".join(each.name for each in SIZE_CLASSES)
-            raise ConfigError("no such size class", field="--size", expected=f"all, {names}", got=size)
-        for each in sizes:
-            since, before = time.perf_counter(), count()
-            doors(each)
-            finished(f"the loop and the venue, size {each.name}", since, count() - before)
+        since, before = time.perf_counter(), count()
+        doors(STANDARD)
+        finished("the loop, the gate and the venue", since, count() - before)
         since, before = time.perf_counter(), count()
         _data_kernels()
         finished("reading, merging, synthetic markets", since, count() - before)
@@ -67,10 +59,9 @@ def warmup(*strategies: str, size: str = "all", json: Annotated[bool, Parameter(
 
             for name in strategies:
                 cls = load_strategy(name, [Path.cwd()])
-                for each in sizes:
-                    since, before = time.perf_counter(), count()
-                    compile_strategy(cls, {}, each, symbols=_any_symbol(cls))
-                    finished(f"{cls.__name__}, size {each.name}", since, count() - before)
+                since, before = time.perf_counter(), count()
+                compile_strategy(cls, {}, STANDARD, symbols=_any_symbol(cls))
+                finished(cls.__name__, since, count() - before)
     seconds = time.perf_counter() - began
     if json:
         say_json({"seconds": round(seconds, 2), "functions": count(), "cache": str(cache_folder()), "steps": done})

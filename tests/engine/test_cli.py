@@ -78,7 +78,6 @@ def test_the_first_help_lists_every_command_and_the_exit_codes(twinloop: Any) ->
         (["synth", "m.rows", "--correlation", "2"], cli.USAGE, "at most 1"),
         (["report"], cli.DATA, "no finished run"),
         (["report", "nope"], cli.DATA, "not a run's folder"),
-        (["warmup", "--size", "huge"], cli.USAGE, "no such size class"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_exit_code(twinloop: Any, arguments: list[str], code: int, said: str) -> None:

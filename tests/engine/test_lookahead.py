@@ -14,9 +14,9 @@ from reference.run_small import DEPTH, MODES, PRINTS, TOUCH, Outcome, Setup, lin
 from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.lookahead import Violation, look_ahead
 from twinloop.kernels import codes, rows
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
-SIZE = run_small.TINY if config.DISABLE_JIT else SMALL
+SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
 SYMBOLS = ["X", "Y"]
 FILL_COLUMNS = (
     "sequence", "local_ns", "venue_ns", "side", "order_id", "price_int", "qty_int", "maker", "cause_id", "decided_ns", "arrived_ns",

@@ -17,9 +17,9 @@ from reference.random_market import setup_of
 from reference.run_small import MODES, TINY, Outcome, Setup, linear, row, run
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
-SIZE = TINY if config.DISABLE_JIT else SMALL
+SIZE = TINY if config.DISABLE_JIT else STANDARD
 DEPTH, TOUCH, PRINTS, BARS = MODES
 SEEDS = st.integers(0, 2**32)
 PAIRS = st.sampled_from([(DEPTH, DEPTH), (TOUCH, TOUCH), (PRINTS, TOUCH), (BARS, BARS), (DEPTH, BARS), (TOUCH, DEPTH)])
@@ -108,10 +108,10 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from reference.random_market import setup_of
 from reference.run_small import run
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 found = []
 for seed, modes in json.loads(sys.argv[2]):
-    got = run(setup_of(seed, modes), SMALL)
+    got = run(setup_of(seed, modes), STANDARD)
     found.append([got.hash, got.state_hash, got.fills, got.orders, got.equity])
 print(json.dumps(found))
 """
@@ -127,7 +127,7 @@ def test_another_process_with_and_without_the_jit_gives_the_same_run(jit: str) -
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     here = []
     for seed, modes in CASES:
-        got = run(setup_of(seed, modes), SMALL)
+        got = run(setup_of(seed, modes), STANDARD)
         here.append([got.hash, got.state_hash, got.fills, got.orders, got.equity])
     assert json.loads(done.stdout) == json.loads(json.dumps(here))
 

@@ -8,9 +8,9 @@ from reference import run_small
 from reference.checks import check
 from reference.random_market import setup_of
 
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
-SIZE = run_small.TINY if config.DISABLE_JIT else SMALL
+SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
 DEPTH, TOUCH, PRINTS, BARS = run_small.MODES
 
 

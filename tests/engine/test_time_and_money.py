@@ -20,9 +20,9 @@ from reference.venue import Twin
 from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine.assembly import BarRequest, VenueSettings
 from twinloop.kernels import bars, codes, rows
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
-SIZE = run_small.TINY if config.DISABLE_JIT else SMALL
+SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
 
 
 def quotes(*times: int) -> list[dict[str, Any]]:

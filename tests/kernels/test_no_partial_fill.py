@@ -22,7 +22,7 @@ from twinloop.engine.limits import Limits, apply_limits
 from twinloop.engine.strategy_compiler import compile_strategy
 from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
 ACTIONS = 64
 MS = 1_000_000
@@ -123,7 +123,7 @@ def ours(events: list[Any], script: list[Any], latency_ns: int) -> tuple[list[An
         row["price"], row["qty"], row["flags"] = tick * INSTRUMENT.tick_size, lots, rows.FLAG_EVENT_END
     words = table.view(np.int64).reshape(-1, 8)
     venue_tape = words[np.argsort(table["venue_ns"], kind="stable")].reshape(-1).view(rows.ROW)
-    assembly = Assembly(SMALL)
+    assembly = Assembly(STANDARD)
     assembly.currency("USDT")
     assembly.add_account(10**9 * MONEY_ONE)
     assembly.add_instrument(INSTRUMENT, venue_kernel.DEPTH)
@@ -132,7 +132,7 @@ def ours(events: list[Any], script: list[Any], latency_ns: int) -> tuple[list[An
     )
     no_limits = Limits(name="off", values={}, self_match_prevention=False)
     apply_limits(assembly.decision, no_limits, [INSTRUMENT], 10**9 * MONEY_ONE)
-    compiled = compile_strategy(Scripted, {"first_ns": earliest(events) + GRID_NS, "grid_ns": GRID_NS}, SMALL)
+    compiled = compile_strategy(Scripted, {"first_ns": earliest(events) + GRID_NS, "grid_ns": GRID_NS}, STANDARD)
     number = assembly.add_strategy(StrategySlot("s", compiled.addresses, compiled.initial_area(), [0], keep=compiled))
     area = assembly.decision["areas"][number]
     state = area[: compiled.state_dtype.itemsize].view(compiled.state_dtype)[0]
@@ -144,12 +144,12 @@ def ours(events: list[Any], script: list[Any], latency_ns: int) -> tuple[list[An
     assert not assembly.node["measured"]["refused"].any()
     node = assembly.node
     fills = node["fills"][: int(node["fill_count"])]
-    columns = (fills["order_id"] // SMALL.orders, fills["side"], fills["price_int"] // INSTRUMENT.tick_size, fills["qty_int"],
+    columns = (fills["order_id"] // STANDARD.orders, fills["side"], fills["price_int"] // INSTRUMENT.tick_size, fills["qty_int"],
                fills["venue_ns"], fills["local_ns"])  # fmt: skip
     ended = node["order_records"][: int(node["order_record_count"])]
     names = {codes.STATE_FILLED: "filled", codes.STATE_CANCELLED: "cancelled", codes.STATE_EXPIRED: "expired"}
     ends = {
-        int(order["order_id"]) // SMALL.orders: (names.get(int(order["state"]), "expired"), int(order["ended_ns"]))
+        int(order["order_id"]) // STANDARD.orders: (names.get(int(order["state"]), "expired"), int(order["ended_ns"]))
         for order in ended
     }
     return sorted(zip(*(column.tolist() for column in columns), strict=True)), ends

@@ -14,11 +14,11 @@ from reference import run_small
 from reference.money import Contract
 from reference.run_small import CASH, TOUCH, Drain, Outcome, Setup, linear, row
 
-from twinloop.engine.assembly import VenueSettings
+from twinloop.engine.assembly import ORDERS_AT_ONCE, VenueSettings
 from twinloop.kernels import codes, rows
-from twinloop.kernels.node import SMALL
+from twinloop.kernels.node import STANDARD
 
-SIZE = run_small.TINY if config.DISABLE_JIT else SMALL
+SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
 FIRST_ID = SIZE.orders  # Ids start at the capacity, with slot 0.
 QTY = 10
 CONTRACT = Contract("linear", 1, 3)
@@ -167,7 +167,7 @@ def test_more_than_ordered_is_booked_and_counted() -> None:
 
 def test_a_late_fact_for_a_slot_used_again_is_foreign() -> None:
     """The slot's next order must not hear of it."""
-    capacity = SIZE.orders
+    slots = min(ORDERS_AT_ONCE, SIZE.orders)
     quote = row(rows.QUOTE, 10, 10, bid=998, bid_qty=50, ask=1002, ask_qty=50)
     own = {"instrument": 0, "strategy": 0, "account": 0, "order_id": FIRST_ID, "venue_ns": 20}
     quotes = [{**quote, "local_ns": 40 + at} for at in range(8)]
@@ -176,9 +176,9 @@ def test_a_late_fact_for_a_slot_used_again_is_foreign() -> None:
         {**own, "local_ns": 60 + at, **each} for at, each in enumerate([ACK, fact(rows.AMENDED, 3), CANCELLED, fill(4)])
     ]
     order = ("order", {"side": 1, "qty": QTY, "price": 1000, "type": codes.LIMIT})
-    per_call = -(-capacity // 8)
+    per_call = -(-slots // 8)
     script = {0: [order]} | {
-        2 + at: [order] * min(per_call, capacity - at * per_call) for at in range(8) if capacity > at * per_call
+        2 + at: [order] * min(per_call, slots - at * per_call) for at in range(8) if slots > at * per_call
     }
     setup = Setup([linear()], [TOUCH], facts, script, VenueSettings(entry_latency_ns=10**15))
     assembly, desk, _, failures = run_small.prepare(setup, SIZE)
@@ -188,10 +188,10 @@ def test_a_late_fact_for_a_slot_used_again_is_foreign() -> None:
         assembly.replay(1)
         Drain(assembly)()
     assert not failures, failures
-    assert len(desk.ids) == capacity + 1
-    assert desk.ids[-1] % capacity == FIRST_ID % capacity
+    assert len(desk.ids) == slots + 1
+    assert desk.ids[-1] % SIZE.orders == FIRST_ID % SIZE.orders
     order_now = assembly.decision["orders"][0]
     assert int(order_now["id"]) == desk.ids[-1]
     assert (int(order_now["state"]), int(order_now["filled"]), int(order_now["qty"])) == (codes.STATE_NEW, 0, QTY)
     assert int(assembly.node["measured"]["foreign_facts"]) == 4
-    assert int(assembly.decision["account_holdings"][0][0]["exposure"]["buy_qty"]) == QTY * capacity
+    assert int(assembly.decision["account_holdings"][0][0]["exposure"]["buy_qty"]) == QTY * slots

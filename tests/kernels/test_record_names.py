@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 if sys.argv[1] == "named":
     import twinloop.kernels.record_names
-from twinloop.kernels.bits import out_of_line
+from twinloop.kernels.intrinsics import out_of_line
 
 @njit(cache=True, error_model="numpy")
 def last(record):

@@ -6,7 +6,7 @@ import pytest
 from reference.risk_node import NOW, ONE, SECOND, Desk, inverse, linear
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.node import NEVER, SMALL
+from twinloop.kernels.node import NEVER, STANDARD
 
 BID, ASK = 999, 1001  # Mid 1000 of 0.1: one unit of quantity (0.001) is worth 0.1 of the currency.
 UNIT = ONE // 10
@@ -174,7 +174,7 @@ def test_a_value_beyond_64_bits_is_refused(limit: Any) -> None:
     desk.limit(**limit)
     most = INT64_MAX // 10**4 // 1000
     assert desk.submit(1, most, 1000) > 0
-    desk.answer(rows.CANCELLED, SMALL.orders)
+    desk.answer(rows.CANCELLED, STANDARD.orders)
     refused(desk, codes.REJECT_OVERFLOW, desk.submit(1, most + 1, 1000))
     refused(desk, codes.REJECT_OVERFLOW, desk.submit(1, INT64_MAX, 1000))
 

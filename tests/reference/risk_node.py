@@ -14,7 +14,7 @@ from twinloop.engine.assembly import Assembly, StrategySlot, VenueSettings
 from twinloop.kernels import codes, rows
 from twinloop.kernels.entry import ROW  # type: ignore[attr-defined]
 from twinloop.kernels.intrinsics import call_at
-from twinloop.kernels.node import NEVER, SMALL
+from twinloop.kernels.node import NEVER, STANDARD
 
 ONE = 10**8
 NOW = 1_700_000_000_000_000_000
@@ -48,7 +48,7 @@ class Desk:
         accounts: int = 1, currency: str = "USDT",
     ) -> None:  # fmt: skip
         self.instruments = instruments if instruments is not None else [linear()]
-        self.assembly = Assembly(SMALL)
+        self.assembly = Assembly(STANDARD)
         self.node, self.decision = self.assembly.node, self.assembly.decision
         self.assembly.currency(currency)
         for _ in range(accounts):
@@ -169,7 +169,7 @@ class Desk:
         )
 
     def order(self, order_id: int) -> Any:
-        return self.decision["orders"][order_id & (SMALL.orders - 1)]
+        return self.decision["orders"][order_id & (STANDARD.orders - 1)]
 
     @property
     def state(self) -> int:

@@ -1,0 +1,121 @@
+"""Functions that are compiled once and called through a slot, instead of being copied into the module of every caller.
+
+Numba links the code of every callee, and of theirs, into each function's own module, optimises it there again and makes machine code
+of it again: for a tree of kernels the work grows with the square of its depth. While `separate()` is in force, a kernel that is kept
+out of line anyway (intrinsics.out_of_line) is compiled once; callers load its address from a slot, an int64 at a symbol of the
+callee's name and argument types. So machine code of a caller stays valid in another process that gives the slot its own address.
+
+Exceptions and any types pass as between all compiled functions. Tried with Numba 0.68; where its internals are not as expected,
+`separate()` raises ImportError or AttributeError and image.py compiles in the ordinary way.
+"""
+
+import ctypes
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import llvmlite.binding
+from llvmlite import ir
+from numba.core import cgutils, imputils
+from numba.core.registry import cpu_target
+
+import twinloop.kernels.record_names  # noqa: F401 - before anything is compiled for a record
+
+
+class Linked(NamedTuple):
+    """A function compiled separately: the symbol of its machine code, and the object file that holds it."""
+
+    symbol: str
+    object_code: bytes
+
+
+_slots: dict[str, ctypes.c_int64] = {}
+_linked: dict[str, Linked] = {}
+_fresh: dict[int, tuple[Any, dict[str, Any]]] | None = (
+    None  # Dispatchers since separate() began, their options; None: not in force.
+)
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # They make up a third of the compile time.
+
+
+def is_separate() -> bool:
+    """Whether separate() is in force."""
+    return _fresh is not None
+
+
+@contextmanager
+def separate() -> Iterator[dict[str, Linked]]:
+    """Compile kernels separately; gives what was compiled, by slot name."""
+    global _fresh  # noqa: PLW0603 - the compiler calls back without a place to keep state
+    if _fresh is not None:
+        raise RuntimeError("kernels are being compiled already")
+    _fresh = {}
+    _linked.clear()
+    collecting = gc.isenabled()
+    gc.disable()  # The compiler makes millions of objects and hardly any garbage.
+    try:
+        yield _linked
+    finally:
+        if collecting:
+            gc.enable()
+        for dispatcher, options in _fresh.values():
+            dispatcher._reset_overloads()  # noqa: SLF001 - without wrappers, Python cannot call it
+            dispatcher.targetoptions.clear()
+            dispatcher.targetoptions.update(options)
+        _fresh = None
+
+
+def begin(dispatcher: Any) -> None:
+    """Before a dispatcher is compiled: forget what was compiled for Python's callers, whose object files hold all callees."""
+    if _fresh is not None and id(dispatcher) not in _fresh:
+        _fresh[id(dispatcher)] = (dispatcher, dict(dispatcher.targetoptions))
+        dispatcher.targetoptions.update(_NO_WRAPPERS)
+        dispatcher._reset_overloads()  # noqa: SLF001
+
+
+def link(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
+    """Have callers reach a compiled overload through its slot."""
+    compiled = dispatcher.overloads[arguments]
+    describe = (
+        f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}{tuple(str(each) for each in arguments)}"
+    )
+    digest = hashlib.blake2b(describe.encode(), digest_size=12).hexdigest()
+    name = f"twinloop.{dispatcher.py_func.__name__}.{digest}"
+    if name in _linked:
+        return
+    symbol = compiled.fndesc.llvm_func_name
+    _linked[name] = Linked(symbol, bytes(compiled.library._get_compiled_object()))  # noqa: SLF001
+    slot(name).value = compiled.library.get_pointer_to_function(symbol)
+    context = cpu_target.target_context
+    context.remove_user_function(compiled.entry_point)
+    call = _call_through(name, compiled.fndesc)
+    context._defns[compiled.entry_point].append(call, call.signature)  # noqa: SLF001
+
+
+def slot(name: str) -> ctypes.c_int64:
+    """The slot of a name, known to machine code from now on."""
+    if name not in _slots:
+        _slots[name] = ctypes.c_int64(0)
+        llvmlite.binding.add_symbol(name, ctypes.addressof(_slots[name]))
+    return _slots[name]
+
+
+def _call_through(name: str, described: Any) -> Any:
+    """What a caller's code does, as imputils.user_function does it, but at the address in the slot."""
+
+    def call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        convention = context.call_conv
+        kind = convention.get_function_type(described.restype, described.argtypes)
+        module = builder.module
+        held = module.globals.get(name) or ir.GlobalVariable(module, ir.IntType(64), name)
+        function = builder.inttoptr(builder.load(held), kind.as_pointer())
+        status, value = convention.call_function(builder, function, described.restype, described.argtypes, arguments)
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        value = imputils.fix_returning_optional(context, builder, signature, status, value)
+        return imputils.impl_ret_new_ref(context, builder, described.restype, value)
+
+    call.signature = described.argtypes  # type: ignore[attr-defined]
+    call.libs = ()  # type: ignore[attr-defined]
+    return call
