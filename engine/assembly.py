@@ -25,9 +25,9 @@ from twinloop.kernels.node import NEVER, STANDARD, SizeClass
 REPLAY_INBOX_ROWS: Final = (
     256  # Few enough to stay in the first-level cache while the replay edge publishes one fact at a time.
 )
-# Order slots go round: few of them stay in the second-level cache. More instruments get all there are.
-ORDERS_AT_ONCE: Final = 1024
-FEW_INSTRUMENTS: Final = 8
+# An order that ended stays readable until so many others were sent. More slots are used only while more orders work at once: few
+# of them stay in the first-level cache.
+ORDERS_KEPT: Final = 128
 DAY_NS: Final = 86_400_000_000_000
 LATENCY_KINDS: Final = {
     "constant": latency_kernel.CONSTANT,
@@ -121,7 +121,7 @@ class Assembly:
     def _init_tables(self) -> None:
         self.decision["free_slots"][:] = np.arange(self.size.orders)
         self.decision["orders"]["open_at"][:] = -1
-        self.decision["free_head"] = min(ORDERS_AT_ONCE, self.size.orders)
+        self.decision["free_head"] = self.decision["slots_used"] = min(ORDERS_KEPT, self.size.orders)
         self.decision["order_count"] = 1
         instruments = self.venue["instruments"]
         for name in ("first", "last", "book", "settle"):
@@ -179,8 +179,6 @@ class Assembly:
                 remedy="run fewer symbols at once",
             )
         self.venue["instrument_count"] = slot + 1
-        if slot >= FEW_INSTRUMENTS:
-            self.decision["free_head"] = self.size.orders
         record = self.decision["instruments"][slot]
         held = self.venue["instruments"][slot]
         record["price_unit"], record["qty_unit"] = 10.0**-instrument.price_scale, 10.0**-instrument.qty_scale

@@ -132,21 +132,22 @@ def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], F
 
     def replay_door(address: int) -> None:
         call = record_at(address, CALL)
+        venue = record_at(call["venue"], VENUE)
+        venue["local_rows"] = call["local"]
+        venue["local_count"] = call["local_count"]
+        venue["market_rows"] = call["market"]
+        venue["market_count"] = call["market_count"]
         status, at = run_replay(
-            record_at(call["node"], NODE),
-            record_at(call["venue"], VENUE),
-            rows_at(call["local"], call["local_count"]),
-            rows_at(call["market"], call["market_count"]),
-            call["start"],
-            call["more_local"],
-            call["rows_max"],
+            record_at(call["node"], NODE), venue, call["start"], call["more_local"], call["rows_max"]
         )
         call["status"] = status
         call["at"] = at
 
     def see_all_door(address: int) -> None:
         call = record_at(address, CALL)
-        see_all(record_at(call["venue"], VENUE), rows_at(call["market"], call["market_count"]))
+        venue = record_at(call["venue"], VENUE)
+        venue["market_rows"] = call["market"]
+        see_all(venue)
 
     def callback_door(address: int) -> None:
         call = record_at(address, CALL)

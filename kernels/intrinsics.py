@@ -19,6 +19,7 @@ _MULTIPLIER: Final = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, Knuth's multipl
 _MASK: Final = 2**64 - 1
 _SIGN: Final = 2**63
 HASH_PAGE: Final = 512  # Words.
+ROW_BYTES: Final = 64
 
 # With the JIT off a "code address" is a key of this table.
 _functions: dict[int, Callable[[int], Any]] = {}
@@ -37,10 +38,13 @@ if config.DISABLE_JIT:
     def record_at(address: int, dtype: np.dtype[np.void]) -> Any:
         """Twin: a writable view of the record at an address; kept, because making one costs microseconds."""
         key = (int(address), id(dtype))
-        if key not in _views:
-            memory = (ctypes.c_char * dtype.itemsize).from_address(int(address))
-            _views[key] = np.frombuffer(memory, dtype=dtype)[0]  # type: ignore[call-overload]
-        return _views[key]
+        if key in _views:
+            return _views[key]
+        memory = (ctypes.c_char * dtype.itemsize).from_address(int(address))
+        view = np.frombuffer(memory, dtype=dtype)[0]  # type: ignore[call-overload]
+        if dtype.itemsize > ROW_BYTES:  # Of rows there are too many.
+            _views[key] = view
+        return view
 
     def forget_records() -> None:
         """Drop kept views: their memory is about to be freed."""

@@ -18,6 +18,8 @@ INNER: Final[dict[str, Any]] = {"cache": True, "no_cpython_wrapper": True, "no_c
 
 def njit(*arguments: Any, **options: Any) -> Any:
     """numba.njit; the compiled function takes literal arguments by their plain type."""
+    # Kernels never divide by what may be zero: no way out for an error, that every caller would have to look for.
+    options.setdefault("error_model", "numpy")
     decorate = numba.njit(*arguments, **options)
     if config.DISABLE_JIT:
         return decorate

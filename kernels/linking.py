@@ -12,6 +12,7 @@ Exceptions and any types pass as between all compiled functions. Tried with Numb
 import ctypes
 import gc
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -88,8 +89,8 @@ def link(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     _linked[name] = Linked(symbol, bytes(compiled.library._get_compiled_object()))  # noqa: SLF001
     slot(name).value = compiled.library.get_pointer_to_function(symbol)
     context = cpu_target.target_context
+    call = _call_through(name, compiled.fndesc, never_fails=_never_fails(compiled.library, symbol))
     context.remove_user_function(compiled.entry_point)
-    call = _call_through(name, compiled.fndesc)
     context._defns[compiled.entry_point].append(call, call.signature)  # noqa: SLF001
 
 
@@ -101,7 +102,40 @@ def slot(name: str) -> ctypes.c_int64:
     return _slots[name]
 
 
-def _call_through(name: str, described: Any) -> Any:
+def _never_fails(library: Any, symbol: str) -> bool:
+    """Whether every way out of the machine code returns status 0: no division by zero, no bounds error, nothing raised."""
+    module = library._final_module  # noqa: SLF001
+    proven: dict[str, bool] = {}
+
+    def is_zero(text: str, value: str, seen: set[str]) -> bool:
+        if value == "0" or value in seen:
+            return True
+        made = re.search(rf"^\s*{re.escape(value)} = (.*)$", text, re.MULTILINE) if value.startswith("%") else None
+        if made is None:
+            return False
+        if made[1].startswith("phi i32"):
+            sources = re.findall(r"\[ (\S+), %", made[1])
+            return all(is_zero(text, source, seen | {value}) for source in sources)
+        called = re.match(r"(?:tail |musttail |notail )?call .*?@\"?([^\"(]+)\"?\(", made[1])
+        return called is not None and proves(called[1])
+
+    def proves(name: str) -> bool:
+        if name not in proven:
+            proven[name] = True  # While it calls itself.
+            try:
+                function = module.get_function(name)
+            except NameError:
+                proven[name] = False
+                return False
+            text = str(function)
+            ends = re.findall(r"^\s*ret i32 (\S+)", text, re.MULTILINE)
+            proven[name] = bool(ends) and not function.is_declaration and all(is_zero(text, end, set()) for end in ends)
+        return proven[name]
+
+    return proves(symbol)
+
+
+def _call_through(name: str, described: Any, *, never_fails: bool) -> Any:
     """What a caller's code does, as imputils.user_function does it, but at the address in the slot."""
 
     def call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -111,8 +145,9 @@ def _call_through(name: str, described: Any) -> Any:
         held = module.globals.get(name) or ir.GlobalVariable(module, ir.IntType(64), name)
         function = builder.inttoptr(builder.load(held), kind.as_pointer())
         status, value = convention.call_function(builder, function, described.restype, described.argtypes, arguments)
-        with cgutils.if_unlikely(builder, status.is_error):
-            convention.return_status_propagate(builder, status)
+        if not never_fails:
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
         value = imputils.fix_returning_optional(context, builder, signature, status, value)
         return imputils.impl_ret_new_ref(context, builder, described.restype, value)
 

@@ -319,6 +319,7 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ),  # Ring of free slots, oldest first, so that ended orders stay readable longest.
         ("free_head", "<i8"),
         ("free_tail", "<i8"),
+        ("slots_used", "<i8"),  # Slots from here on never held an order; they are taken when no other is free.
         ("books", book_dtype(size.window_levels), (size.books,)),
         ("areas", "u1", (size.strategies, size.area_bytes)),
     )

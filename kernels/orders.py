@@ -16,11 +16,15 @@ from twinloop.kernels.jit import njit
 def take_slot(decision: Any) -> int:
     """A free slot with its new id set, or -1 when every slot holds a working order."""
     tail = decision["free_tail"]
-    if tail == decision["free_head"]:
-        return -1
     capacity = decision["free_slots"].shape[0]
-    slot = decision["free_slots"][tail & (capacity - 1)]
-    decision["free_tail"] = tail + 1
+    if tail < decision["free_head"]:
+        slot = decision["free_slots"][tail & (capacity - 1)]
+        decision["free_tail"] = tail + 1
+    elif decision["slots_used"] < capacity:
+        slot = decision["slots_used"]
+        decision["slots_used"] = slot + 1
+    else:
+        return -1
     order = decision["orders"][slot]
     order["id"] = decision["order_count"] * capacity + slot
     decision["order_count"] += 1

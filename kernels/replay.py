@@ -14,26 +14,26 @@ from typing import Any
 from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_immediate, is_market_like, schedule
-from twinloop.kernels.intrinsics import copy_row, out_of_line
+from twinloop.kernels.intrinsics import ROW_BYTES, copy_row, out_of_line, record_at
 from twinloop.kernels.jit import njit
 from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
 from twinloop.kernels.node import NEVER
+from twinloop.kernels.rows import ROW
 from twinloop.kernels.step import step
 from twinloop.kernels.timers import next_timer
 from twinloop.kernels.venue import BARS, REQUESTS, RESPONSES, TOUCH, fill, remove_resting, trigger_rests
 
-NOTHING = 0
-PUBLISHED = 1
-NEED_LOCAL = 2
-NEED_VENUE = 3
+REACHED = 0  # The venue lived up to the time asked for.
+AGAIN = 1  # It gave an answer or took a request: what comes next is to be found anew.
+SELDOM = 2  # Something is due that advance_venue handles.
 
 
 @njit(cache=True)
-def _row_time(market: Any, i: int) -> int:
+def _row_time(venue: Any, i: int) -> int:
     """When a row of the venue's tape takes effect: its venue time; of a bar, its start. The tape is sorted by it."""
-    row = market[i]
+    row = record_at(venue["market_rows"] + ROW_BYTES * i, ROW)
     if row["kind"] == rows.BAR:
-        return venue_time(row) - int(market[i + 1]["interval_ns"])
+        return venue_time(row) - int(record_at(venue["market_rows"] + ROW_BYTES * (i + 1), ROW)["interval_ns"])
     return venue_time(row)
 
 
@@ -107,7 +107,7 @@ def _fill_on_paths(venue: Any, now_ns: int) -> None:
 
 
 @njit(cache=True)
-def _see_instrument(venue: Any, market: Any, instrument: int) -> None:
+def _see_instrument(venue: Any, instrument: int) -> None:
     """Take into account the rows a jump passed over: the last quote and print of one instrument among them.
 
     Found by walking back from where the jump ended, never further than the rows already taken into account.
@@ -120,7 +120,7 @@ def _see_instrument(venue: Any, market: Any, instrument: int) -> None:
     first = venue["first_row"]
     j = jumped - 1
     while j >= first and not (quote and trade):
-        row = market[j - first]
+        row = record_at(venue["market_rows"] + ROW_BYTES * (j - first), ROW)
         if j < held["seen_quote"]:
             quote = True
         if j < held["seen_trade"]:
@@ -141,22 +141,22 @@ def _see_instrument(venue: Any, market: Any, instrument: int) -> None:
 
 
 @njit(cache=True)
-def see_all(venue: Any, market: Any) -> None:
+def see_all(venue: Any) -> None:
     """Before the venue's chunk changes: nothing of it may be needed later."""
     for instrument in range(venue["instrument_count"]):
         if venue["instruments"][instrument]["settle"] >= 0:
-            _see_instrument(venue, market, instrument)
+            _see_instrument(venue, instrument)
 
 
 @njit(cache=True)
-def _jump(venue: Any, market: Any, published: int) -> bool:
+def _jump(venue: Any, published: int) -> bool:
     """Quotes and prints only, and nothing resting: go straight to the oldest request's arrival. False: more rows are needed."""
     arrival_ns = venue["request_ns"][venue["request_tail"] & (REQUESTS - 1)]
     i = venue["next_row"]
     if venue["shared_tape"] == 1 and published > i:
         i = published  # Rows the node has seen have local time <= now <= arrival, and venue time <= local time.
-    count = market.shape[0]
-    while i < count and venue_time(market[i]) <= arrival_ns:
+    count = venue["market_count"]
+    while i < count and venue_time(record_at(venue["market_rows"] + ROW_BYTES * i, ROW)) <= arrival_ns:
         i += 1
     venue["next_row"] = i
     venue["jumped_to"] = venue["first_row"] + i
@@ -164,15 +164,17 @@ def _jump(venue: Any, market: Any, published: int) -> bool:
 
 
 @njit(cache=True)
-def _arrive(venue: Any, market: Any) -> None:
+def _arrive(venue: Any) -> None:
     """Take the oldest request, with its instrument's touch up to date."""
+    at = venue["request_tail"] & (REQUESTS - 1)
+    venue["now_ns"] = venue["request_ns"][at]
     if venue["jump"] == 1:
-        _see_instrument(venue, market, int(venue["requests"][venue["request_tail"] & (REQUESTS - 1)]["instrument"]))
+        _see_instrument(venue, int(venue["requests"][at]["instrument"]))
     arrive(venue)
 
 
 @njit(cache=True)
-def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> bool:
+def advance_venue(venue: Any, limit_ns: int, published: int) -> bool:
     """Let the venue live up to limit_ns, or to the local time of the first answer it gives, if earlier. False: more rows are needed."""
     out_of_line()
     while True:
@@ -184,15 +186,14 @@ def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> boo
         if venue["jump"] == 1 and venue["resting"] == 0:
             if request_ns > limit_ns or request_ns == NEVER:
                 return True
-            if not _jump(venue, market, published):
+            if not _jump(venue, published):
                 return False
-            venue["now_ns"] = request_ns
-            _arrive(venue, market)
+            _arrive(venue)
             continue
         i = venue["next_row"]
         row_ns = NEVER
-        if i < market.shape[0]:
-            row_ns = _row_time(market, i)
+        if i < venue["market_count"]:
+            row_ns = _row_time(venue, i)
         elif venue["more_rows"] == 1:
             return False
         order_ns = min(venue["path_ns"], venue["expire_ns"])
@@ -201,36 +202,94 @@ def advance_venue(venue: Any, market: Any, limit_ns: int, published: int) -> boo
             return True
         venue["now_ns"] = max(venue["now_ns"], now_ns)
         if row_ns == now_ns:
-            row = market[i]
-            two = row["flags"] & rows.FLAG_CONTINUES
-            market_row(venue, row, market[i + 1] if two else row, venue["first_row"] + i)
-            venue["next_row"] = i + (2 if two else 1)
-            if venue["path_ns"] == 0:
-                _find_paths(venue)
+            _next_row(venue, i)
         elif order_ns == now_ns:
             if venue["path_ns"] == now_ns:
                 _fill_on_paths(venue, now_ns)
             if venue["expire_ns"] <= now_ns:
                 expire_orders(venue, now_ns)
         else:
-            _arrive(venue, market)
+            _arrive(venue)
 
 
 @njit(cache=True)
-def _publish_rows(node: Any, source: Any, at: int, mask: int, count: int) -> None:
-    """Copy one fact (count rows) into the inbox and give it its sequence."""
-    head = node["inbox_head"]
-    for k in range(count):
-        row = node["inbox"][(head + k) & node["inbox_mask"]]
-        copy_row(row, source[(at + k) & mask])
-        row["sequence"] = head + k
-    node["inbox_head"] = head + count
+def _next_row(venue: Any, i: int) -> None:
+    """Apply row i of the venue's tape, with its second row if it has one."""
+    row = record_at(venue["market_rows"] + ROW_BYTES * i, ROW)
+    two = 1 if row["flags"] & rows.FLAG_CONTINUES else 0
+    market_row(venue, row, record_at(venue["market_rows"] + ROW_BYTES * (i + two), ROW), venue["first_row"] + i)
+    venue["next_row"] = i + 1 + two
+    if venue["path_ns"] == 0:
+        _find_paths(venue)
+
+
+@njit(cache=True, forceinline=True)
+def _live(venue: Any, limit_ns: int) -> int:
+    """Let the venue live up to limit_ns as long as only its market moves and requests arrive: REACHED, AGAIN or SELDOM.
+
+    The rows of a market concern our orders seldom, so this is most of what a venue with resting orders does.
+    """
+    bound_ns = limit_ns
+    request_ns = NEVER
+    if venue["request_tail"] < venue["request_head"]:
+        request_ns = venue["request_ns"][venue["request_tail"] & (REQUESTS - 1)]
+        bound_ns = min(bound_ns, request_ns)
+    if venue["jump"] == 1 and venue["resting"] == 0:
+        return SELDOM if request_ns <= limit_ns else REACHED
+    if venue["expire_ns"] <= bound_ns or venue["path_ns"] != NEVER:
+        return SELDOM
+    i = venue["next_row"]
+    count = venue["market_count"]
+    while i < count:
+        row = record_at(venue["market_rows"] + ROW_BYTES * i, ROW)
+        if row["flags"] & rows.FLAG_CONTINUES:  # A bar, whose time is its start, or another fact of two rows.
+            venue["next_row"] = i
+            return SELDOM
+        now_ns = venue_time(row)
+        if now_ns > bound_ns:
+            break
+        venue["now_ns"] = now_ns
+        market_row(venue, row, row, venue["first_row"] + i)
+        i += 1
+        if venue["response_tail"] < venue["response_head"]:
+            head_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
+            if head_ns < limit_ns:
+                venue["next_row"] = i
+                return AGAIN
+    venue["next_row"] = i
+    if i == count and venue["more_rows"] == 1:
+        return SELDOM
+    if request_ns > limit_ns:
+        return REACHED
+    _arrive(venue)
+    return AGAIN
 
 
 @njit(cache=True)
-def _publish_timer(node: Any, slot: int) -> None:
-    out_of_line()
-    timer = node["decision"]["timers"][slot]
+def _publish_answer(node: Any, venue: Any) -> None:
+    """Move the venue's oldest answer into the inbox, both rows if it has two."""
+    at = venue["response_tail"]
+    count = 1
+    for k in range(2):
+        answer = venue["responses"][(at + k) & (RESPONSES - 1)]
+        head = node["inbox_head"] + k
+        row = node["inbox"][head & node["inbox_mask"]]
+        copy_row(row, answer)
+        row["sequence"] = head
+        if k == 0 and not answer["flags"] & rows.FLAG_CONTINUES:
+            break
+        count = k + 1
+    node["inbox_head"] += count
+    venue["response_tail"] = at + count
+    if at + count == venue["response_head"]:  # Empty rings start again: what is used stays in the first-level cache.
+        venue["response_tail"] = 0
+        venue["response_head"] = 0
+
+
+@njit(cache=True)
+def _publish_timer(node: Any) -> None:
+    """Write the row of the timer that falls due first."""
+    timer = node["decision"]["timers"][next_timer(node["decision"])]
     head = node["inbox_head"]
     row = node["inbox"][head & node["inbox_mask"]]
     row["venue_ns"] = 0
@@ -251,126 +310,81 @@ def _publish_timer(node: Any, slot: int) -> None:
 
 
 @njit(cache=True)
-def _publish_next(node: Any, venue: Any, local: Any, market: Any, at: int, more_local: int) -> int:
-    """The slow way: answers, timers or resting orders are about. Publishes one fact; the caller moves its own cursor for NOTHING."""
-    row_ns = NEVER
-    if at < local.shape[0]:
-        row_ns = local[at]["local_ns"]
-    elif more_local == 1:
-        return NEED_LOCAL
-    timer_ns = node["decision"]["clock"]["timer_ns"]
-    if row_ns == NEVER:
-        timer_ns = NEVER  # The data ended: so does the clock.
-    if not advance_venue(venue, market, min(row_ns, timer_ns), at):
-        return NEED_VENUE
-    answer_ns = NEVER
-    if venue["response_tail"] < venue["response_head"]:
-        answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
-    if row_ns <= answer_ns and row_ns <= timer_ns:
-        return NOTHING
-    if answer_ns <= timer_ns:
-        tail = venue["response_tail"]
-        count = 2 if venue["responses"][tail & (RESPONSES - 1)]["flags"] & rows.FLAG_CONTINUES else 1
-        _publish_rows(node, venue["responses"], tail, RESPONSES - 1, count)
-        venue["response_tail"] = tail + count
-        if tail + count == venue["response_head"]:
-            venue["response_tail"] = 0
-            venue["response_head"] = 0
-    else:
-        _publish_timer(node, next_timer(node["decision"]))
-    return PUBLISHED
-
-
-@njit(cache=True)
-def _publish_tail(node: Any, local: Any, at: int) -> None:
+def _publish_tail(node: Any, tape_row: Any) -> None:
     """The second row of a fact goes right behind the first, and one cursor move publishes both."""
     out_of_line()
     head = node["inbox_head"]
     tail = node["inbox"][(head + 1) & node["inbox_mask"]]
-    copy_row(tail, local[at])
+    copy_row(tail, tape_row)
     tail["sequence"] = head + 1
     node["inbox_head"] = head + 2
 
 
-@njit(cache=True, forceinline=True)
-def _live_until(venue: Any, market: Any, limit_ns: int) -> bool:
-    """Let the venue live up to limit_ns as long as only its market moves. False: something else is due, advance_venue goes on from here.
-
-    The rows of a market concern our orders seldom, so this is most of what a venue with resting orders does.
-    """
-    if venue["expire_ns"] <= limit_ns or venue["path_ns"] != NEVER:
-        return False
-    i = venue["next_row"]
-    count = market.shape[0]
-    while i < count:
-        row = market[i]
-        if row["flags"] & rows.FLAG_CONTINUES:  # A bar, whose time is its start, or another fact of two rows.
-            venue["next_row"] = i
-            return False
-        now_ns = venue_time(row)
-        if now_ns > limit_ns:
-            venue["next_row"] = i
-            return True
-        venue["now_ns"] = now_ns
-        market_row(venue, row, row, venue["first_row"] + i)
-        i += 1
-        if venue["response_head"] != venue["response_tail"]:
-            venue["next_row"] = i
-            return False
-    venue["next_row"] = i
-    return bool(venue["more_rows"] == 0)
-
-
 @njit(cache=True)
-def run_replay(
-    node: Any, venue: Any, local: Any, market: Any, start: int, more_local: int, rows_max: int
-) -> tuple[int, int]:
-    """Feed facts to the loop until rows_max are handled or something needs the caller: (RUN_* status, next row of local).
+def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int) -> tuple[int, int]:
+    """Feed facts to the loop until rows_max are handled or something needs the caller: (RUN_* status, next row of the node's tape).
 
-    local: (n,) ROW, what the node sees, by local time. market: (m,) ROW, what the venue holds, by venue time. start: first row of local
-    not published yet; more_local: 1 when another chunk follows.
+    The tapes stand in the venue's record as an address and a count of ROWs: local_*, what the node sees, by local time; market_*, what
+    the venue holds, by venue time. start: first row of the node's not published yet; more_local: 1 when another chunk follows.
     """
     handled = 0
     at = start
-    count = local.shape[0]
+    count = venue["local_count"]
     clock = node["decision"]["clock"]
     while handled < rows_max:
         if node["records_full"] != 0:
             return codes.RUN_RECORDS_FULL, at
-        # With nothing on its way to or from the venue, the next row of the tape comes next, unless a timer is due or an order fills.
-        quiet = venue["request_tail"] == venue["request_head"] and venue["response_tail"] == venue["response_head"]
-        calm = (
-            quiet
-            and at < count
-            and local[at]["local_ns"] <= clock["timer_ns"]
-            and (venue["resting"] == 0 or _live_until(venue, market, local[at]["local_ns"]))
-        )
-        if not calm:
-            if quiet and venue["resting"] == 0 and at == count and more_local == 0:
-                return codes.RUN_DONE, at
-            publish = _publish_next(node, venue, local, market, at, more_local)
-            if publish == NEED_LOCAL:
-                return codes.RUN_LOCAL_CHUNK, at
-            if publish == NEED_VENUE:
+        row_ns = NEVER
+        timer_ns = NEVER
+        if at < count:
+            row_ns = record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"]
+            timer_ns = clock["timer_ns"]
+        elif more_local == 1:
+            return codes.RUN_LOCAL_CHUNK, at
+        # Past the end of the data only answers come: there the clock of timers stops.
+        fact_ns = min(row_ns, timer_ns)
+        answer_ns = NEVER
+        if venue["response_tail"] < venue["response_head"]:
+            answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
+        quiet = venue["resting"] == 0 and venue["request_tail"] == venue["request_head"]
+        if not quiet:
+            lived = _live(venue, min(fact_ns, answer_ns))
+            if lived == AGAIN:
+                continue
+            if lived == SELDOM and not advance_venue(venue, fact_ns, at):
                 return codes.RUN_VENUE_CHUNK, at
-            if publish == NOTHING:
-                if at == count:
-                    return codes.RUN_DONE, at
-                calm = True
-        if calm:
-            head = node["inbox_head"]
-            row = node["inbox"][head & node["inbox_mask"]]
-            copy_row(row, local[at])
-            row["sequence"] = head
-            at += 1
-            if row["flags"] & rows.FLAG_CONTINUES:
-                _publish_tail(node, local, at)
+            if venue["response_tail"] < venue["response_head"]:
+                answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
+        from_tape = row_ns <= answer_ns and row_ns <= timer_ns
+        if from_tape:
+            if row_ns == NEVER:
+                return codes.RUN_DONE, at
+        elif answer_ns <= timer_ns:
+            _publish_answer(node, venue)
+        else:
+            _publish_timer(node)
+        # One fact; with nothing under way at the venue, row after row until a strategy asks for something.
+        more = quiet and from_tape and answer_ns == NEVER
+        while True:
+            if from_tape:
+                head = node["inbox_head"]
+                row = node["inbox"][head & node["inbox_mask"]]
+                copy_row(row, record_at(venue["local_rows"] + ROW_BYTES * at, ROW))
+                row["sequence"] = head
                 at += 1
-            else:
-                node["inbox_head"] = head + 1
-        handled += step(node)
-        if node["outbox_tail"] < node["outbox_head"]:
-            send_requests(node, venue)
+                if row["flags"] & rows.FLAG_CONTINUES:
+                    _publish_tail(node, record_at(venue["local_rows"] + ROW_BYTES * at, ROW))
+                    at += 1
+                else:
+                    node["inbox_head"] = head + 1
+            handled += step(node)
+            if node["outbox_tail"] < node["outbox_head"]:
+                send_requests(node, venue)
+                break
+            if not more or at == count or handled >= rows_max or (node["status"] | node["records_full"]) != 0:
+                break
+            if record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"] > clock["timer_ns"]:
+                break
         if (node["status"] | venue["status"]) != 0:
             return node["status"] if node["status"] != 0 else venue["status"], at
     return codes.RUN_ROWS_MAX, at

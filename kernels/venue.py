@@ -121,6 +121,10 @@ def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
 def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
     """The VENUE record of a size class."""
     return _aligned(
+        ("local_rows", "<i8"),  # Address and count of the node's tape, and of the venue's.
+        ("local_count", "<i8"),
+        ("market_rows", "<i8"),
+        ("market_count", "<i8"),
         ("next_row", "<i8"),  # Cursor into the venue's tape.
         ("first_row", "<i8"),  # Number of the chunk's first row in the whole tape: cause ids count from the start.
         ("more_rows", "<i8"),  # 1: another chunk follows.

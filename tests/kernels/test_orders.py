@@ -14,7 +14,7 @@ from reference import run_small
 from reference.money import Contract
 from reference.run_small import CASH, TOUCH, Drain, Outcome, Setup, linear, row
 
-from twinloop.engine.assembly import ORDERS_AT_ONCE, VenueSettings
+from twinloop.engine.assembly import ORDERS_KEPT, VenueSettings
 from twinloop.kernels import codes, rows
 from twinloop.kernels.node import STANDARD
 
@@ -167,7 +167,7 @@ def test_more_than_ordered_is_booked_and_counted() -> None:
 
 def test_a_late_fact_for_a_slot_used_again_is_foreign() -> None:
     """The slot's next order must not hear of it."""
-    slots = min(ORDERS_AT_ONCE, SIZE.orders)
+    slots = min(ORDERS_KEPT, SIZE.orders)
     quote = row(rows.QUOTE, 10, 10, bid=998, bid_qty=50, ask=1002, ask_qty=50)
     own = {"instrument": 0, "strategy": 0, "account": 0, "order_id": FIRST_ID, "venue_ns": 20}
     quotes = [{**quote, "local_ns": 40 + at} for at in range(8)]
