@@ -344,6 +344,8 @@ def orders_table(orders: Records, info: RunInfo, symbols: Sequence[str], fills: 
             "qty": orders["qty_int"] / qty_scale,
         }
     )
+    # An order that was filled after its end was recorded again: the last word counts.
+    table = table.unique(["account", "order_id"], keep="last", maintain_order=True)
     return table.join(_average_prices(fills), on=["account", "order_id"], how="left", maintain_order="left")
 
 

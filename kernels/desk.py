@@ -7,7 +7,7 @@ decision: it is numbered and mixed into the rolling hash together with the row i
 from typing import Any
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.intrinsics import call_at, mix, out_of_line, word_at
+from twinloop.kernels.intrinsics import call_at, mix, mix_row, out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.orders import at_worst, find_order, is_open, leaves, reserve, take_slot
 from twinloop.kernels.risk import gate_passed
@@ -23,20 +23,14 @@ def hash_decision(node: Any, verdict: int) -> None:
     out_of_line()
     decision = node["decision"]
     row = node["inbox"][node["current_slot"]]
-    state = mix(decision["hash"], decision["decision_number"])
-    for i in range(8):
-        state = mix(state, word_at(row, i))
+    state = mix_row(mix(decision["hash"], decision["decision_number"]), row)
     decision["hash"] = mix(state, verdict)
     decision["decision_number"] += 1
 
 
 @njit(cache=True)
 def _hash_request(node: Any, row: Any) -> None:
-    out_of_line()
-    state = node["decision"]["hash"]
-    for i in range(8):
-        state = mix(state, word_at(row, i))
-    node["decision"]["hash"] = state
+    node["decision"]["hash"] = mix_row(node["decision"]["hash"], row)
 
 
 @njit(cache=True)

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -141,7 +141,8 @@ def _write(path: Path, parts: list[Part]) -> None:
         half_made.write_bytes(_MAGIC + hashlib.blake2b(body, digest_size=32).digest() + body)
         half_made.replace(path)
     except OSError:
-        half_made.unlink(missing_ok=True)
+        with suppress(OSError):
+            half_made.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[Part] | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from llvmlite import ir
 from numba import config, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 WORD: Final = np.dtype("<i8")
@@ -18,6 +19,10 @@ _I64: Final = ir.IntType(64)
 _MULTIPLIER: Final = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, Knuth's multiplicative hash constant.
 _MASK: Final = 2**64 - 1
 _SIGN: Final = 2**63
+# Salt and odd multiplier of each word of a row: multiples of the constant above, none of them equal.
+_ROW_SALTS: Final = tuple(
+    ((2 * place + 1) * _MULTIPLIER & _MASK, (2 * place + 17) * _MULTIPLIER & _MASK | 1) for place in range(8)
+)
 HASH_PAGE: Final = 512  # Words.
 ROW_BYTES: Final = 64
 
@@ -54,6 +59,9 @@ if config.DISABLE_JIT:
         """Twin: call the registered Python function."""
         _functions[int(function)](int(address))
 
+    def prefetch(address: int) -> None:
+        """Twin: nothing to fetch."""
+
     def copy_row(to: Any, row: Any) -> None:
         """Twin: copy 64 bytes word by word."""
         for offset in range(0, 64, 8):
@@ -71,6 +79,15 @@ if config.DISABLE_JIT:
         value = ((int(state) ^ int(word)) * _MULTIPLIER) & _MASK
         value ^= value >> 32
         return value - 2**64 if value & _SIGN else value
+
+    def mix_row(state: int, row: Any) -> int:
+        """Twin: mix a row of 8 words into the rolling hash, each scrambled by constants of its place."""
+        total = 0
+        for place, (salt, multiplier) in enumerate(_ROW_SALTS):
+            value = ((word_at(row, place) ^ salt) * multiplier) & _MASK
+            total += value ^ value >> 32
+        total &= _MASK
+        return mix(state, total - 2**64 if total & _SIGN else total)
 
     def hash_memory(address: int, words: int, state: int) -> int:
         """Twin: mix every 8-byte word of a stretch of memory; of a page of zeros nothing."""
@@ -108,6 +125,20 @@ else:
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64), codegen
+
+    @intrinsic
+    def prefetch(typingctx: Any, address: Any) -> Any:
+        """Ask the processor for the cache line at an address, which need not exist."""
+
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+            small = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, small, small, small])
+            fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            builder.call(fetch, [pointer, small(0), small(3), small(1)])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), codegen
 
     @intrinsic
     def copy_row(typingctx: Any, to: Any, row: Any) -> Any:
@@ -163,6 +194,22 @@ else:
             return builder.load(builder.inttoptr(args[0], _I64.as_pointer()), align=8)
 
         return types.int64(types.int64), codegen
+
+    @intrinsic
+    def mix_row(typingctx: Any, state: Any, row: Any) -> Any:
+        """Mix a row of 8 words into the rolling hash: the words side by side, since one after the other each waits for the last."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            words = builder.bitcast(args[1], _I64.as_pointer())
+            total = ir.Constant(_I64, 0)
+            for place, (salt, multiplier) in enumerate(_ROW_SALTS):
+                word = builder.load(builder.gep(words, [ir.Constant(_I64, place)]), align=8)
+                value = builder.mul(builder.xor(word, ir.Constant(_I64, salt)), ir.Constant(_I64, multiplier))
+                total = builder.add(total, builder.xor(value, builder.lshr(value, ir.Constant(_I64, 32))))
+            value = builder.mul(builder.xor(args[0], total), ir.Constant(_I64, _MULTIPLIER))
+            return builder.xor(value, builder.lshr(value, ir.Constant(_I64, 32)))
+
+        return types.int64(types.int64, row), codegen
 
     from twinloop.kernels.jit import njit
 

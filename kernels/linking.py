@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils, imputils
+from numba.core import cgutils, imputils, types
 from numba.core.registry import cpu_target
 
 import twinloop.kernels.record_names  # noqa: F401 - before anything is compiled for a record
@@ -144,6 +144,13 @@ def _call_through(name: str, described: Any, *, never_fails: bool) -> Any:
         module = builder.module
         held = module.globals.get(name) or ir.GlobalVariable(module, ir.IntType(64), name)
         function = builder.inttoptr(builder.load(held), kind.as_pointer())
+        if never_fails and described.restype is types.none:
+            # Nothing comes back: no word to clear for it on the way of a caller that seldom comes here.
+            nowhere = cgutils.alloca_once(builder, kind.args[0].pointee)
+            no_error = cgutils.alloca_once(builder, kind.args[1].pointee)
+            packed = convention._get_arg_packer(described.argtypes).as_arguments(builder, arguments)  # noqa: SLF001
+            builder.call(function, [nowhere, no_error, *packed])
+            return context.get_dummy_value()
         status, value = convention.call_function(builder, function, described.restype, described.argtypes, arguments)
         if not never_fails:
             with cgutils.if_unlikely(builder, status.is_error):

@@ -200,6 +200,11 @@ ACCOUNT_LIMITS: Final = _aligned(
     ("max_slippage_day_e8", "<i8"),
 )
 
+# A LIMIT_CHANGE row names a limit by its word: of the instrument's limits, or from ACCOUNT_LIMIT on of the account's.
+INSTRUMENT_LIMIT_WORDS: Final = len(INSTRUMENT_LIMITS.names or ())
+ACCOUNT_LIMIT: Final = 256
+ACCOUNT_LIMIT_WORDS: Final = len(ACCOUNT_LIMITS.names or ())
+
 RECENT_ORDERS: Final = 16  # How many past orders the duplicate check remembers per strategy.
 RECENT: Final = _aligned(("ns", "<i8"), ("price", "<i8"), ("qty", "<i8"), ("key", "<i8"))
 

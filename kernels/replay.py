@@ -14,7 +14,7 @@ from typing import Any
 from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_immediate, is_market_like, schedule
-from twinloop.kernels.intrinsics import ROW_BYTES, copy_row, out_of_line, record_at
+from twinloop.kernels.intrinsics import ROW_BYTES, copy_row, out_of_line, prefetch, record_at
 from twinloop.kernels.jit import njit
 from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
 from twinloop.kernels.node import NEVER
@@ -23,6 +23,7 @@ from twinloop.kernels.step import step
 from twinloop.kernels.timers import next_timer
 from twinloop.kernels.venue import BARS, REQUESTS, RESPONSES, TOUCH, fill, remove_resting, trigger_rests
 
+ROWS_AHEAD = 16  # How far ahead of its use a tape's row is asked for.
 REACHED = 0  # The venue lived up to the time asked for.
 AGAIN = 1  # It gave an answer or took a request: what comes next is to be found anew.
 SELDOM = 2  # Something is due that advance_venue handles.
@@ -96,7 +97,10 @@ def _fill_on_paths(venue: Any, now_ns: int) -> None:
             order = venue["orders"][slot]
             following = order["next"]
             if order["path_ns"] <= now_ns:
-                _reached_on_path(venue, market, slot)
+                if market["status"] == rows.TRADING:
+                    _reached_on_path(venue, market, slot)
+                else:
+                    order["path_ns"] = NEVER  # A bar of a halted market fills nothing.
             slot = following
     venue["path_ns"] = NEVER
     for i in range(venue["instrument_count"]):
@@ -242,6 +246,7 @@ def _live(venue: Any, limit_ns: int) -> int:
     count = venue["market_count"]
     while i < count:
         row = record_at(venue["market_rows"] + ROW_BYTES * i, ROW)
+        prefetch(venue["market_rows"] + ROW_BYTES * (i + ROWS_AHEAD))
         if row["flags"] & rows.FLAG_CONTINUES:  # A bar, whose time is its start, or another fact of two rows.
             venue["next_row"] = i
             return SELDOM
@@ -370,6 +375,7 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
                 head = node["inbox_head"]
                 row = node["inbox"][head & node["inbox_mask"]]
                 copy_row(row, record_at(venue["local_rows"] + ROW_BYTES * at, ROW))
+                prefetch(venue["local_rows"] + ROW_BYTES * (at + ROWS_AHEAD))
                 row["sequence"] = head
                 at += 1
                 if row["flags"] & rows.FLAG_CONTINUES:

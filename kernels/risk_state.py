@@ -184,23 +184,28 @@ def slippage_of(decision: Any, order: Any, row: Any) -> tuple[int, int]:
 
 
 @njit(cache=True)
-def order_filled(decision: Any, order: Any, row: Any) -> None:
-    """After a fill: count its slippage against the day's budget, and stop what is no longer within limits.
-
-    Budget spent: the gate lets passive orders pass only; spent twice: REDUCING; three times: HALTED. A position beyond its limit (a
-    late fill, an overfill, a lowered limit) makes the account REDUCING; a fill of more than was ordered halts the strategy.
-    """
-    out_of_line()
-    account = int(order["account"])
-    instrument = int(order["instrument"])
-    state = decision["accounts"][account]
+def position_changed(decision: Any, account: int, instrument: int) -> None:
+    """A position beyond its limit (a late fill, an overfill, a lowered limit) makes the account REDUCING."""
     list_exposure(decision, account, instrument)
-    if order["filled"] > (max(order["qty"], order["amend_qty"]) if order["amends"] > 0 else order["qty"]):
-        decision["strategies"][order["strategy"]]["state"] = codes.HALTED
     position = int(decision["account_holdings"][account][instrument]["position"]["qty"])
     bounds = decision["instrument_limits"][instrument]
     if not (-int(bounds["max_position_short"]) <= position <= int(bounds["max_position_long"])):
         enter_state(decision, account, codes.REDUCING, codes.REJECT_MAX_POSITION)
+
+
+@njit(cache=True)
+def order_filled(decision: Any, order: Any, row: Any) -> None:
+    """After a fill: count its slippage against the day's budget, and stop what is no longer within limits.
+
+    Budget spent: the gate lets passive orders pass only; spent twice: REDUCING; three times: HALTED. A fill of more than was ordered
+    halts the strategy.
+    """
+    out_of_line()
+    account = int(order["account"])
+    state = decision["accounts"][account]
+    if order["filled"] > (max(order["qty"], order["amend_qty"]) if order["amends"] > 0 else order["qty"]):
+        decision["strategies"][order["strategy"]]["state"] = codes.HALTED
+    position_changed(decision, account, int(order["instrument"]))
     cost, status = slippage_of(decision, order, row)
     spent, far = checked_add(int(state["slippage_day"]), cost)
     if (status | far) != OK:

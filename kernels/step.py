@@ -9,6 +9,7 @@ from typing import Any
 
 from twinloop.kernels import codes, rows
 from twinloop.kernels.bars import bar_on_clock, bar_on_trade
+from twinloop.kernels.bits import set_word
 from twinloop.kernels.book import ASK, BID, book_apply
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.intrinsics import call_at, out_of_line
@@ -22,10 +23,10 @@ from twinloop.kernels.marks import (
 )
 from twinloop.kernels.money import OK, checked_add, checked_sub
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
-from twinloop.kernels.node import NEVER
+from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS, NEVER
 from twinloop.kernels.orders import apply_order_fact, apply_order_fill, find_order
 from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding
-from twinloop.kernels.risk_state import operator_command, order_filled, session_roll
+from twinloop.kernels.risk_state import operator_command, order_filled, position_changed, session_roll, set_equity_floor
 from twinloop.kernels.timers import timer_fired
 
 
@@ -191,6 +192,8 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
     decision = node["decision"]
     market = decision["instruments"][instrument]
     if market["book"] < 0:
+        if row["kind"] == rows.FEED_GAP:  # With a book, its state says so until the next snapshot.
+            market["stale"] = 1
         return
     if market["newest_wins"] != 0:
         _on_newest_depth(node, row, instrument)
@@ -265,7 +268,8 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
 
 
 @njit(cache=True)
-def _record_fill(node: Any, row: Any, tail: Any, order: Any, realised: int) -> None:
+def _record_fill(node: Any, row: Any, tail: Any, realised: int) -> None:
+    """Keep a fill for the fills table. What only its order knows (times, mid at the decision) is left 0."""
     out_of_line()
     decision = node["decision"]
     at = node["fill_count"]
@@ -285,9 +289,9 @@ def _record_fill(node: Any, row: Any, tail: Any, order: Any, realised: int) -> N
     record["fee_currency"] = tail["fee_currency"]
     record["maker"] = 1 if row["flags"] & rows.FLAG_MAKER else 0
     record["cause_id"] = tail["cause_id"]
-    record["decided_ns"] = order["decided_ns"]
-    record["arrived_ns"] = order["acked_ns"]
-    record["decision_mid2_int"] = order["decision_mid2"]
+    record["decided_ns"] = 0
+    record["arrived_ns"] = 0
+    record["decision_mid2_int"] = 0
     record["arrival_mid2_int"] = 0
     record["position_after_int"] = decision["strategy_holdings"][row["strategy"]][row["instrument"]]["position"]["qty"]
     record["realised_int"] = realised
@@ -326,24 +330,13 @@ def record_order(node: Any, order: Any) -> None:
 
 
 @njit(cache=True)
-def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
-    """A fill: order state, positions, ledgers, cash, marks, limits; on_fill, then on_order. Accepted in every order state."""
+def _book_fill(node: Any, row: Any, tail: Any, instrument: int) -> tuple[int, bool]:
+    """What a fill does to positions, ledgers, cash, marks and loss limits: (realised PnL of the strategy, whether it was booked)."""
     out_of_line()
     decision = node["decision"]
     account = row["account"]
     strategy = row["strategy"]
     market = decision["instruments"][instrument]
-    slot = find_order(decision, row["order_id"])
-    if slot < 0:
-        node["measured"]["foreign_facts"] += 1
-        return
-    order = decision["orders"][slot]
-    was_open = order["state"] < codes.STATE_FILLED
-    result = apply_order_fill(decision, order, row)
-    if result == 1:
-        node["measured"]["late_fills"] += 1
-    elif result == 2:
-        node["measured"]["overfills"] += 1
     of_strategy = decision["strategy_holdings"][strategy][instrument]["position"]
     of_account = decision["account_holdings"][account][instrument]["position"]
     before = of_account["qty"]
@@ -355,7 +348,7 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     if status != OK:
         node["status"] = codes.RUN_OVERFLOW
         node["error_sequence"] = row["sequence"]
-        return
+        return 0, False
     if before == 0 and of_account["qty"] != 0:
         market["held"] += 1
     elif before != 0 and of_account["qty"] == 0:
@@ -370,21 +363,68 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     if (status_1 | status_2 | status_3 | status_4 | status_5 | status_6) != OK:
         node["status"] = codes.RUN_OVERFLOW
         node["error_sequence"] = row["sequence"]
-        return
+        return 0, False
     state["cash"] = cash
     state["unrealised"] = open_pnl
     _mark(node, instrument)
     _equity_changed(node, account)
+    return realised, True
+
+
+@njit(cache=True)
+def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
+    """A fill: order state, positions, ledgers, cash, marks, limits; on_fill, then on_order. Accepted in every order state."""
+    out_of_line()
+    decision = node["decision"]
+    strategy = row["strategy"]
+    slot = find_order(decision, row["order_id"])
+    if slot < 0:
+        _on_foreign_fill(node, row, tail, instrument)
+        return
+    order = decision["orders"][slot]
+    was_open = order["state"] < codes.STATE_FILLED
+    result = apply_order_fill(decision, order, row)
+    realised, booked = _book_fill(node, row, tail, instrument)
+    if not booked:
+        return
     order_filled(decision, order, row)
     node["measured"]["fills"] += 1
-    _record_fill(node, row, tail, order, realised)
+    _record_fill(node, row, tail, realised)
+    record = node["fills"][node["fill_count"] - 1]
+    record["decided_ns"] = order["decided_ns"]
+    record["arrived_ns"] = order["acked_ns"]
+    record["decision_mid2_int"] = order["decision_mid2"]
     sample_equity(node)
+    if result == 1:
+        node["measured"]["late_fills"] += 1
+    elif result == 2:
+        node["measured"]["overfills"] += 1
     ended = was_open and order["state"] >= codes.STATE_FILLED
-    if ended:
-        record_order(node, order)  # Before the callback: an order sent there may take the slot.
+    if ended or not was_open:
+        # Before the callback: an order sent there may take the slot. One that had ended is recorded again: the last record counts.
+        record_order(node, order)
     call_strategy(node, codes.ON_FILL, strategy)
     if ended:
         call_strategy(node, codes.ON_ORDER, strategy)
+
+
+@njit(cache=True)
+def _on_foreign_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
+    """A fill of an order the table no longer holds, or never did: what was traded is ours all the same, and is booked."""
+    out_of_line()
+    decision = node["decision"]
+    node["measured"]["foreign_facts"] += 1
+    if row["strategy"] >= decision["strategy_count"] or row["account"] >= decision["account_count"]:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = row["sequence"]
+        return
+    realised, booked = _book_fill(node, row, tail, instrument)
+    if booked:
+        position_changed(decision, int(row["account"]), instrument)
+        node["measured"]["fills"] += 1
+        _record_fill(node, row, tail, realised)
+        sample_equity(node)
+        call_strategy(node, codes.ON_FILL, row["strategy"])
 
 
 @njit(cache=True)
@@ -448,6 +488,28 @@ def on_operator(node: Any, kind: int, strategy: int) -> None:
 
 
 @njit(cache=True)
+def on_limit_change(node: Any, row: Any, instrument: int) -> None:
+    """An operator's new value of a limit: of the instrument by its word, from ACCOUNT_LIMIT on of the account. It holds from here on."""
+    out_of_line()
+    decision = node["decision"]
+    limit = row["limit"]
+    account = int(row["account"])
+    if 0 <= limit < INSTRUMENT_LIMIT_WORDS and row["value"] >= 0:
+        set_word(decision["instrument_limits"][instrument], limit, row["value"])
+    elif (
+        ACCOUNT_LIMIT <= limit < ACCOUNT_LIMIT + ACCOUNT_LIMIT_WORDS
+        and row["value"] >= 0
+        and account < decision["account_count"]
+    ):
+        set_word(decision["account_limits"][account], limit - ACCOUNT_LIMIT, row["value"])
+        set_equity_floor(decision, account)
+        _equity_changed(node, account)
+    else:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = decision["clock"]["sequence"]
+
+
+@njit(cache=True)
 def on_rate(node: Any, currency: int, rate: int) -> None:
     """A new rate of a currency: every account is valued anew."""
     out_of_line()
@@ -495,16 +557,13 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
             book_apply(decision["books"][market["book"]], row)
     elif rows.HALT <= kind <= rows.FLATTEN:
         on_operator(node, kind, int(row["strategy"]))
+    elif kind == rows.LIMIT_CHANGE:
+        on_limit_change(node, row, instrument)
     elif kind == rows.FEED_RECOVERED:
         market["stale"] = 0
     elif kind == rows.FEED_STALE:
         market["stale"] = 1
-    elif not (
-        rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE
-        or kind == rows.NOTE
-        or kind == rows.LIMIT_CHANGE
-        or kind == rows.FEED_SWITCHED
-    ):
+    elif not (rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE or kind == rows.NOTE or kind == rows.FEED_SWITCHED):
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
 

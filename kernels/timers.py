@@ -22,7 +22,7 @@ def _refresh(decision: Any) -> None:
 def set_timer(decision: Any, strategy: int, timer_id: int, due_ns: int, interval_ns: int) -> int:
     """Arm, re-arm or (due_ns == 0) disarm the timer a strategy calls timer_id: 0, or minus a verdict when the table is full.
 
-    due_ns: local time; in the past means at once. interval_ns: 0 once, else again every interval after due_ns.
+    due_ns: local time; in the past means at once. interval_ns: 0 once, else again at the times of its grid (due_ns + a multiple of it).
     """
     out_of_line()
     slot = -1
@@ -69,7 +69,7 @@ def next_timer(decision: Any) -> int:
 
 @njit(cache=True)
 def timer_fired(decision: Any, strategy: int, timer_id: int, due_ns: int) -> None:
-    """Take a TIMER row into account: re-arm a repeating timer after its due time, disarm a single one."""
+    """Take a TIMER row into account: re-arm a repeating timer, disarm a single one. Times of its grid that passed unseen are passed over."""
     out_of_line()
     for i in range(decision["timers_used"]):
         timer = decision["timers"][i]
@@ -80,7 +80,8 @@ def timer_fired(decision: Any, strategy: int, timer_id: int, due_ns: int) -> Non
             and timer["due_ns"] == due_ns
         ):
             if timer["interval_ns"] > 0:
-                timer["due_ns"] = due_ns + timer["interval_ns"]
+                passed = (decision["clock"]["now_ns"] - due_ns) // timer["interval_ns"]
+                timer["due_ns"] = due_ns + (passed + 1) * timer["interval_ns"]
             else:
                 timer["armed"] = 0
             break

@@ -6,7 +6,7 @@ import pytest
 from reference.risk_node import NOW, ONE, SECOND, Desk, inverse, linear
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.node import NEVER, STANDARD
+from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS, NEVER, STANDARD
 
 BID, ASK = 999, 1001  # Mid 1000 of 0.1: one unit of quantity (0.001) is worth 0.1 of the currency.
 UNIT = ONE // 10
@@ -697,3 +697,50 @@ def test_money_beyond_64_bits_stops_the_run(desk: Desk) -> None:
     order = desk.submit(1, 1, 999)
     desk.decision["accounts"][0]["cash"] = INT64_MIN + 5
     assert desk.fill(order, 999, 1, fee=100) == codes.RUN_OVERFLOW
+
+
+def word_of(records: Any, name: str) -> int:
+    return list(records.dtype.names).index(name)
+
+
+@pytest.mark.parametrize("qty", [4, 5, 6])
+def test_a_limit_changed_by_an_operator_holds_from_its_row(qty: int) -> None:
+    desk = Desk()
+    desk.quote(BID, ASK)
+    assert desk.submit(1, 100, 1000) > 0
+    limit = word_of(desk.decision["instrument_limits"], "max_order_qty")
+    assert desk.feed(desk.row(rows.LIMIT_CHANGE, limit=limit, value=5)) == codes.RUN_DONE
+    if qty <= 5:
+        assert desk.submit(1, qty, 1000) > 0
+    else:
+        refused(desk, codes.REJECT_MAX_ORDER_QTY, desk.submit(1, qty, 1000), 5, qty)
+
+
+def test_a_lowered_loss_cap_stops_an_account_that_is_beyond_it_already() -> None:
+    desk = Desk()
+    desk.quote(BID, ASK)
+    state = desk.decision["accounts"][0]
+    state["cash"] -= 1000
+    limit = ACCOUNT_LIMIT + word_of(desk.decision["account_limits"], "max_daily_loss")
+    assert desk.feed(desk.row(rows.LIMIT_CHANGE, limit=limit, value=1000)) == codes.RUN_DONE
+    assert desk.state == codes.ACTIVE
+    assert desk.feed(desk.row(rows.LIMIT_CHANGE, limit=limit, value=999)) == codes.RUN_DONE
+    assert (desk.state, int(state["halt_code"])) == (codes.HALTED, codes.REJECT_DAILY_LOSS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [(-1, 5), (INSTRUMENT_LIMIT_WORDS, 5), (ACCOUNT_LIMIT - 1, 5), (ACCOUNT_LIMIT + ACCOUNT_LIMIT_WORDS, 5), (1, -1)],
+)
+def test_a_limit_that_does_not_exist_stops_the_run(limit: int, value: int) -> None:
+    desk = Desk()
+    assert desk.feed(desk.row(rows.LIMIT_CHANGE, limit=limit, value=value)) == codes.RUN_BAD_ROW
+
+
+def test_a_gap_in_a_feed_without_a_book_refuses_until_it_recovers() -> None:
+    desk = Desk()
+    desk.quote(BID, ASK)
+    desk.feed(desk.row(rows.FEED_GAP))
+    assert desk.submit(1, 1, 1000) == -codes.REJECT_STALE
+    desk.feed(desk.row(rows.FEED_RECOVERED))
+    assert desk.submit(1, 1, 1000) > 0

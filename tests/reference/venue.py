@@ -305,7 +305,9 @@ class Twin:
         assert timer
         timer_id, due, interval = timer
         self.now = max(self.now, due)
-        self.timers[place] = (timer_id, due + interval, interval) if interval else None
+        self.timers[place] = (
+            (timer_id, due + ((self.now - due) // interval + 1) * interval, interval) if interval else None
+        )
         self.tell("on_timer", rows.TIMER, self.now, timer_id, due)
 
     def own_fact(self) -> None:
