@@ -27,9 +27,10 @@ COLOURED: Final = frozenset({"net_profit", "total_return", "expectancy"})
 
 
 def result_dict(run: "Run") -> dict[str, Any]:
-    """What `--json` prints: the summary, and the run's folder and files."""
+    """What `--json` prints: the summary, the limits in force, and the run's folder and files."""
     files = {path.name: str(path) for path in sorted(run.folder.iterdir()) if not path.name.startswith(".")}
-    return {"folder": str(run.folder), "files": files, **run.summary}
+    limits = run.manifest["config"].get("limits_in_force")
+    return {"folder": str(run.folder), "files": files, "limits_in_force": limits, **run.summary}
 
 
 def print_run(run: "Run", console: Console | None = None) -> None:

@@ -11,7 +11,6 @@ from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from rich.table import Table
 
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import MONEY_ONE, Instrument
@@ -356,28 +355,24 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     getattr(set_equity_floor, "py_func", set_equity_floor)(decision, account)
 
 
-def limits_table(limits: Limits, symbols: Sequence[str] = (), currency: str = "") -> Table:
-    """The limits in force as a table: one line a limit, one column a symbol that has its own."""
-    own = [symbol for symbol in symbols if symbol in limits.instruments]
-    table = Table(title=f"limits in force: {limits.name}", title_justify="left")
-    for column in ("limit", "value", "unit", "bounds"):
-        table.add_column(column, justify="right" if column == "value" else "left")
-    for symbol in own:
-        table.add_column(symbol, justify="right")
-    for key, spec in SPECS.items():
-        unit = currency if spec.unit == MONEY and currency else spec.unit
-        off = limits.values.get(key) is None and not any(key in limits.instruments[symbol].values for symbol in own)
-        cells = [_text(limits.value(key, symbol)) if spec.per_instrument else "" for symbol in own]
-        table.add_row(key, _text(limits.values.get(key)), unit, spec.meaning, *cells, style="dim" if off else None)
-    for key, text, meaning in (
-        ("self_match_prevention", "on" if limits.self_match_prevention else "off", "orders that would meet our own"),
-        ("on_breach", limits.on_breach, "what a broken loss limit does"),
-    ):
-        table.add_row(key, text, "", meaning, *("" for _ in own))
-    if own:
-        allowed = ["yes" if limits.instruments[symbol].allowed else "no" for symbol in own]
-        table.add_row("allowed", "yes", "", "whether orders are accepted", *allowed)
-    return table
+def limits_lines(limits: Limits) -> list[str]:
+    """The limits in force in a few lines: what is on with its value (the key ends in the unit), what is off, what a symbol has of its own."""
+    on = {key: limits.values.get(key) for key in SPECS}
+    parts = [f"{key} {_text(value)}" for key, value in on.items() if value is not None]
+    parts += [
+        f"self_match_prevention {'on' if limits.self_match_prevention else 'off'}",
+        f"on_breach {limits.on_breach}",
+    ]
+    lines = [f"limits in force, {limits.name}: {', '.join(parts)}"]
+    off = [key for key, value in on.items() if value is None]
+    if off:
+        lines.append(f"  {NONE}: {', '.join(off)}")
+    for symbol, own in limits.instruments.items():
+        parts = [f"{key} {_text(value)}" for key, value in own.values.items()]
+        parts += [] if own.allowed else ["not allowed"]
+        parts += [] if own.strategies is None else [f"strategies {', '.join(own.strategies) or NONE}"]
+        lines.append(f"  {symbol}: {', '.join(parts)}")
+    return lines
 
 
 def _text(value: Decimal | None) -> str:

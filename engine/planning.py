@@ -20,7 +20,7 @@ from twinloop.data.times import to_text
 from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.backtest import Plan, StrategyPlan
 from twinloop.engine.config import Loaded, StrategyTable, VenueTable
-from twinloop.engine.limits import Limits, from_config
+from twinloop.engine.limits import Limits, from_config, limits_lines
 from twinloop.engine.sources import Watch, prepare
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, time_of_day
 from twinloop.engine.user_code import load_strategy
@@ -199,10 +199,8 @@ def limits_in_force(limits: Limits) -> dict[str, Any]:
 def describe(plan: Plan) -> list[str]:
     """A plan in a few lines, for a person: data, strategies, limits."""
     first, last = (int(plan.local[at]["local_ns"]) for at in (0, len(plan.local) - 1))
-    limits = limits_in_force(plan.limits)
-    bounds = ", ".join(f"{key} {value}" for key, value in limits.items() if key.startswith(("max_", "price_")))
     return [
         f"{len(plan.local):,} rows of {', '.join(each.symbol for each in plan.instruments)}, {to_text(first)} to {to_text(last)}",
         f"{', '.join(each.name for each in plan.strategies)} with {from_scaled(plan.cash, MONEY_SCALE)} {plan.currency}",
-        f"limits {limits['preset']}: {bounds}",
+        *limits_lines(plan.limits),
     ]

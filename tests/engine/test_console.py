@@ -63,6 +63,7 @@ def test_json_is_the_summary_with_the_files(tmp_path: Path) -> None:
     assert document["folder"] == str(tmp_path)
     assert document["files"]["report.html"] == str(tmp_path / "report.html")
     assert document["statistics"]["net_profit"]["unit"] == "money"
+    assert document["limits_in_force"] == {"preset": "research"}
     assert document == json.loads(json.dumps(result_dict(load_run(tmp_path))))
 
 

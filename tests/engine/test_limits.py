@@ -1,13 +1,11 @@
 """Limits in natural units: presets, mistakes named all at once, and the integers that reach the node."""
 
-import io
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 from reference.risk_node import NOW, ONE, Desk, inverse, linear
-from rich.console import Console
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.limits import (
@@ -16,7 +14,7 @@ from twinloop.engine.limits import (
     apply_limits,
     conservative,
     from_config,
-    limits_table,
+    limits_lines,
     parse_limits,
     require_explicit,
     research,
@@ -176,15 +174,17 @@ def test_a_configuration_names_a_preset_or_writes_a_table() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_table_names_every_limit_and_its_unit(name: Any) -> None:
-    limits = parse_limits({"preset": name, "instruments": {"B": {"max_order_qty": 1}}})
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(limits_table(limits, ["A", "B"], "USDT"))
-    text = console.export_text()
-    assert name in text
-    for key in SPECS:
-        assert key in text
-    assert "USDT" in text
+def test_every_limit_is_printed_with_its_value_or_as_switched_off(name: Any) -> None:
+    section = {
+        "preset": name,
+        "instruments": {"B": {"max_order_qty": 0.5, "strategies": ["maker"]}, "C": {"allowed": False}},
+    }
+    head, off, *own = limits_lines(parse_limits(section))
+    assert head.startswith(f"limits in force, {name}+changes: ")
+    assert off.startswith("  none: ")
+    assert all((f" {key} " in head) != (key in off.removeprefix("  none: ").split(", ")) for key in SPECS)
+    assert "on_breach halt" in head
+    assert own == ["  B: max_order_qty 0.5, strategies maker", "  C: not allowed"]
 
 
 def test_shares_survive_an_inverse_contract() -> None:

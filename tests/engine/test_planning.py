@@ -49,7 +49,7 @@ def test_settings_reach_the_plan_in_the_engines_units(tmp_path: Path) -> None:
     assert plan.strategies[0].name == "One"
     assert plan.sample_interval_ns == 10**9
     assert plan.config["limits_in_force"]["preset"] == "research"
-    assert any("limits research" in line for line in describe(plan))
+    assert any("limits in force, research: max_order_pct 10,000" in line for line in describe(plan))
 
 
 def test_a_second_plan_comes_from_the_cache_with_the_same_digest(tmp_path: Path) -> None:

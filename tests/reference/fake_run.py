@@ -41,7 +41,7 @@ def info(name: Any = "fake", instruments: Any = (BTC,), strategies: Any = ("make
         strategies=list(strategies),
         seed=7,
         names=NAMES,
-        config={"latency_ms": 1.0, "data": {"source": "synthetic"}},
+        config={"latency_ms": 1.0, "data": {"source": "synthetic"}, "limits_in_force": {"preset": "research"}},
         parameters={"maker": {"spread_bps": 2.0, "size": 0.01}},
         hashes={"code": "c0de" * 16, "data": "da7a" * 16, "config": "c0f1" * 16, "parameters": "9a4a" * 16},
         versions={"twinloop": "0.1.0", "numpy": np.__version__},
