@@ -26,6 +26,8 @@ from twinloop.engine.strategy_requests import (
     node_of,
     on_grid,
     order_of,
+    price_of,
+    qty_of,
     refuse,
     service,
     side_index,
@@ -222,7 +224,7 @@ class Context:
         if not holds(node, order_id):
             return 0.0
         order = order_of(node, order_id)
-        return float(order["filled"]) / float(market_of(node, order["instrument"])["qtys_per_unit"])
+        return qty_of(market_of(node, order["instrument"]), order["filled"])
 
     def order_leaves(self, order_id: int) -> float:
         """Quantity not filled yet of an open order, natural units."""
@@ -232,9 +234,7 @@ class Context:
         order = order_of(node, order_id)
         if order["state"] >= codes.STATE_FILLED:
             return 0.0
-        return float(max(order["qty"] - order["filled"], 0)) / float(
-            market_of(node, order["instrument"])["qtys_per_unit"]
-        )
+        return qty_of(market_of(node, order["instrument"]), max(order["qty"] - order["filled"], 0))
 
     def order_price(self, order_id: int) -> float:
         """Limit price, natural units; 0.0 without one."""
@@ -242,7 +242,7 @@ class Context:
         if not holds(node, order_id):
             return 0.0
         order = order_of(node, order_id)
-        return float(order["price"]) / float(market_of(node, order["instrument"])["prices_per_unit"])
+        return price_of(market_of(node, order["instrument"]), order["price"])
 
     def open_orders(self, instrument: int = -1) -> int:
         """How many working orders this strategy has, on one instrument or (-1) on all. O(working orders)."""
@@ -323,46 +323,46 @@ class Context:
     def bid(self, instrument: int) -> float:
         """Best bid."""
         market = market_of(node_of(self), instrument)
-        return float(market["bid"]) / float(market["prices_per_unit"])
+        return price_of(market, market["bid"])
 
     def ask(self, instrument: int) -> float:
         """Best ask."""
         market = market_of(node_of(self), instrument)
-        return float(market["ask"]) / float(market["prices_per_unit"])
+        return price_of(market, market["ask"])
 
     def bid_qty(self, instrument: int) -> float:
         """Quantity at the best bid."""
         market = market_of(node_of(self), instrument)
-        return float(market["bid_qty"]) / float(market["qtys_per_unit"])
+        return qty_of(market, market["bid_qty"])
 
     def ask_qty(self, instrument: int) -> float:
         """Quantity at the best ask."""
         market = market_of(node_of(self), instrument)
-        return float(market["ask_qty"]) / float(market["qtys_per_unit"])
+        return qty_of(market, market["ask_qty"])
 
     def mid(self, instrument: int) -> float:
         """(bid + ask) / 2; 0.0 while a side is unknown."""
         market = market_of(node_of(self), instrument)
         if market["bid"] == 0 or market["ask"] == 0:
             return 0.0
-        return float(market["bid"] + market["ask"]) / float(market["prices_per_unit"]) * 0.5
+        return price_of(market, market["bid"] + market["ask"]) * 0.5
 
     def spread(self, instrument: int) -> float:
         """Ask - bid; 0.0 while a side is unknown."""
         market = market_of(node_of(self), instrument)
         if market["bid"] == 0 or market["ask"] == 0:
             return 0.0
-        return float(market["ask"] - market["bid"]) / float(market["prices_per_unit"])
+        return price_of(market, market["ask"] - market["bid"])
 
     def last(self, instrument: int) -> float:
         """Price of the last trade."""
         market = market_of(node_of(self), instrument)
-        return float(market["last_price"]) / float(market["prices_per_unit"])
+        return price_of(market, market["last_price"])
 
     def mark(self, instrument: int) -> float:
         """The venue's mark price."""
         market = market_of(node_of(self), instrument)
-        return float(market["mark_price"]) / float(market["prices_per_unit"])
+        return price_of(market, market["mark_price"])
 
     def bid_scaled(self, instrument: int) -> int:
         """Best bid, scaled."""
@@ -371,6 +371,14 @@ class Context:
     def ask_scaled(self, instrument: int) -> int:
         """Best ask, scaled."""
         return int(market_of(node_of(self), instrument)["ask"])
+
+    def bid_qty_scaled(self, instrument: int) -> int:
+        """Quantity at the best bid, scaled."""
+        return int(market_of(node_of(self), instrument)["bid_qty"])
+
+    def ask_qty_scaled(self, instrument: int) -> int:
+        """Quantity at the best ask, scaled."""
+        return int(market_of(node_of(self), instrument)["ask_qty"])
 
     def last_scaled(self, instrument: int) -> int:
         """Price of the last trade, scaled."""
@@ -386,13 +394,13 @@ class Context:
         """Price of a level, 0 the best; side tl.BUY: bids. 0.0 where there is none. O(level)."""
         node = node_of(self)
         price, _ = level_of(node, instrument, side, level)
-        return float(price) / float(market_of(node, instrument)["prices_per_unit"])
+        return price_of(market_of(node, instrument), price)
 
     def level_qty(self, instrument: int, side: int, level: int) -> float:
         """Quantity of a level, 0 the best. 0.0 where there is none. O(level)."""
         node = node_of(self)
         _, qty = level_of(node, instrument, side, level)
-        return float(qty) / float(market_of(node, instrument)["qtys_per_unit"])
+        return qty_of(market_of(node, instrument), qty)
 
     def qty_at(self, instrument: int, side: int, price: float) -> float:
         """Displayed quantity at a price; 0.0 if there is none or no depth."""
@@ -403,7 +411,7 @@ class Context:
         if market["book"] < 0 or verdict != codes.ALLOW:
             return 0.0
         qty = book_depth.qty_at(node["decision"]["books"][market["book"]], index, price_int)
-        return float(qty) / float(market["qtys_per_unit"])
+        return qty_of(market, qty)
 
     def depth_qty(self, instrument: int, side: int, levels: int) -> float:
         """Total displayed quantity of the best levels of one side; 0.0 without depth."""
@@ -413,7 +421,7 @@ class Context:
         if market["book"] < 0:
             return 0.0
         qty = book_depth.depth_qty(node["decision"]["books"][market["book"]], index, levels)
-        return float(qty) / float(market["qtys_per_unit"])
+        return qty_of(market, qty)
 
     def imbalance(self, instrument: int, levels: int = 1) -> float:
         """(bid - ask quantity) / their sum, -1..1, over the best levels; with one level or without depth, of the touch."""
@@ -437,7 +445,7 @@ class Context:
         node = node_of(self)
         market = market_of(node, instrument)
         holding = node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]
-        return float(holding["position"]["qty"]) / float(market["qtys_per_unit"])
+        return qty_of(market, holding["position"]["qty"])
 
     def position_scaled(self, instrument: int) -> int:
         """This strategy's position, scaled."""
@@ -451,7 +459,7 @@ class Context:
         market = market_of(node, instrument)
         exposure = node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]["exposure"]
         qty = exposure["buy_qty"] if side_index(side) == 0 else exposure["sell_qty"]
-        return float(qty) / float(market["qtys_per_unit"])
+        return qty_of(market, qty)
 
     def realised(self, instrument: int) -> float:
         """This strategy's realised profit before fees, in the settlement currency."""
@@ -483,17 +491,17 @@ class Context:
     def tick_size(self, instrument: int) -> float:
         """Smallest price step."""
         market = market_of(node_of(self), instrument)
-        return float(market["tick_size"]) / float(market["prices_per_unit"])
+        return price_of(market, market["tick_size"])
 
     def lot_size(self, instrument: int) -> float:
         """Smallest quantity step."""
         market = market_of(node_of(self), instrument)
-        return float(market["lot_size"]) / float(market["qtys_per_unit"])
+        return qty_of(market, market["lot_size"])
 
     def min_qty(self, instrument: int) -> float:
         """Smallest quantity of an order."""
         market = market_of(node_of(self), instrument)
-        return float(market["min_qty"]) / float(market["qtys_per_unit"])
+        return qty_of(market, market["min_qty"])
 
     def round_price(self, instrument: int, price: float) -> float:
         """Nearest price on the tick grid."""

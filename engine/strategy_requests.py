@@ -85,7 +85,19 @@ def _refuse_compiled(*_arguments: Any) -> Any:
     return _refuse
 
 
-# Scaling.
+# Scaling. A division: a product with 10**-scale would miss the nearest float, so that `ctx.bid(x) == 61659.7` would be false.
+
+
+@jitable
+def price_of(market: Any, price_int: int) -> float:
+    """A scaled price of an instrument in natural units."""
+    return float(price_int) / float(market["prices_per_unit"])
+
+
+@jitable
+def qty_of(market: Any, qty_int: int) -> float:
+    """A scaled quantity of an instrument in natural units."""
+    return float(qty_int) / float(market["qtys_per_unit"])
 
 
 @jitable

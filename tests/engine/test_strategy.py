@@ -352,6 +352,33 @@ def test_a_side_that_is_none_ends_the_run(kind: str, tmp_path: Path) -> None:
 STEPS = st.sampled_from([(1.0, 1), (10.0, 1), (100.0, 5), (1000.0, 2), (1e8, 1), (1e8, 1000), (10.0, 25)])
 
 
+TOUCH = ("bid", "ask", "bid_qty", "ask_qty")
+PAIRS = f"""
+class S(tl.Strategy):
+    natural: tl.Array[float, 9]
+    scaled: tl.Array[int, 9]
+    def on_book(self, ctx, book):
+{"".join(f"        self.natural[{i}] = ctx.{name}(1); self.scaled[{i}] = ctx.{name}_scaled(1)" + chr(10) for i, name in enumerate(TOUCH))}
+{"".join(f"        self.natural[{i}] = book.{name}; self.scaled[{i}] = book.{name}_scaled" + chr(10) for i, name in enumerate(TOUCH, 4))}
+    def on_order(self, ctx, order):
+        self.natural[8] = order.leaves; self.scaled[8] = order.leaves_scaled
+"""
+
+
+def test_the_touch_and_what_an_order_has_left_are_had_in_both_units(kind: str, tmp_path: Path) -> None:
+    bench, _ = _run(kind, tmp_path, PAIRS)
+    market = bench.node["decision"]["instruments"][1]
+    market["bid"], market["ask"], market["bid_qty"], market["ask_qty"] = 10005, 10010, 4, 6
+    bench.row(rows.LEVEL, instrument=1)
+    bench.call("on_book")
+    order = bench.node["decision"]["orders"][1]
+    order["id"], order["qty"], order["filled"] = 1, 7, 5
+    bench.row(rows.ACK, order_id=1)
+    bench.call("on_order")
+    assert bench.state()["scaled"].tolist() == [10005, 10010, 4, 6] * 2 + [2]
+    assert bench.state()["natural"].tolist() == [100.05, 100.1, 4.0, 6.0] * 2 + [0.002]
+
+
 @given(step=STEPS, count=st.integers(-(2**30), 2**30))
 def test_every_natural_value_on_the_grid_is_accepted_exactly(step: tuple[float, int], count: int) -> None:
     per_unit, size = step
