@@ -57,8 +57,8 @@ class SymbolSpec:
 _T = TypeVar("_T")
 if TYPE_CHECKING:
     State = Annotated[_T, "state"]
-    Symbol = Any
-    Array = Any
+    Symbol = Any  # A name where it is given, a slot where it is read.
+    Array: Any  # A size is not a type: as a value that may be anything, a checker takes `Array[float, 64]`, and its elements for Any.
 else:
 
     class State:

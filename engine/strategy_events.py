@@ -6,7 +6,7 @@ descriptor; engine/strategy_types.py lowers the same declaration to a load (and 
 An event is valid during its callback only; it must not be kept. Nothing here can be assigned.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from twinloop.kernels import rows
 
@@ -18,11 +18,25 @@ FLAG: Final = "flag"  # bool: the bits `mask` of the number
 MONEY_PER_UNIT: Final = 1e8
 
 
-class Field:
+_T = TypeVar("_T", float, int, bool)
+Real = Literal["price", "qty", "money"]
+
+
+class Field(Generic[_T]):
     """One attribute of an event: number `name` of the record `source`, minus number `minus` if given, in a unit."""
 
     __slots__ = ("doc", "mask", "minus", "name", "source", "unit")
 
+    @overload
+    def __init__(self: "Field[float]", source: str, name: str, unit: Real, doc: str, minus: str = "") -> None: ...
+    @overload
+    def __init__(
+        self: "Field[int]", source: str, name: str, unit: Literal["int"], doc: str, minus: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "Field[bool]", source: str, name: str, unit: Literal["flag"], doc: str, *, mask: int
+    ) -> None: ...
     def __init__(self, source: str, name: str, unit: str, doc: str, minus: str = "", mask: int = 0) -> None:
         self.source = source
         self.name = name
@@ -31,6 +45,10 @@ class Field:
         self.mask = mask
         self.doc = doc
 
+    @overload
+    def __get__(self, event: None, owner: type) -> "Field[_T]": ...
+    @overload
+    def __get__(self, event: "Event", owner: type) -> _T: ...
     def __get__(self, event: Any, owner: type) -> Any:
         if event is None:
             return self
@@ -51,7 +69,7 @@ class Field:
         raise AttributeError(f"{type(event).__name__}.{self.name} is read only")
 
 
-def both(source: str, name: str, unit: str, doc: str, minus: str = "") -> tuple[Field, Field]:
+def both(source: str, name: str, unit: Real, doc: str, minus: str = "") -> tuple[Field[float], Field[int]]:
     """A number in natural units, and the same as the scaled integer it is stored as."""
     return Field(source, name, unit, doc, minus), Field(source, name, INT, f"{doc}, scaled", minus)
 
@@ -193,6 +211,6 @@ EVENTS: Final[dict[str, type[Event]]] = {
 }
 
 
-def fields(event: type[Event]) -> dict[str, Field]:
+def fields(event: type[Event]) -> dict[str, Field[Any]]:
     """The attributes of an event class."""
     return {name: value for name, value in vars(event).items() if isinstance(value, Field)}

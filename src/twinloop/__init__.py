@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from twinloop.engine.strategy_context import Context
     from twinloop.engine.strategy_errors import ParameterError, StrategyError, StrategyRunError
     from twinloop.engine.strategy_events import Bar, BookEvent, Fill, OrderEvent, Quote, Timer, Trade
-    from twinloop.kernels import codes, indicators
+    from twinloop.kernels import codes
     from twinloop.kernels.codes import DAY, FOK, GTC, GTD, IOC
+
+    indicators: Any  # Its record types are values: as Any, a checker takes `State[tl.indicators.EMA]`.
 
 __version__ = "0.1.0"
 
