@@ -6,6 +6,7 @@ This module must not import Numba, and never runs a strategy.
 """
 
 import ast
+import dis
 import enum
 import hashlib
 import sys
@@ -13,7 +14,7 @@ import sysconfig
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -74,23 +75,41 @@ class Reached(NamedTuple):
 def values_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Globals, closure values and attributes of the user's modules that a function names."""
     code = function.__code__
-    names: set[str] = set()
+    globals_: set[str] = set()
+    attributes: set[str] = set()
     pending = [code]
     while pending:
         inner = pending.pop()
-        names.update(inner.co_names)
+        _names(inner, globals_, attributes)
         pending.extend(constant for constant in inner.co_consts if isinstance(constant, type(code)))
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
         except ValueError:  # Not set yet.
             continue
-    for name in sorted(names):
+    for name in sorted(globals_):
         if name not in function.__globals__:
             continue
         value = function.__globals__[name]
         yield name, value
-        yield from _module_values(name, value, sorted(names), 0)
+        yield from _module_values(name, value, sorted(attributes), 0)
+
+
+def _names(code: CodeType, globals_: set[str], attributes: set[str]) -> None:
+    """Add the names a code object loads as globals, and the attributes it loads of anything but its own arguments.
+
+    `self.level` and `trade.price` name nothing of the module, whatever else of it is called so.
+    """
+    arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    loaded = None  # The argument on top of the stack.
+    for instruction in dis.get_instructions(code):
+        name = instruction.opname
+        if name in {"LOAD_GLOBAL", "LOAD_NAME"}:
+            globals_.add(instruction.argval)
+        elif name in {"LOAD_ATTR", "LOAD_METHOD"} and loaded not in arguments:
+            attributes.add(instruction.argval)
+        last = instruction.argval[-1] if isinstance(instruction.argval, tuple) else instruction.argval
+        loaded = last if name.startswith("LOAD_FAST") else None
 
 
 def _module_values(path: str, value: Any, names: list[str], depth: int) -> Iterator[tuple[str, Any]]:

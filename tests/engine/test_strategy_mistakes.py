@@ -193,3 +193,32 @@ def test_ctx_and_events_under_other_names_are_known(tmp_path: Path) -> None:
             build(module_of(tmp_path, source).S)
         assert what in str(caught.value)
         assert caught.value.line == 21
+
+
+def test_an_attribute_is_not_taken_for_a_function_of_the_same_name(tmp_path: Path) -> None:
+    """Of the strategy's module, or of a module that it imports: only what is called as such is compiled, hence checked."""
+    name = module_of(tmp_path, "def level(x):\n    return [x]\n\ndef used(x):\n    return x\n").__name__
+    source = f"""
+import {name} as helpers
+import twinloop as tl
+
+def price(x):
+    return {{"a": x}}
+
+def trade(x):
+    return [x]
+
+class S(tl.Strategy):
+    level: tl.State[float] = 0.0
+
+    def on_trade(self, ctx, trade):
+        self.level = helpers.used(self.trade(trade)) + self.level
+
+    def trade(self, trade):
+        return trade.price
+"""
+    cls = module_of(tmp_path, source).S
+    assert check_strategy(cls, fields_of(cls)) == []
+    called = module_of(tmp_path, source.replace("self.trade(trade)", "helpers.level(1.0)[0] + price(1.0)")).S
+    found = {Path(str(error.file)).stem: error.line for error in check_strategy(called, fields_of(called))}
+    assert found == {name: 2, called.__module__: 6}
