@@ -369,7 +369,8 @@ def risk_table(risk: Records, info: RunInfo, symbols: Sequence[str]) -> pl.DataF
             "sequence": risk["sequence"],
             "local_ns": risk["local_ns"],
             "strategy": _named(info.strategies, risk["strategy"]),
-            "symbol": _named(symbols, risk["instrument"]),
+            # A refused request may name an order or an instrument that there is not.
+            "symbol": _coded({-1: "", **dict(enumerate(symbols))}, risk["instrument"]),
             "verdict": _coded(info.names.verdict, risk["verdict"]),
             "rule": _coded(info.names.rule, risk["rule"]),
             "side": risk["side"],

@@ -28,7 +28,7 @@ from twinloop.engine.strategy_errors import (
     from_compiled,
 )
 from twinloop.engine.strategy_python import PythonEntries
-from twinloop.engine.strategy_source import callbacks_of, strategy_digest
+from twinloop.engine.strategy_source import callbacks_of, is_users_file, methods_of, strategy_digest
 from twinloop.kernels.codes import CALLBACKS
 from twinloop.kernels.node import STANDARD, SizeClass
 
@@ -92,11 +92,12 @@ class CompiledStrategy:
         request = node["request"]
         if int(request["limit"]) != token_of(self.source_digest):
             return None
-        where = f"strategy {self.name}: {CALLBACKS[int(request['order_id'])]}"
+        callback = CALLBACKS[int(request["order_id"])]
+        where = f"strategy {self.name}: {callback}"
         address = int(request["value"])
         if address <= 1:
             return StrategyRunError(f"{where} failed", remedy="run with --debug to get the traceback")
-        return from_compiled(exception_at(address), where)
+        return from_compiled(exception_at(address), where, is_users_file, methods_of(self.strategy)[callback])
 
     def raise_error(self, node: Any = None) -> None:
         """Raise what take_error finds, if anything; an interrupt (Ctrl-C, leaving pdb) as itself."""

@@ -6,7 +6,7 @@ turns from a dump of types into one line. This module must not look at a strateg
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twinloop.data.errors import ConfigError, TwinloopError
@@ -170,29 +170,63 @@ def from_numba(
     )
 
 
-def from_compiled(description: tuple[Any, ...], where: str) -> StrategyRunError:
-    """The exception a compiled callback ended with, as Numba describes it: (class, arguments, (function, file, line))."""
+_SLOT: Final = "an instrument is its slot: declare a tl.Symbol parameter, or use the event's instrument"
+# What Python callbacks raise by wrong use of ctx, self and events, with what to do about it.
+_RAISED: Final[tuple[tuple[str, str], ...]] = (
+    (r"no instrument has this slot", _SLOT),
+    (r"side is neither", "pass tl.BUY or tl.SELL"),
+    (r"value to round is not finite", "test it with math.isfinite first"),
+    (
+        r"Context\.\w+\(\) |'Context' object has no attribute",
+        "ctx's calls and their arguments are listed in docs/strategy-api.md",
+    ),
+    (r"is read only", "copy it into an attribute of self"),
+    (r"too large to convert to C", "use smaller units: an integer has 64 bits"),
+)
+_INSIDE: Final = "ctx's calls take numbers; " + _SLOT
+_LOOK: Final = "run with --traceback to see the whole path, or put breakpoint() before that line"
+
+
+def from_compiled(
+    description: tuple[Any, ...], where: str, is_users: Callable[[str | None], bool], callback: Any
+) -> StrategyRunError:
+    """The exception a compiled callback ended with, as Numba describes it: (class, arguments, (function, file, line)).
+
+    callback: the function entered; where a call of ctx raised, only that is known of the user's code.
+    """
     kind, arguments, place = description
     detail = ", ".join(str(argument) for argument in arguments or ())
     name = getattr(kind, "__name__", str(kind))
     file, line = (place[1], place[2]) if place else (None, None)
+    known = "run with --debug to get the traceback and to use pdb"
+    if file is not None and not is_users(file):
+        code = callback.__code__
+        file, line = code.co_filename, code.co_firstlineno
+        known = remedy(_remedy_of(detail), "run with --debug to get the line of the call")
     return StrategyRunError(
-        f"{where} raised {name}" + (f": {detail}" if detail else ""),
-        file=file,
-        line=line,
-        remedy="run with --debug to get the traceback and to use pdb",
+        f"{where} raised {name}" + (f": {detail}" if detail else ""), file=file, line=line, remedy=known
     )
 
 
-def from_python(error: BaseException, where: str) -> StrategyRunError:
-    """The exception a Python callback ended with; the innermost line outside twinloop is its place."""
-    file, line = None, None
+def _remedy_of(text: str) -> str:
+    return next((fix for pattern, fix in _RAISED if re.search(pattern, text)), "")
+
+
+def from_python(error: BaseException, where: str, is_users: Callable[[str | None], bool]) -> StrategyRunError:
+    """The exception a Python callback ended with; the innermost line of the user's own code is its place.
+
+    Without one (a strategy that is an installed package) it is the line of the callback.
+    """
     trace = error.__traceback__
+    frames = []
     while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if "/engine/strategy" not in name.replace("\\", "/"):
-            file, line = name, trace.tb_lineno
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    made = StrategyRunError(f"{where} raised {type(error).__name__}: {error}", file=file, line=line)
+    users = [frame for frame in frames if is_users(frame[0])]
+    outside = [frame for frame in frames if "/engine/strategy" not in frame[0].replace("\\", "/")]
+    file, line = users[-1] if users else outside[0] if outside else (None, None)
+    inside = users and frames[-1] != users[-1] and "/engine/strategy_" in frames[-1][0].replace("\\", "/")
+    fix = _remedy_of(str(error)) or (_INSIDE if inside and isinstance(error, TypeError | ValueError) else _LOOK)
+    made = StrategyRunError(f"{where} raised {type(error).__name__}: {error}", file=file, line=line, remedy=fix)
     made.__cause__ = error
     return made

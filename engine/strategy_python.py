@@ -17,7 +17,7 @@ from twinloop.engine.strategy import Fields, PythonStrategy
 from twinloop.engine.strategy_context import Context
 from twinloop.engine.strategy_errors import StrategyRunError, from_python
 from twinloop.engine.strategy_events import EVENTS
-from twinloop.engine.strategy_source import callbacks_of
+from twinloop.engine.strategy_source import callbacks_of, is_users_file
 from twinloop.kernels import codes
 from twinloop.kernels.intrinsics import register
 from twinloop.kernels.node import SizeClass, node_dtype
@@ -174,7 +174,7 @@ class PythonEntries:
                 with np.errstate(divide="raise", invalid="raise"):
                     function(strategy, views.ctx, *arguments)
         except BaseException as error:  # noqa: BLE001 - it must not cross the loop; the caller raises it.
-            self._error = from_python(error, f"strategy {self._name}: {callback}")
+            self._error = from_python(error, f"strategy {self._name}: {callback}", is_users_file)
             views.node["error_sequence"] = views.decision["clock"]["sequence"]
             views.node["status"] = codes.RUN_STRATEGY_ERROR
 

@@ -614,6 +614,45 @@ def test_an_exception_ends_the_run_with_its_line(kind: str, which: int, tmp_path
     assert bench.state()["after"] == 0
 
 
+CALLED_WRONG = {
+    "ctx.bid(9)": "declare a tl.Symbol parameter",
+    "ctx.level_price(0, 3, 1)": "pass tl.BUY or tl.SELL",
+    "ctx.round_price(0, self.huge)": "test it with math.isfinite first",
+}
+
+
+@pytest.mark.parametrize("call", CALLED_WRONG)
+def test_what_a_call_of_ctx_raises_is_placed_in_the_users_code(kind: str, call: str, tmp_path: Path) -> None:
+    """With its line where Python runs it; compiled code keeps the callback's, and says how to get the line."""
+    source = f"class S(tl.Strategy):\n    huge: float = 1e300\n    x: tl.State[float] = 0.0\n    def on_trade(self, ctx, trade):\n        self.x = 1.0\n        self.x = {call}\n"
+    bench, made = _run(kind, tmp_path, source)
+    bench.trade(1)
+    error = made.take_error(bench.node)
+    assert error is not None
+    assert error.file == sys.modules[made.strategy.__module__].__file__
+    assert error.line == (7 if kind == "compiled" else 9)
+    assert CALLED_WRONG[call] in (error.remedy or "")
+    assert kind == "python" or "--debug" in (error.remedy or "")
+
+
+def test_what_a_library_raises_for_a_python_strategy_has_the_users_line(tmp_path: Path) -> None:
+    source = "import statistics\nimport twinloop as tl\n\nclass S(tl.PythonStrategy):\n    def on_trade(self, ctx, trade):\n        {}\n"
+    for line, what, fix in (
+        ("statistics.median([])", "no median for empty data", "--traceback"),
+        ('ctx.buy("BTCUSDT", 1.0)', "not supported between instances of 'int' and 'str'", "tl.Symbol"),
+        ("ctx.limit(0, tl.BUY, 1.0)", "missing 1 required positional argument", "docs/strategy-api.md"),
+    ):
+        made = compile_strategy(module_of(tmp_path, source.format(line)).S, {}, TINY, ("BTCUSDT", "ETHUSDT"))
+        bench = Bench()
+        bench.add(made)
+        bench.trade(1)
+        error = made.take_error()
+        assert error is not None
+        assert (error.file, error.line) == (sys.modules[made.strategy.__module__].__file__, 6)
+        assert what in str(error)
+        assert fix in (error.remedy or "")
+
+
 @pytest.mark.skipif(config.DISABLE_JIT, reason="of Python both keep their own error")
 def test_only_the_strategy_that_raised_has_the_error(tmp_path: Path) -> None:
     bench, made = _run("compiled", tmp_path, RAISING)
