@@ -23,6 +23,9 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
 
 BATCH_ROWS: Final = 1_000_000  # Rows between two looks at the keyboard and the progress bar: some 20 to 50 ms.
+PYTHON_BATCH_ROWS: Final = (
+    1_000  # The same where callbacks run in Python, a few microseconds a row or as slow as they like.
+)
 SAMPLES: Final = 2_000  # Equity samples of a run, besides one at every fill.
 
 _BOOK_KINDS: Final = (rows.LEVEL, rows.SNAPSHOT_BEGIN, rows.SNAPSHOT_LEVEL, rows.SNAPSHOT_END)
@@ -90,7 +93,10 @@ def market_mode(kinds: Any) -> int:
 
 
 class Backtest:
-    """A run in hand. `run()` goes to the end, or until `stop` answers True between two batches; then the folder is written."""
+    """A run in hand. `run()` goes to the end, or until `stop` answers True between two batches; then the folder is written.
+
+    `end_batch()` ends the batch in hand, so that `stop` is asked.
+    """
 
     def __init__(self, plan: Plan) -> None:
         from twinloop.engine.strategy_compiler import compile_strategy  # noqa: PLC0415 - after the cache folder is chosen
@@ -143,6 +149,7 @@ class Backtest:
             )
             assert assembly.decision["strategy_count"] == number + 1
         self._apply_limits()
+        self.batch_rows = BATCH_ROWS if all(each.compiled for each in self.compiled) else PYTHON_BATCH_ROWS
         self.rows_total = len(plan.local)
         self.fills = 0
         self.status = codes.RUN_ROWS_MAX
@@ -239,7 +246,7 @@ class Backtest:
                 self._check_strategy()
             stopped = None
             while True:
-                self.status = self.assembly.replay(BATCH_ROWS)
+                self.status = self.assembly.replay(self.batch_rows)
                 self._drain(writer)
                 if self.status not in (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL):
                     break
@@ -265,6 +272,10 @@ class Backtest:
                 warnings=self._warnings(),
                 timing={"run_seconds": seconds, "rows_per_second": int(self.assembly.call["at"]) / max(seconds, 1e-9)},
             )
+
+    def end_batch(self) -> None:
+        """Let the loop return once the row in hand is handled. May be called by a callback, or by a signal that comes during one."""
+        self.assembly.node["records_full"] = 1
 
     def progress(self, seconds: float) -> Progress:
         """Where the run stands."""

@@ -362,6 +362,9 @@ def _average_prices(fills: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"account": account[starts], "order_id": order_id[starts], "average_price": average})
 
 
+NO_SLOT: Final = int(np.iinfo(RISK["instrument"]).max)  # What -1 reads as.
+
+
 def risk_table(risk: Records, info: RunInfo, symbols: Sequence[str]) -> pl.DataFrame:
     """risk.parquet of RISK records."""
     return pl.DataFrame(
@@ -370,7 +373,7 @@ def risk_table(risk: Records, info: RunInfo, symbols: Sequence[str]) -> pl.DataF
             "local_ns": risk["local_ns"],
             "strategy": _named(info.strategies, risk["strategy"]),
             # A refused request may name an order or an instrument that there is not.
-            "symbol": _coded({-1: "", **dict(enumerate(symbols))}, risk["instrument"]),
+            "symbol": _coded({NO_SLOT: "", **dict(enumerate(symbols))}, risk["instrument"]),
             "verdict": _coded(info.names.verdict, risk["verdict"]),
             "rule": _coded(info.names.rule, risk["rule"]),
             "side": risk["side"],

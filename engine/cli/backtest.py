@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -52,7 +52,7 @@ def backtest(
 
         twinloop backtest examples/market_maker.toml --set run.name=other
 
-    Flags override the file. Ctrl-C stops between two batches of rows, writes the
+    Flags override the file. Ctrl-C stops after the callback in hand, writes the
     partial result and exits with 5.
 
     Parameters
@@ -179,7 +179,7 @@ def _run(loaded: Loaded, *, json: bool) -> int:
             for text in (*describe(planned.plan), *planned.notes):
                 note(text)
         work = Backtest(planned.plan)
-    with Activity("replaying", quiet=json) as replaying, stopping() as stopped:
+    with Activity("replaying", quiet=json) as replaying, stopping(work.end_batch) as stopped:
 
         def show(progress: "Progress") -> None:
             detail = f"{progress.rows:,} rows  {rate(progress.rows, progress.seconds)}  {progress.fills:,} fills"
@@ -198,8 +198,8 @@ def _run(loaded: Loaded, *, json: bool) -> int:
 
 
 @contextmanager
-def stopping() -> Iterator[Any]:
-    """A function that answers whether Ctrl-C or SIGTERM came; a second one interrupts at once."""
+def stopping(soon: Callable[[], None]) -> Iterator[Any]:
+    """A function that answers whether Ctrl-C or SIGTERM came; a second one interrupts at once. soon: makes it be asked soon."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -207,6 +207,7 @@ def stopping() -> Iterator[Any]:
         if asked:
             signal.default_int_handler(number, frame)
         asked = True
+        soon()
         note("stopping: the partial result is being written (again to give it up)")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

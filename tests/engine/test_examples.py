@@ -94,23 +94,51 @@ def test_limits_refuse_and_the_table_says_so(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / found["folder"] / "risk.parquet")["verdict"].str.contains("POSITION").any()
 
 
+TOLD = """
+import time
+
+import twinloop as tl
+
+
+class Told(tl.PythonStrategy):
+    wait_s: float = 0.0
+    sign: int = 0
+
+    def on_start(self, ctx):
+        self.seen = 0
+        self.tell()
+
+    def on_trade(self, ctx, trade):
+        self.seen += 1
+        self.tell()
+
+    def tell(self):
+        if self.seen == self.sign:
+            print("now", flush=True)
+            time.sleep(self.wait_s)  # The signal comes in here, and Python goes on sleeping.
+
+    def on_stop(self, ctx):
+        print("seen", self.seen)
+"""
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="signals are sent to a POSIX process")
-def test_ctrl_c_leaves_a_valid_partial_result(tmp_path: Path) -> None:
-    text = (
-        "import twinloop as tl\n\n\nclass Told(tl.PythonStrategy):\n    def on_start(self, ctx):\n"
-        "        print('started', flush=True)\n\n    def on_trade(self, ctx, trade):\n        ctx.position(0)\n"
-    )
-    (tmp_path / "told.py").write_text(text, encoding="utf-8")
+@pytest.mark.parametrize("sign", [0, 3])
+def test_ctrl_c_stops_after_the_callback_in_hand_with_a_valid_partial_result(tmp_path: Path, sign: int) -> None:
+    (tmp_path / "told.py").write_text(TOLD, encoding="utf-8")
+    told = ("--strategy", "told.py", "--param", f"sign={sign}", "--param", "wait_s=1.0")
     run = subprocess.Popen(
-        [sys.executable, "-c", CODE, "backtest", "--strategy", "told.py", "--data", "synth:40m", "--name", "cut"],
+        [sys.executable, "-c", CODE, "backtest", *told, "--data", "synth:1m", "--name", "cut"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert run.stdout is not None
-    assert run.stdout.readline().startswith("started")
+    assert run.stdout.readline().startswith("now")
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=300)
+    out, said = run.communicate(timeout=300)
     assert run.returncode == 5, said
-    assert "partial result" in said
+    assert f"seen {sign}" in out
+    assert "partial result" in out
+    assert "stopping" in said
     partial = load_run(tmp_path / "runs" / "cut")
     assert not partial.complete
-    assert 0 < partial.summary["counts"]["rows"] < 4_000_000
+    assert sign <= partial.summary["counts"]["rows"] < 10_000

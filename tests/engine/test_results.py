@@ -121,7 +121,7 @@ def test_tables_repeat_the_records_exactly(tmp_path: Path) -> None:
 
 def test_a_refusal_that_names_no_instrument_of_the_run_is_kept(tmp_path: Path) -> None:
     fills, orders, equity, risk = fake_run.records(samples=800, fills=120)
-    risk["instrument"][:2] = -1, 9  # An amend of an unknown order, an order for a slot that there is not.
+    risk["instrument"][:2] = 65535, 9  # An amend of an unknown order, an order for a slot that there is not.
     run = write_run(tmp_path, fake_run.info(), fills=fills, orders=orders, equity=equity, risk=risk)
     assert run.risk["symbol"].to_list()[:2] == ["", "9"]
 
