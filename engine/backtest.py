@@ -17,6 +17,7 @@ import numpy as np
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.assembly import DAY_NS, Assembly, BarRequest, StrategySlot, VenueSettings
+from twinloop.engine.instrument_names import shown_names, slots_by_name, suggestion
 from twinloop.engine.records import RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter
 from twinloop.kernels import codes, rows
@@ -106,7 +107,7 @@ class Backtest:
                 "no rows to run over", expected="at least one row", got="0", remedy="check symbols and dates"
             )
         self.plan = plan
-        symbols = {instrument.symbol: slot for slot, instrument in enumerate(plan.instruments)}
+        symbols = slots_by_name(plan.instruments)
         wanted = self._bars(plan, symbols)
         self.assembly = Assembly()
         self.size = self.assembly.size
@@ -143,7 +144,7 @@ class Backtest:
         for number, strategy in enumerate(plan.strategies):
             compiled = compile_strategy(strategy.strategy, dict(strategy.parameters), self.size, symbols=symbols)
             self.compiled.append(compiled)
-            seen = [symbols[name] for name in strategy.symbols] if strategy.symbols else list(symbols.values())
+            seen = [symbols[name] for name in strategy.symbols] if strategy.symbols else range(len(plan.instruments))
             assembly.add_strategy(
                 StrategySlot(strategy.name, compiled.addresses, compiled.initial_area(), seen, keep=compiled)
             )
@@ -158,11 +159,11 @@ class Backtest:
     def _bars(plan: Plan, symbols: Mapping[str, int]) -> list[BarRequest]:
         wanted = []
         for strategy in plan.strategies:
-            for name in strategy.symbols or symbols:
+            for name in strategy.symbols or shown_names(plan.instruments):
                 if name not in symbols:
                     raise ConfigError(
                         "strategy names a symbol that is not in the data", field=f"strategy.{strategy.name}.symbols",
-                        expected="one of " + ", ".join(symbols), got=name,
+                        expected="one of " + ", ".join(symbols), got=name, remedy=suggestion(name, symbols) or None,
                     )  # fmt: skip
                 wanted += [BarRequest(symbols[name], kind, size) for kind, size in strategy.bars]
         return list(dict.fromkeys(wanted))
@@ -383,17 +384,15 @@ class Backtest:
 
     def _warnings(self) -> list[str]:
         warnings = []
-        for slot, instrument in enumerate(self.plan.instruments):
+        for slot, name in enumerate(shown_names(self.plan.instruments)):
             mode = int(self.assembly.venue["instruments"][slot]["mode"])
             if mode == venue_kernel.PRINTS:
-                warnings.append(
-                    f"{instrument.symbol}: trades only, so both sides are taken to be the last price, without a spread"
-                )
+                warnings.append(f"{name}: trades only, so both sides are taken to be the last price, without a spread")
             if mode == venue_kernel.BARS:
-                warnings.append(f"{instrument.symbol}: bars only, so fills follow an assumed path through each bar")
+                warnings.append(f"{name}: bars only, so fills follow an assumed path through each bar")
             book = int(self.assembly.decision["instruments"][slot]["book"])
             if book >= 0 and self.assembly.decision["books"][book]["lost"]:
-                warnings.append(f"{instrument.symbol}: the order book lost levels, see its counters")
+                warnings.append(f"{name}: the order book lost levels, see its counters")
         return warnings
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import MONEY_ONE, Instrument
+from twinloop.engine.instrument_names import slots_by_name, suggestion
 from twinloop.kernels import codes
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.risk_state import BURST_MAX, MESSAGE, set_equity_floor
@@ -303,25 +304,38 @@ def apply_limits(
     decision: the node's record; its accounts exist already. instruments: in slot order. capital: money (1e-8) that shares are of until the
     first session roll. strategies: names in slot order, for allowlists that name some. ConfigError for what does not fit the run.
     """
-    symbols = [instrument.symbol for instrument in instruments]
-    unknown = [
-        _unknown("symbol in limits.instruments", symbol, symbols)
-        for symbol in limits.instruments
-        if symbol not in symbols
-    ]
-    if unknown:
-        raise ConfigError("limits name symbols that are not in the run: " + "; ".join(unknown))
+    names = _own_names(limits, instruments)
     for slot, instrument in enumerate(instruments):
         record = decision["instrument_limits"][slot]
         for key, spec in SPECS.items():
             if spec.per_instrument:
-                record[spec.field] = scaled(key, limits.value(key, instrument.symbol), instrument)
-        record["allowed"] = _allowed(limits.instruments.get(instrument.symbol), strategies)
+                record[spec.field] = scaled(key, limits.value(key, names.get(slot)), instrument)
+        record["allowed"] = _allowed(limits.instruments.get(names.get(slot, "")), strategies)
     for account in range(decision["account_limits"].shape[0]):
         _apply_account(decision, limits, account, capital)
     burst = min(scaled("message_burst", limits.values.get("message_burst"), None), BURST_MAX)
     decision["strategies"]["tokens_e9"] = burst * MESSAGE
     decision["strategies"]["tokens_ns"] = decision["clock"]["now_ns"]
+
+
+def _own_names(limits: Limits, instruments: Sequence[Instrument]) -> dict[int, str]:
+    """The name under which limits have an instrument of their own, by slot."""
+    slots = slots_by_name(instruments)
+    unknown = [
+        f"{name!r}, {suggestion(name, slots) or 'expected one of ' + ', '.join(slots)}"
+        for name in limits.instruments
+        if name not in slots
+    ]
+    if unknown:
+        raise ConfigError("limits name symbols that are not in the run: " + "; ".join(unknown))
+    names: dict[int, str] = {}
+    for name in limits.instruments:
+        other = names.setdefault(slots[name], name)
+        if other != name:
+            raise ConfigError(
+                "limits name an instrument twice", field="limits.instruments", got=f"{other}, {name}", remedy="keep one"
+            )
+    return names
 
 
 def _allowed(override: InstrumentOverride | None, strategies: Sequence[str]) -> int:

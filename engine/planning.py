@@ -20,6 +20,7 @@ from twinloop.data.times import to_text
 from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.backtest import Plan, StrategyPlan
 from twinloop.engine.config import Loaded, StrategyTable, VenueTable
+from twinloop.engine.instrument_names import shown_names, slots_by_name
 from twinloop.engine.limits import Limits, from_config, limits_lines
 from twinloop.engine.sources import Watch, prepare
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, time_of_day
@@ -59,7 +60,6 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     sources = [prepare(each, loaded.folder, cache, config.instruments, loaded.file, watch) for each in config.data]
     tape = open_tape([file for source in sources for file in source.files], cache)
     instruments = [_settled(each, config.account.currency) for each in tape.instruments]
-    _no_namesakes(instruments, loaded.file)
     first_ns = int(tape.local[0]["local_ns"]) if len(tape.local) else 0
     venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
     limits = from_config(config.limits, loaded.file)
@@ -87,7 +87,7 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
         data=[
             {
                 "source": path.name,
-                "symbols": [each.symbol for each in tape.instruments],
+                "symbols": shown_names(tape.instruments),
                 "digest": tape.digest,
                 "rows": len(tape.local),
             }
@@ -106,21 +106,14 @@ def _settled(instrument: Instrument, currency: str) -> Instrument:
     return msgspec.structs.replace(instrument, quote=instrument.quote or currency, settle=currency)
 
 
-def _no_namesakes(instruments: Sequence[Instrument], file: Path | None) -> None:
-    symbols = [each.symbol for each in instruments]
-    if len(set(symbols)) != len(symbols):
-        raise ConfigError(
-            "two instruments of one symbol in a run", file=file, field="data", expected="different symbols",
-            got=", ".join(each.key for each in instruments), remedy="give one another symbol in an [instruments.NAME] table",
-        )  # fmt: skip
-
-
 def _parameters(table: StrategyTable) -> dict[str, Any]:
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in table.parameters.items()}
 
 
 def _bars(table: StrategyTable, instruments: Sequence[Instrument], file: Path | None) -> list[tuple[int, int]]:
-    seen = [each for each in instruments if not table.symbols or each.symbol in table.symbols]
+    slots = slots_by_name(instruments)
+    chosen = {slots[name] for name in table.symbols if name in slots} if table.symbols else set(range(len(instruments)))
+    seen = [instruments[slot] for slot in sorted(chosen)]
     found = []
     for text in table.bars:
         kind, size = bar_kind(text)
@@ -200,7 +193,7 @@ def describe(plan: Plan) -> list[str]:
     """A plan in a few lines, for a person: data, strategies, limits."""
     first, last = (int(plan.local[at]["local_ns"]) for at in (0, len(plan.local) - 1))
     return [
-        f"{len(plan.local):,} rows of {', '.join(each.symbol for each in plan.instruments)}, {to_text(first)} to {to_text(last)}",
+        f"{len(plan.local):,} rows of {', '.join(shown_names(plan.instruments))}, {to_text(first)} to {to_text(last)}",
         f"{', '.join(each.name for each in plan.strategies)} with {from_scaled(plan.cash, MONEY_SCALE)} {plan.currency}",
         *limits_lines(plan.limits),
     ]

@@ -30,6 +30,7 @@ import polars as pl
 
 from twinloop.data.errors import DataError
 from twinloop.data.instruments import MONEY_ONE, Instrument
+from twinloop.engine.instrument_names import shown_names
 from twinloop.engine.records import FILL, ORDER, RISK, SETTLE_CURRENCY, CodeNames, equity_dtype
 from twinloop.engine.trades import round_trips, with_excursions
 
@@ -190,7 +191,7 @@ class RunWriter:
         from twinloop.engine import scorecard  # noqa: PLC0415 - it reads runs, so it imports this module
 
         info = self.info
-        symbols = symbol_names(info.instruments)
+        symbols = shown_names(info.instruments)
         records = {name: spool.records() for name, spool in self._spools.items()}
         fills = fills_table(records["fills"], info, symbols)
         equity = equity_table(records["equity"], symbols, info.instruments)
@@ -269,12 +270,6 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
             remedy="run it again",
         )
     return Run(folder, manifest, summary)
-
-
-def symbol_names(instruments: Sequence[Instrument]) -> list[str]:
-    """Names of the instruments in a run's tables: the symbol, with its venue where two instruments share it."""
-    symbols = [instrument.symbol for instrument in instruments]
-    return [i.symbol if symbols.count(i.symbol) == 1 else f"{i.symbol}@{i.venue}" for i in instruments]
 
 
 def fills_table(fills: Records, info: RunInfo, symbols: Sequence[str]) -> pl.DataFrame:

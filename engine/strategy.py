@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
+from twinloop.engine.instrument_names import suggestion
 from twinloop.engine.strategy_errors import ParameterError, StrategyError, remedy, suggest
 from twinloop.kernels.codes import CALLBACKS
 
@@ -126,7 +127,7 @@ class Parameter:
                     f'no instrument "{value}" in this run',
                     field=self.name,
                     expected="one of " + ", ".join(symbols),
-                    remedy=suggest(value, symbols) or None,
+                    remedy=suggestion(value, symbols) or None,
                 )
             return symbols[value]
         if isinstance(self.kind, type) and issubclass(self.kind, enum.IntEnum):

@@ -88,8 +88,6 @@ def test_measured_latencies_are_read_by_line(tmp_path: Path) -> None:
     ("overrides", "said"),
     [
         ({"strategy": [{"path": "one.py"}, {"path": "one.py:One"}]}, "two strategies of one name"),
-        ({"data": [{"synth": {"rows": 50}}, {"synth": {"symbols": ["X"], "rows": 50}}], "instruments.X.like": "binance-usdm:BTCUSDT"},
-         "two instruments of one symbol"),
         ({"strategy.bars": ["0.00001 volume"]}, "bars that cannot be built"),
         ({"limits": "resarch"}, "did you mean 'research'"),
         ({"limits.max_order_pt": 1}, "did you mean 'max_order_pct'"),

@@ -15,7 +15,7 @@ from reference import fake_run
 
 from twinloop.data.errors import DataError
 from twinloop.engine.records import FILL
-from twinloop.engine.results import RunWriter, load_run, symbol_names, write_run
+from twinloop.engine.results import RunWriter, load_run, write_run
 
 TABLES = ("fills", "orders", "equity", "risk")
 
@@ -130,13 +130,6 @@ def test_codes_without_a_name_are_shown_as_numbers(tmp_path: Path) -> None:
     _, orders, _, _ = fake_run.records(samples=100, fills=10)
     orders["state"] = 99
     assert set(write_run(tmp_path, fake_run.info(), orders=orders, report=False).orders["state"]) == {"99"}
-
-
-def test_shared_symbols_are_told_apart_by_venue() -> None:
-    other = fake_run.BTC.__class__(
-        **{field: getattr(fake_run.BTC, field) for field in fake_run.BTC.__struct_fields__} | {"venue": "x"}
-    )
-    assert symbol_names([fake_run.BTC, other, fake_run.ETH]) == ["BTCUSDT@binance-usdm", "BTCUSDT@x", "ETHUSDT"]
 
 
 def test_stopped_run_is_valid_and_says_so(tmp_path: Path) -> None:
