@@ -20,6 +20,7 @@ from twinloop.data.errors import CatalogError, CorruptError
 from twinloop.data.instruments import Instrument
 from twinloop.data.rowfile import (
     CHUNK_ROWS,
+    VENUE_KEY,
     RowManifest,
     Rows,
     RowWriter,
@@ -87,13 +88,13 @@ def open_tape(sources: Sequence[Path | RowSource], cache_dir: Path) -> Tape:
     digest = _digest(wanted, manifests, instruments)
     identical = len(opened) == 1 and bool((opened[0].slots == np.arange(opened[0].slots.size)).all())
     if identical:
-        local, path, ordered = opened[0].rows, wanted[0].path, manifests[0].venue_ordered
+        local, path, ordered = opened[0].rows, wanted[0].path, manifests[0].in_venue_order
     else:
         path = cache_dir / f"tape-{digest[:32]}.rows"
         if not manifest_path(path).exists():
             note = ", ".join(source.path.name for source in wanted)
             _write(path, merge_rows([(part.rows, part.slots) for part in opened]), instruments, f"merged: {note}")
-        ordered = read_manifest(path).venue_ordered
+        ordered = read_manifest(path).in_venue_order
         local = map_rows(path)
     if ordered:
         return Tape(local, local, instruments, digest, (path, path))
@@ -142,7 +143,7 @@ def _digest(wanted: Sequence[RowSource], manifests: Sequence[RowManifest], instr
         (manifest.digest, source.start, manifest.rows if source.stop is None else source.stop)
         for source, manifest in zip(wanted, manifests, strict=True)
     ]
-    content = msgspec.json.encode((MERGE_FORMAT, parts, list(instruments)))
+    content = msgspec.json.encode((MERGE_FORMAT, VENUE_KEY, parts, list(instruments)))
     return hashlib.sha256(content).hexdigest()
 
 

@@ -23,6 +23,9 @@ from twinloop.kernels.rows import BAR, FLAG_CONTINUES, FLAG_TAIL, KIND_NAME, ROW
 
 Rows = NDArray[np.void]
 FORMAT: Final = 1
+VENUE_KEY: Final = (
+    2  # Version of the venue order key, part of every cache name that rests on it: raise it when venue_keys changes.
+)
 CHUNK_ROWS: Final = 1 << 18  # Rows handled at a time wherever memory has to stay flat: 16 MB.
 _DIGEST_BLOCK_SIZE: Final = 1 << 24
 
@@ -31,7 +34,7 @@ class RowManifest(msgspec.Struct, kw_only=True, frozen=True):
     """What a reader may know about a row file without reading it.
 
     rows: count. digest: SHA-256 of the row bytes. kinds: rows by kind name. first/last: of the header times, ns, 0 when
-    empty. venue_ordered: whether the venue order key (venue_ns, or local_ns where that is 0) never goes back.
+    empty. venue_ordered: whether the venue order key of version venue_key never goes back.
     instruments: by slot, the header's instrument number. source: where the rows came from, free text. details: anything
     the writer states about them (clock correction, settings).
     """
@@ -48,6 +51,12 @@ class RowManifest(msgspec.Struct, kw_only=True, frozen=True):
     instruments: tuple[Instrument, ...]
     source: str
     details: dict[str, Any] = {}
+    venue_key: int = 1  # Of files written before it was stated.
+
+    @property
+    def in_venue_order(self) -> bool:
+        """Whether the rows are known to be in venue order: by the key as it is now, or by one that differs only for bars there are none of."""
+        return self.venue_ordered and (self.venue_key == VENUE_KEY or KIND_NAME[BAR] not in self.kinds)
 
 
 def manifest_path(path: Path) -> Path:
@@ -235,6 +244,7 @@ class RowWriter:
                 first_venue_ns=self._first[1],
                 last_venue_ns=self._last[1],
                 venue_ordered=self._venue_ordered,
+                venue_key=VENUE_KEY,
                 instruments=self._instruments,
                 source=self._source,
                 details=self._details,

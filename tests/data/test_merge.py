@@ -28,6 +28,8 @@ def make_rows(facts: list[tuple[int, int, bool]], mark: int = 0) -> np.ndarray:
             rows[at]["sequence"] = number
             rows[at]["kind"] = BAR if two else TRADE
             rows[at]["price"] = 1_000_000 * mark + at
+            if part:
+                rows[at]["interval_ns"] = delay // 2
             if two:
                 rows[at]["flags"] = FLAG_TAIL if part else FLAG_CONTINUES
             at += 1
@@ -95,6 +97,28 @@ def test_disordered_venue_times_get_their_own_array(tmp_path: Path) -> None:
     tape = open_tape([path], tmp_path / "cache")
     assert tape.local.tobytes() == rows.tobytes()
     assert tape.venue.tobytes() == twin.venue_ordered(rows).tobytes()
+
+
+def test_an_order_by_an_older_key_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar was once sorted by its close; rows kept in that order, or called ordered by it, are sorted again."""
+    rows = make_rows([(0, 0, False), (50, 10, True)])
+    rows["interval_ns"][2] = 45  # Of the bar's tail: it starts before the print.
+    path = tmp_path / "mixed.rows"
+    write_rows(path, [rows], [BINANCE_USDM_BTCUSDT])
+    old = json.loads(manifest_path(path).read_text()) | {"venue_ordered": True}
+    del old["venue_key"]
+    manifest_path(path).write_text(json.dumps(old))
+    with monkeypatch.context() as before:
+        before.setattr("twinloop.data.merge.VENUE_KEY", 1)
+        stale = open_tape([path], tmp_path)
+    stale.paths[1].write_bytes(rows.tobytes())
+    tape = open_tape([path], tmp_path)
+    assert tape.venue.tobytes() == twin.venue_ordered(rows).tobytes() != rows.tobytes()
+    assert tape.digest != stale.digest
+    prints = tmp_path / "prints.rows"  # The key of prints has not changed.
+    write_rows(prints, [rows[:1]], [BINANCE_USDM_BTCUSDT])
+    manifest_path(prints).write_text(json.dumps(json.loads(manifest_path(prints).read_text()) | {"venue_key": 1}))
+    assert open_tape([prints], tmp_path).paths == (prints, prints)
 
 
 def test_one_instrument_defined_in_two_ways_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 CONTINUES, TAIL = 1, 2
+BAR = 12
 
 
 def facts(rows: np.ndarray) -> list[list[np.ndarray]]:
@@ -27,5 +28,11 @@ def merged(sources: list[np.ndarray]) -> np.ndarray:
 
 def venue_ordered(rows: np.ndarray) -> np.ndarray:
     everything = facts(rows)
-    everything.sort(key=lambda fact: int(fact[0]["venue_ns"][0]) or int(fact[0]["local_ns"][0]))
+    everything.sort(key=effective_ns)
     return joined(everything, rows.dtype)
+
+
+def effective_ns(fact: list[np.ndarray]) -> int:
+    """When a fact takes effect at the venue: a bar from its start."""
+    at = int(fact[0]["venue_ns"][0]) or int(fact[0]["local_ns"][0])
+    return at - int(fact[1]["interval_ns"][0]) if fact[0]["kind"][0] == BAR and len(fact) == 2 else at
