@@ -23,8 +23,9 @@ from twinloop.engine.config import Loaded, StrategyTable, VenueTable
 from twinloop.engine.instrument_names import shown_names, slots_by_name
 from twinloop.engine.limits import Limits, from_config, limits_lines
 from twinloop.engine.sources import Watch, prepare
-from twinloop.engine.units import bar_kind, bar_size, next_time_ns, time_of_day
+from twinloop.engine.units import bar_kind, bar_size, next_time_ns, session_ends_ns, time_of_day
 from twinloop.engine.user_code import load_strategy
+from twinloop.engine.wording import duration
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
 
 DAY_NS = 86_400_000_000_000
@@ -60,7 +61,7 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     sources = [prepare(each, loaded.folder, cache, config.instruments, loaded.file, watch) for each in config.data]
     tape = open_tape([file for source in sources for file in source.files], cache)
     instruments = [_settled(each, config.account.currency) for each in tape.instruments]
-    first_ns = int(tape.local[0]["local_ns"]) if len(tape.local) else 0
+    first_ns, last_ns = (int(tape.local[at]["local_ns"]) if len(tape.local) else 0 for at in (0, -1))
     venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
     limits = from_config(config.limits, loaded.file)
     name = config.run.name or (loaded.file.stem if loaded.file else titles[0])
@@ -94,9 +95,8 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
             for path in tape.paths[:1]
         ],
     )
-    return Planned(
-        plan, [note for source in sources for note in source.notes], all(source.cached for source in sources)
-    )
+    notes = [note for source in sources for note in source.notes] + session_notes(config.venue, first_ns, last_ns)
+    return Planned(plan, notes, all(source.cached for source in sources))
 
 
 def _settled(instrument: Instrument, currency: str) -> Instrument:
@@ -153,6 +153,23 @@ def venue_settings(table: VenueTable, first_ns: int, folder: Path) -> tuple[Venu
         fee_tiers=[(tier.volume, tier.maker_bps, tier.taker_bps) for tier in table.fee_tiers],
     )
     return settings, session_end_ns % DAY_NS
+
+
+def session_notes(table: VenueTable, first_ns: int, last_ns: int) -> list[str]:
+    """What to tell of a run in which the clocks of the sessions' place change: the venue counts on in whole days from the first end."""
+    if table.session_end is None:
+        return []
+    ends = session_ends_ns(first_ns, last_ns, *time_of_day(table.session_end))
+    moved = next((each for number, each in enumerate(ends) if each != ends[0] + number * DAY_NS), None)
+    if moved is None:
+        return []
+    shift = duration(abs((moved - ends[0] + DAY_NS // 2) % DAY_NS - DAY_NS // 2))
+    return [
+        (
+            f"the clocks of venue.session_end change within the run: from {to_text(moved)[:10]} on, sessions end {shift} "
+            f"{'late' if (moved - ends[0]) % DAY_NS > DAY_NS // 2 else 'early'}; run the parts before and after on their own"
+        )
+    ]
 
 
 def _measured(path: Path) -> Any:

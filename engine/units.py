@@ -150,3 +150,11 @@ def next_time_ns(after_ns: int, at: time, zone: str) -> int:
         if moment_ns > after_ns:
             return moment_ns
         day += timedelta(days=1)
+
+
+def session_ends_ns(first_ns: int, last_ns: int, at: time, zone: str) -> list[int]:
+    """Every session end of a run by the clock of its place, ns since the epoch: after first_ns, up to the first after last_ns."""
+    ends = [next_time_ns(first_ns, at, zone)]
+    while ends[-1] <= last_ns:
+        ends.append(next_time_ns(ends[-1], at, zone))
+    return ends

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from twinloop.data.errors import ConfigError, DataError
+from twinloop.data.times import to_ns
 from twinloop.engine.config import load_config
 from twinloop.engine.planning import Planned, describe, make_plan
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
@@ -97,3 +98,22 @@ def test_measured_latencies_are_read_by_line(tmp_path: Path) -> None:
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, overrides: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         planned(tmp_path, **overrides)
+
+
+def test_a_run_over_a_change_of_clocks_says_which_sessions_end_at_another_time(tmp_path: Path) -> None:
+    """16:00 in New York is 21:00 UTC in winter and 20:00 in summer: counted in whole days, summer's ends come an hour late."""
+    days = [f"2024-03-{day:02d}T15:00:00Z,10,12,9,11,5" for day in (6, 7, 8, 11, 12)]
+    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *days]), encoding="utf-8")
+    data = [{"file": "bars.csv", "symbol": "SPY", "interval": "1h"}]
+    over = planned(tmp_path, data=data, venue__session_end="16:00 America/New_York")
+    assert over.plan.venue.session_end_ns == to_ns("2024-03-06T21:00:00Z")
+    assert [note for note in over.notes if "clocks" in note] == [
+        (
+            "the clocks of venue.session_end change within the run: from 2024-03-10 on, sessions end 1 h late; "
+            "run the parts before and after on their own"
+        )
+    ]
+    data[0] |= {"start": "2024-03-10"}
+    after = planned(tmp_path, data=data, venue__session_end="16:00 America/New_York")
+    assert after.plan.venue.session_end_ns == to_ns("2024-03-11T20:00:00Z")
+    assert not [note for note in after.notes if "clocks" in note]

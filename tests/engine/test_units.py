@@ -1,5 +1,6 @@
 """Settings as people write them, exact and with their unit."""
 
+import itertools
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -91,6 +92,14 @@ def test_a_session_ends_by_the_clock_of_its_place() -> None:
     assert units.next_time_ns(noon, at, zone) == int(datetime(2024, 7, 1, 21, tzinfo=UTC).timestamp()) * 10**9
     winter = int(datetime(2024, 1, 1, 22, 30, tzinfo=UTC).timestamp()) * 10**9
     assert units.next_time_ns(winter, at, zone) == int(datetime(2024, 1, 2, 22, tzinfo=UTC).timestamp()) * 10**9
+
+
+def test_session_ends_follow_a_change_of_the_places_clocks() -> None:
+    at, zone = units.time_of_day("16:00 America/New_York")
+    first, last = (int(datetime(2024, 3, day, 12, tzinfo=UTC).timestamp()) * 10**9 for day in (8, 11))
+    ends = units.session_ends_ns(first, last, at, zone)
+    assert ends[0] == int(datetime(2024, 3, 8, 21, tzinfo=UTC).timestamp()) * 10**9
+    assert [(b - a) // (3600 * 10**9) for a, b in itertools.pairwise(ends)] == [24, 23, 24]
 
 
 @pytest.mark.parametrize("text", ["17:00", "25:00 UTC", "17:00 Mars/Olympus", "", None, "17:00 UTC extra"])
