@@ -147,9 +147,16 @@ class Catalog:
                 )
 
     def instrument(self, symbol: str, venue: str | None = None) -> Instrument:
-        """Definition of an instrument as last ingested; CatalogError when there is none or several venues have it."""
+        """Definition of an instrument as last ingested; CatalogError when there is none or several venues have it.
+
+        symbol: a name, or "venue:symbol".
+        """
         found = {ingest.instrument.key: ingest.instrument for ingest in read_ledger(self.root) if ingest.parts}
-        matching = [each for each in found.values() if each.symbol == symbol and venue in {None, each.venue}]
+        matching = [
+            each
+            for each in found.values()
+            if each.key == symbol or (each.symbol == symbol and venue in {None, each.venue})
+        ]
         if len(matching) == 1:
             return matching[0]
         if not matching:
@@ -163,7 +170,7 @@ class Catalog:
             f"several venues have {symbol}",
             file=self.root,
             expected="one of " + ", ".join(sorted(each.venue for each in matching)),
-            remedy="name the venue",
+            remedy="name the venue: " + " or ".join(sorted(each.key for each in matching)),
         )
 
     def list(self) -> pl.DataFrame:
@@ -253,8 +260,7 @@ class Catalog:
         """
         sources = []
         for name in [symbols] if isinstance(symbols, str) else symbols:
-            at, _, rest = name.partition(":")
-            instrument = self.instrument(rest, at) if rest else self.instrument(name, venue)
+            instrument = self.instrument(name, venue)
             live = self._select(instrument, kinds, start, end)
             if not live:
                 raise CatalogError(

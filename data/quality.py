@@ -120,8 +120,12 @@ class QualityReport(msgspec.Struct, kw_only=True, frozen=True):
         text += [f"latency {name}: {value} ns" for name, value in self.latency_ns.items()]
         if self.conservation is not None:
             kept = self.conservation
+            aside = sum(kept.quarantined.values())
+            by_code = ", ".join(f"{count} {code}" for code, count in kept.quarantined.items())
             text.append(
-                f"{kept.read} records read = {kept.kept} kept + {kept.quarantined} quarantined + {kept.control} control"
+                f"{kept.read} records read = {kept.kept} kept + {aside} quarantined"
+                + (f" ({by_code})" if by_code else "")
+                + f" + {kept.control} control"
             )
         return text
 

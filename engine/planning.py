@@ -14,7 +14,7 @@ import numpy as np
 
 from twinloop._cache import cache_folder
 from twinloop.data.errors import ConfigError, DataError
-from twinloop.data.instruments import MONEY_SCALE, Instrument, from_scaled
+from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.data.merge import open_tape
 from twinloop.data.times import to_text
 from twinloop.engine.assembly import VenueSettings
@@ -25,7 +25,7 @@ from twinloop.engine.limits import Limits, from_config, limits_lines
 from twinloop.engine.sources import Watch, prepare
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, session_ends_ns, time_of_day
 from twinloop.engine.user_code import load_strategy
-from twinloop.engine.wording import duration
+from twinloop.engine.wording import duration, money
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
 
 DAY_NS = 86_400_000_000_000
@@ -211,6 +211,6 @@ def describe(plan: Plan) -> list[str]:
     first, last = (int(plan.local[at]["local_ns"]) for at in (0, len(plan.local) - 1))
     return [
         f"{len(plan.local):,} rows of {', '.join(shown_names(plan.instruments))}, {to_text(first)} to {to_text(last)}",
-        f"{', '.join(each.name for each in plan.strategies)} with {from_scaled(plan.cash, MONEY_SCALE)} {plan.currency}",
+        f"{', '.join(each.name for each in plan.strategies)} with {money(plan.cash / MONEY_ONE)} {plan.currency}",
         *limits_lines(plan.limits),
     ]

@@ -250,6 +250,11 @@ def test_two_venues_and_changed_scales_are_told_apart(tmp_path: Path) -> None:
     catalog.ingest([random_rows(15, 10)], BINANCE_SPOT_BTCUSDT)
     with pytest.raises(CatalogError, match="name the venue"):
         catalog.scan("BTCUSDT", "trades")
+    for name, instrument in (
+        ("binance-spot:BTCUSDT", BINANCE_SPOT_BTCUSDT),
+        ("binance-usdm:BTCUSDT", BINANCE_USDM_BTCUSDT),
+    ):
+        assert catalog.instrument(name) == instrument
     with pytest.raises(CatalogError, match="binance-spot:BTCUSDT, binance-usdm:BTCUSDT"):
         catalog.rows("DOGE")
     tape = catalog.tape(["binance-usdm:BTCUSDT", "binance-spot:BTCUSDT"])

@@ -109,6 +109,9 @@ def test_conservation_holds_or_is_an_error() -> None:
         Conservation(read=11, kept=7, quarantined={"nan": 2}, control=1).check("x.csv")
     report = QualityMeter().report(conservation=sound)
     assert report.conservation == sound
+    assert report.lines()[-1] == "10 records read = 7 kept + 2 quarantined (2 nan) + 1 control"
+    none = QualityMeter().report(conservation=Conservation(read=1, kept=1))
+    assert none.lines()[-1] == "1 records read = 1 kept + 0 quarantined + 0 control"
 
 
 def test_report_renders() -> None:
