@@ -135,12 +135,14 @@ def line_ahead(venue: Any, market: Any, side: int, price: int) -> float:
 
 
 @njit(cache=True)
-def _fill_resting(venue: Any, slot: int, price: int, qty: int, now_ns: int, cause: int) -> None:
+def _fill_resting(venue: Any, slot: int, price: int, qty: int, now_ns: int, cause: int) -> int:
+    """Fill a resting order: how much of qty it got, less than qty only if it may only reduce."""
     out_of_line()
     order = venue["orders"][slot]
-    fill(venue, order, price, qty, now_ns, True, cause)
+    got = fill(venue, order, price, qty, now_ns, True, cause)
     if order["leaves"] == 0:
         remove_resting(venue, slot)
+    return got
 
 
 @njit(cache=True)
@@ -215,9 +217,9 @@ def orders_on_trade(venue: Any, market: Any, row: Any, now_ns: int, cause: int) 
             elif price == order["price"]:
                 reached = queue_traded(order, qty) - used
                 if reached > 0:
-                    got = order["leaves"] if whole else min(reached, order["leaves"])
+                    wanted = order["leaves"] if whole else min(reached, order["leaves"])
+                    got = _fill_resting(venue, slot, order["price"], wanted, now_ns, cause)
                     used += 0 if whole else got  # In that mode a print is not shared out.
-                    _fill_resting(venue, slot, order["price"], got, now_ns, cause)
         slot = following
 
 
@@ -237,9 +239,8 @@ def _fill_reached(venue: Any, market: Any, side: int, price: int, qty: int, now_
             slot = order["next"]
         if best < 0:
             return
-        got = min(left, int(venue["orders"][best]["leaves"]))
-        left -= got
-        _fill_resting(venue, best, venue["orders"][best]["price"], got, now_ns, cause)
+        wanted = min(left, int(venue["orders"][best]["leaves"]))
+        left -= _fill_resting(venue, best, venue["orders"][best]["price"], wanted, now_ns, cause)
 
 
 @njit(cache=True)

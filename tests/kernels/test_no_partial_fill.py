@@ -43,8 +43,8 @@ class Scripted(tl.Strategy):
     grid_ns: int = 1
     actions: int = ACTIONS
     done: tl.State[int] = 0
-    script: tl.Array[int, ACTIONS, 4]  # type: ignore[type-arg, valid-type]  # What, side, price or which action's order, quantity.
-    orders: tl.Array[int, ACTIONS]  # type: ignore[type-arg, valid-type]
+    script: tl.Array[int, ACTIONS, 4]  # What, side, price or which action's order, quantity.
+    orders: tl.Array[int, ACTIONS]
 
     def on_start(self, ctx: tl.Context) -> None:
         ctx.set_timer(1, at_ns=self.first_ns, interval_ns=self.grid_ns)
