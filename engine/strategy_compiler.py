@@ -19,7 +19,6 @@ import numpy as np
 from numba import config
 
 from twinloop.engine.strategy import Fields, PythonStrategy, Strategy, fields_of, parameter_values
-from twinloop.engine.strategy_check import check_python_strategy, check_strategy
 from twinloop.engine.strategy_errors import (
     ParameterError,
     StrategyError,
@@ -158,6 +157,8 @@ def compile_strategy(
     )
     made = CompiledStrategy(name or cls.__name__, cls, size, declared, values, digest, {}, compiled=False)
     if issubclass(cls, PythonStrategy) or config.DISABLE_JIT:
+        from twinloop.engine.strategy_check import check_python_strategy, check_strategy  # noqa: PLC0415
+
         _raise(
             check_python_strategy(cls)
             if issubclass(cls, PythonStrategy)
@@ -166,14 +167,24 @@ def compile_strategy(
         made._python = PythonEntries(cls, declared, values, size, made.name)  # noqa: SLF001 - built here.
         made.addresses.update(made._python.addresses)  # noqa: SLF001
         return made
-    from twinloop.engine.strategy_entry import build_entries, is_known  # noqa: PLC0415 - not with the JIT off.
+    from twinloop.engine.strategy_image import is_known, load_entries  # noqa: PLC0415 - not with the JIT off.
 
-    if not (cache and is_known(cls, digest)):
+    made.compiled = True
+    if cache and is_known(cls, digest):
+        addresses = load_entries(cls, digest, callbacks_of(cls))
+        if addresses is not None:
+            made.addresses.update(addresses)
+            made.cached = True
+            return made
+    else:
+        from twinloop.engine.strategy_check import check_strategy  # noqa: PLC0415 - only for what is new
+
         _raise(check_strategy(cls, declared))
+    from twinloop.engine.strategy_entry import build_entries  # noqa: PLC0415 - loads what compiles
+
     entries, made.cached = build_entries(cls, declared, callbacks_of(cls), size, digest, cache)
     made.addresses.update({callback: entry.address for callback, entry in entries.items()})
     made._kept.extend(entries.values())  # noqa: SLF001
-    made.compiled = True
     return made
 
 

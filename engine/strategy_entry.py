@@ -30,6 +30,7 @@ from twinloop.engine.strategy import ARGUMENTS, Fields
 from twinloop.engine.strategy_context import Context
 from twinloop.engine.strategy_errors import StrategyError, from_numba
 from twinloop.engine.strategy_events import EVENTS, fields
+from twinloop.engine.strategy_image import DONE, entries_folder, is_known, keep_entries
 from twinloop.engine.strategy_source import dispatchers_of, methods_of, reached_functions
 from twinloop.engine.strategy_types import (
     USER_OPTIONS,
@@ -123,15 +124,6 @@ def exception_at(address: int) -> tuple[Any, ...]:
     found = _Description.from_address(address)
     kind, arguments, place = cloudpickle.loads(ctypes.string_at(found.data, found.size))
     return kind, ("its arguments are known at run time only",) if found.unwrap else arguments, place
-
-
-def _folder(cls: type, digest: str) -> Path:
-    return cache_folder() / "strategies" / f"{cls.__name__}-{digest}"
-
-
-def is_known(cls: type, digest: str) -> bool:
-    """Whether these very sources were compiled before, and so passed the check."""
-    return (_folder(cls, digest) / "done").exists()
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -233,7 +225,7 @@ def build_entries(
     users = _prepare(cls, list(methods.values()))
     names = _names(cls, declared, size, digest, methods)
     text = "".join(_entry_source(callback, digest) for callback in callbacks)
-    folder = _folder(cls, digest)
+    folder = entries_folder(cls, digest)
     path = f"<entries of {cls.__name__}>"
     if keep:
         path = str(_write(folder, "entries.py", text))
@@ -257,6 +249,7 @@ def build_entries(
                 raise made from None
     cached = bool(entries) and all(entry.cache_hits for entry in entries.values())
     if keep and not cached:
-        _write(folder, "done", "")
+        keep_entries(cls, digest, entries)
+        _write(folder, DONE, "")
         _remove_old()
     return entries, cached
