@@ -18,7 +18,7 @@ from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.assembly import DAY_NS, Assembly, BarRequest, StrategySlot, VenueSettings
 from twinloop.engine.instrument_names import shown_names, slots_by_name, suggestion
-from twinloop.engine.records import RISK, CodeNames, equity_dtype
+from twinloop.engine.records import ORDER, RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter
 from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
@@ -321,16 +321,29 @@ class Backtest:
 
     @staticmethod
     def _orders(records: Any) -> Any:
-        from numpy.lib import recfunctions  # noqa: PLC0415
-
-        out = recfunctions.rename_fields(records, {"acked_ns": "arrived_ns", "code": "reject_code"})
-        out["reject_code"][out["reject_code"] == codes.REASON_REQUESTED] = 0  # Our own cancel was not a refusal.
-        return recfunctions.append_fields(
-            out,
-            ["time_in_force", "answered_ns"],
-            [out["flags"] & codes.TIME_IN_FORCE_MASK, np.zeros(len(out), np.int64)],
-            usemask=False,
-        )
+        out = np.zeros(len(records), ORDER)
+        for name in (
+            "sequence",
+            "decided_ns",
+            "order_id",
+            "price_int",
+            "qty_int",
+            "trigger_price_int",
+            "filled_int",
+            "ended_ns",
+            "account",
+            "instrument",
+            "strategy",
+            "side",
+            "type",
+            "state",
+        ):
+            out[name] = records[name]
+        out["arrived_ns"] = records["acked_ns"]
+        # Our own cancel was not a refusal.
+        out["reject_code"] = np.where(records["code"] == codes.REASON_REQUESTED, 0, records["code"])
+        out["time_in_force"] = records["flags"] & codes.TIME_IN_FORCE_MASK
+        return out
 
     @staticmethod
     def _risk(records: Any) -> Any:

@@ -16,8 +16,9 @@ from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.engine.instrument_names import slots_by_name, suggestion
 from twinloop.kernels import codes
+from twinloop.kernels.money import MONEY_MAX
 from twinloop.kernels.node import NEVER
-from twinloop.kernels.risk_state import BURST_MAX, MESSAGE, set_equity_floor
+from twinloop.kernels.risk_state import BURST_MAX, MESSAGE
 
 NONE: Final = "none"
 E8: Final = 10**8
@@ -366,7 +367,14 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     state = decision["accounts"][account]
     state["day_equity"] = capital
     state["floor_peak"] = state["peak_equity"]
-    getattr(set_equity_floor, "py_func", set_equity_floor)(decision, account)
+    # As risk_state.set_equity_floor does it, which would load the compiler to be called from here.
+    state["equity_floor"] = max(
+        max(int(base) - int(distance), -MONEY_MAX)
+        for base, distance in (
+            (state["day_equity"], record["max_daily_loss"]),
+            (state["floor_peak"], record["max_drawdown"]),
+        )
+    )
 
 
 def limits_lines(limits: Limits) -> list[str]:

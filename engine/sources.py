@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from twinloop.data.catalog import Catalog
 from twinloop.data.errors import CatalogError, ConfigError, DataError
 from twinloop.data.instruments import PRESETS, Instrument, instrument_from_table
 from twinloop.data.merge import RowSource
 from twinloop.data.quality import Conservation
-from twinloop.data.rowcache import first_at
 from twinloop.data.rowfile import RowManifest, Rows, RowWriter, manifest_path, map_rows, pick, read_manifest
 
 if TYPE_CHECKING:
@@ -168,6 +166,8 @@ def prepare(
     if chosen.synth is not None:
         source = _prepare_synth(chosen.synth, cache, instruments, file, watch)
     elif chosen.catalog is not None:
+        from twinloop.data.catalog import Catalog  # noqa: PLC0415 - Polars is only loaded when a catalog is read
+
         catalog = Catalog(folder / Path(chosen.catalog).expanduser())
         if not catalog.root.is_dir():
             raise CatalogError("no such catalog", file=catalog.root, remedy="make it with `twinloop ingest --catalog`")
@@ -183,6 +183,8 @@ def prepare(
 def _cut(files: Sequence[RowSource], start: int | None, end: int | None) -> list[RowSource]:
     if start is None and end is None:
         return list(files)
+    from twinloop.data.rowcache import first_at  # noqa: PLC0415 - loads Polars
+
     found = []
     for each in files:
         rows = map_rows(each.path)

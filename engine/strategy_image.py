@@ -40,7 +40,11 @@ def load_entries(cls: type, digest: str, callbacks: Sequence[str]) -> dict[str, 
     if (str(folder), digest) in _loaded:
         return _loaded[str(folder), digest]
     parts = image._read(folder / _FILE)  # noqa: SLF001 - same format, same project
-    if not parts or parts[0][0] != _NEEDS or [name for name, _, _ in parts[1:]] != [f"door:{each}" for each in callbacks]:
+    if (
+        not parts
+        or parts[0][0] != _NEEDS
+        or [name for name, _, _ in parts[1:]] != [f"door:{each}" for each in callbacks]
+    ):
         return None
     _ = cpu_target.target_context  # Made when first asked for: it tells LLVM Numba's helpers.
     # LLVM ends the process over a symbol that it cannot find.

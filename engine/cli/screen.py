@@ -10,33 +10,38 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 WAIT_S: Final = 1.0  # Work shorter than this shows nothing.
 COMPILED_FUNCTIONS: Final = 330  # Of one size class with a strategy: measured; only the bar's length depends on it.
 
 
-def out() -> Console:
+def out() -> "Console":
     """Standard output, without colouring numbers."""
+    from rich.console import Console  # noqa: PLC0415 - not before something is drawn
+
     return Console(highlight=False)
 
 
-def err() -> Console:
+def err() -> "Console":
     """Standard error."""
+    from rich.console import Console  # noqa: PLC0415 - not before something is drawn
+
     return Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
     """A line of result on standard output, as it is."""
-    out().print(text, markup=False, soft_wrap=True)
+    sys.stdout.write(text + "\n")
 
 
 def note(text: str) -> None:
     """A line for a person on standard error, as it is."""
-    err().print(text, markup=False, soft_wrap=True)
+    sys.stderr.write(text + "\n")
 
 
 def say_json(document: Mapping[str, Any]) -> None:
@@ -48,9 +53,8 @@ class Activity:
     """A line of progress that shows itself after WAIT_S, on a terminal; `update` is cheap to call often."""
 
     def __init__(self, title: str, *, quiet: bool = False) -> None:
-        self._console = err()
         self._title = title
-        self._quiet = quiet or not self._console.is_terminal
+        self._quiet = quiet or not sys.stderr.isatty()
         self._began = time.monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -68,6 +72,15 @@ class Activity:
         if self._quiet or (self._progress is None and time.monotonic() - self._began < WAIT_S):
             return
         if self._progress is None:
+            from rich.progress import (  # noqa: PLC0415 - not before there is something to wait for
+                BarColumn,
+                Progress,
+                SpinnerColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
             self._progress = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -75,7 +88,7 @@ class Activity:
                 TextColumn("{task.fields[detail]}"),
                 TimeElapsedColumn(),
                 *([] if total is None else [TextColumn("ETA"), TimeRemainingColumn()]),
-                console=self._console,
+                console=err(),
                 transient=True,
             )
             self._task = self._progress.add_task(self._title, total=total, detail=detail)
@@ -110,7 +123,7 @@ def compiling(*, quiet: bool = False, expected: int = COMPILED_FUNCTIONS) -> Ite
             del event
             if not told:
                 told = True
-                if not err().is_terminal:
+                if not sys.stderr.isatty():
                     note("compiling, once for this version of twinloop and this machine")
             activity.update(count, max(expected, count + 1), f"{count} functions")
 

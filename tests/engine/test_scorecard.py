@@ -14,7 +14,8 @@ from reference import statistics as slow
 
 from twinloop.engine import scorecard
 from twinloop.engine.records import equity_dtype
-from twinloop.engine.results import equity_table, write_run
+from twinloop.engine.results import write_run
+from twinloop.engine.run_tables import equity_table
 from twinloop.engine.scorecard import choose_period_ns, period_returns, statistics_of
 
 DAY = 86_400 * 10**9

@@ -530,9 +530,7 @@ class Twin:
         ]
         for order in sorted(reached, key=lambda each: -each.price * side):
             if new > 0:
-                offered = min(new, order.leaves)
-                new -= offered
-                self.fill(market, order, order.price, offered, at, True, index)
+                new -= self.fill(market, order, order.price, min(new, order.leaves), at, True, index)
 
     def print_meets_orders(self, market: Market, fact: Any, at: int, index: int) -> None:
         price, shared = fact["price"], 0
@@ -547,10 +545,9 @@ class Twin:
                     order.traded += fact["qty"]
                     past = fact["qty"] - order.ahead
                     order.ahead = max(-past, 0.0)
-                    got = min(int(max(past, 0)) - shared, order.leaves)
-                    if got > 0:
-                        shared += got
-                        self.fill(market, order, order.price, got, at, True, index)
+                    offered = min(int(max(past, 0)) - shared, order.leaves)
+                    if offered > 0:
+                        shared += self.fill(market, order, order.price, offered, at, True, index)
 
     def touch_meets_orders(self, market: Market, before: dict[int, tuple[int, int]], at: int, index: int) -> None:
         for order in [each for each in market.orders if each.working == "rests"]:
