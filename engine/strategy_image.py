@@ -56,6 +56,7 @@ def load_entries(cls: type, digest: str, callbacks: Sequence[str]) -> dict[str, 
 
 
 _loaded: dict[tuple[str, str], dict[str, int]] = {}
+_kept: list[Any] = []  # Their code must outlive the addresses.
 
 
 def keep_entries(cls: type, digest: str, entries: Mapping[str, Any]) -> None:
@@ -73,6 +74,8 @@ def keep_entries(cls: type, digest: str, entries: Mapping[str, Any]) -> None:
         needs.update(name for name in declared if not name.startswith("llvm."))
         parts.append((f"door:{callback}", entry._wrapper_name, bytes(library._get_compiled_object())))  # noqa: SLF001
     folder = entries_folder(cls, digest)
+    _kept.extend(entries.values())
+    _loaded[str(folder), digest] = {callback: entry.address for callback, entry in entries.items()}
     image._write(folder / _FILE, [(_NEEDS, "", "\n".join(sorted(needs)).encode()), *parts])  # noqa: SLF001
 
 

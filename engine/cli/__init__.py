@@ -13,6 +13,7 @@ Exit codes, the same for every command:
 A user's mistake never shows a traceback; `--traceback` shows it for any error. This module must not do a command's work.
 """
 
+import gc
 import os
 import sys
 from typing import Final
@@ -29,6 +30,8 @@ STRATEGY: Final = 4
 INCOMPLETE: Final = 5
 CHECK_FAILED: Final = 6
 INTERRUPTED: Final = 130
+
+COLLECT_AFTER: Final = 100_000  # Objects: loading the compiler makes many times as many, and hardly any garbage.
 
 COMMANDS: Final = (
     ("backtest", "Run strategies over a recorded or synthetic market and write a report."),
@@ -64,7 +67,10 @@ def build_app(chosen: str = "") -> App:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    gc.set_threshold(COLLECT_AFTER)
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    gc.freeze()  # What is left goes with the process: no need to look through it all for cycles.
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
