@@ -128,7 +128,7 @@ class Maker(tl.Strategy):
 class Mixed(tl.Strategy):
     """Exactness and determinism: makes and takes, long and short in turn, amends and cancels, on a timer."""
 
-    instrument: tl.Symbol
+    instrument: tl.Symbol = "BTCUSDT"
     qty: int = 20
     interval_ns: int = 500_000_000
     ticks: tl.State[int] = 0
