@@ -67,7 +67,8 @@ _PRICES: Final = ("price", "bid", "ask", "open", "high", "low", "close")
 _QTYS: Final = ("qty", "bid_qty", "ask_qty", "volume")
 _TIMES: Final = ("time", "event_time", "open_time", "close_time")
 _COUNTS: Final = ("id", "last_id", "trades")
-_MS_END: Final = 9 * 10**12
+# 1973 to 2255. Seconds read as milliseconds lie in 1970; nanoseconds lie beyond.
+_MS_RANGE: Final = (10**11, 9 * 10**12)
 _US_RANGE: Final = (10**14, 9 * 10**15)
 
 
@@ -177,6 +178,7 @@ class ArchiveReader:
         self._last_id = 0
         self._last_ns = 0
         self._last_local_ns = 0
+        self._cut = False  # The last line of the batch is the piece that a broken stream left.
 
     def __iter__(self) -> Iterator[Rows]:
         for path in self._paths:
@@ -191,6 +193,7 @@ class ArchiveReader:
     def _lines(self, path: Path) -> Iterator[tuple[int, list[str], int]]:
         """Batches of lines: number of the first, the lines, and how many at the end will come again."""
         rest, number, waiting = b"", 1, list[str]()
+        self._cut = False
         try:
             for chunk in byte_chunks(path, self._chunk_bytes):
                 text, whole, rest = (rest + chunk).rpartition(b"\n")
@@ -203,6 +206,8 @@ class ArchiveReader:
                     waiting = waiting[-LOOK_AHEAD:]
         except BrokenStreamError as error:
             self.report.broken_files[str(path)] = str(error)
+            # A cut field may still be a number: the last line's is never taken.
+            self._cut = bool(rest)
         except OSError as error:
             raise DataError("cannot read", file=path, got=error.strerror) from None
         waiting += _text_lines(rest) if rest else []
@@ -231,6 +236,8 @@ class ArchiveReader:
         fields = texts.str.splitn(",", len(layout) + 1).struct.unnest()
         verdicts = Verdicts(len(lines))
         verdicts.mark(control, "control")
+        if self._cut:
+            verdicts.mark(np.arange(len(lines)) == len(lines) - 1, "truncated")
         verdicts.mark(fields.to_series(len(layout) - 1).is_null().to_numpy(), "truncated")
         verdicts.mark(fields.to_series(len(layout)).is_not_null().to_numpy(), "extra_fields")
         columns = {name: fields.to_series(index) for index, name in enumerate(layout) if name}
@@ -257,7 +264,7 @@ class ArchiveReader:
         )
         for names, scale in groups:
             for name in (name for name in names if name in columns):
-                limits = {"limit": _INT_MAX} if name == "notional" else {}
+                limits = {"limit": _INT_MAX} if name == "notional" or name in _TIMES else {}
                 numbers = to_scale(read_decimals(columns[name], **limits), scale, **limits)
                 verdicts.mark_numbers(numbers.status, NUMBER_CODES)
                 verdicts.mark(numbers.mantissa < 0, "negative")
@@ -266,7 +273,8 @@ class ArchiveReader:
         for name in (name for name in _TIMES if name in found):
             stamp = found[name]
             micro = (stamp >= _US_RANGE[0]) & (stamp < _US_RANGE[1])
-            verdicts.mark(~micro & ((stamp <= 0) | (stamp >= _MS_END)), "time_out_of_range")
+            milli = (stamp >= _MS_RANGE[0]) & (stamp < _MS_RANGE[1])
+            verdicts.mark(~micro & ~milli, "time_out_of_range")
             unit_ns = np.where(micro, 1000, 1_000_000)
             found[name] = np.where(verdicts.fine, stamp, 0) * unit_ns
         if self._kind == "klines":

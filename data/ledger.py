@@ -78,7 +78,7 @@ def read_ledger(root: Path) -> list[Ingest]:
     for path in sorted((root / LEDGER_FOLDER).glob("*.json")):
         try:
             ingest = msgspec.json.decode(path.read_bytes(), type=Ingest)
-        except (msgspec.DecodeError, TypeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
             raise CorruptError(
                 f"catalog manifest cannot be read: {error}", file=path, remedy="restore it from a copy, or remove it"
             ) from None

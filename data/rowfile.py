@@ -304,7 +304,7 @@ def read_manifest(path: Path) -> RowManifest:
         size = path.stat().st_size
     except FileNotFoundError as error:
         raise CatalogError("no finished row file", file=error.filename, remedy="build it again") from None
-    except (msgspec.DecodeError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
         raise CorruptError(
             f"manifest cannot be read: {error}", file=beside, remedy="build the row file again"
         ) from None

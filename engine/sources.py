@@ -38,6 +38,7 @@ class Offer:
     conservation: Callable[[], Conservation | None]
     clock_offset_ns: Callable[[], int] = lambda: 0
     details: Callable[[], dict[str, Any]] = dict
+    broken: Callable[[], Mapping[str, str]] = dict  # Files that break off or are damaged, by reason.
     stated: Mapping[str, Any] = field(default_factory=dict)  # What a reader inferred.
 
 
@@ -144,11 +145,19 @@ def _binance_offer(paths: Sequence[Path], chosen: "DataTable", instrument: Instr
             lambda: raw.report.conservation,
             lambda: raw.report.clock.offset_ns,
             raw.report.as_dict,
+            lambda: raw.report.broken_files,
         )
     from twinloop.data.binance_archive import read_archive  # noqa: PLC0415
 
     archive = read_archive(list(paths), instrument, kind=chosen.kind, latency_ns=chosen.latency)
-    return Offer(archive, instrument, names, chosen_format, lambda: archive.report.conservation)
+    return Offer(
+        archive,
+        instrument,
+        names,
+        chosen_format,
+        lambda: archive.report.conservation,
+        broken=lambda: archive.report.broken_files,
+    )
 
 
 def prepare(
@@ -233,10 +242,14 @@ def write_offer(target: Path, given: Offer, watch: Watch | None = None) -> RowMa
     details: dict[str, Any] = {"format": given.format, "stated": dict(given.stated)}
     writer = RowWriter(target, [given.instrument], source=given.source, details=details)
     try:
+        rows = 0
         for chunk in watched(given.chunks, f"reading {given.source}", watch):
             writer.write(chunk)
+            rows += chunk.size
+        require_rows(given, rows)
         conservation = given.conservation()
         details |= given.details()
+        details["broken_files"] = dict(given.broken())
         details["clock_offset_ns"] = given.clock_offset_ns()
         details["conservation"] = None if conservation is None else msgspec.to_builtins(conservation.check())
         writer._details.update(details)  # noqa: SLF001 - known only after the last chunk
@@ -244,6 +257,20 @@ def write_offer(target: Path, given: Offer, watch: Watch | None = None) -> RowMa
     except BaseException:
         writer.abandon()
         raise
+
+
+def require_rows(given: Offer, rows: int) -> None:
+    """Raise DataError where a reader has come to its end without a row."""
+    if rows:
+        return
+    counted = given.conservation() or Conservation(read=0, kept=0)
+    found = [f"{count} {code}" for code, count in counted.quarantined.items()]
+    found += [f"{counted.control} without a market fact"] if counted.control else []
+    found += [f"{Path(name).name}: {reason}" for name, reason in given.broken().items()]
+    raise DataError(
+        "nothing can be kept", file=given.source, expected="at least one record", got=f"{counted.read} ({', '.join(found)})",
+        remedy="check the instrument, the format and the time unit, or fetch the file again",
+    )  # fmt: skip
 
 
 def watched(chunks: Iterable[Rows], what: str, watch: Watch | None) -> Iterator[Rows]:
@@ -264,6 +291,8 @@ def _notes(name: str, manifest: RowManifest) -> list[str]:
         count = sum(set_aside.values())
         by_code = ", ".join(f"{number} {code}" for code, number in set_aside.items())
         notes.append(f"{name}: {count} of {conservation['read']} records set aside ({by_code})")
+    for broken, reason in (manifest.details.get("broken_files") or {}).items():
+        notes.append(f"{Path(broken).name} ends early: {reason}; only what stands before is there")
     offset_ns = manifest.details.get("clock_offset_ns") or 0
     if offset_ns:
         notes.append(f"{name}: receive times moved by +{offset_ns / 1e6:g} ms, so that none is before its venue time")

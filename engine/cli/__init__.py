@@ -6,7 +6,7 @@ Exit codes, the same for every command:
     2    a mistake in the command or the configuration
     3    data that is missing or is not what it has to be
     4    a strategy that cannot be compiled, or raised
-    5    a run stopped before its end; its partial result is written
+    5    a run stopped before its end, or a file that breaks off; what came before is written
     6    a check does not hold (doctor, bench)
     130  interrupted before there was anything to write
 

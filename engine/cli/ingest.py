@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from twinloop.data.errors import ConfigError
-from twinloop.engine.cli import OK
+from twinloop.engine.cli import INCOMPLETE, OK
 from twinloop.engine.cli.backtest import Texts
 from twinloop.engine.cli.screen import Activity, compiling, rate, say, say_json
 from twinloop.engine.config import DataTable, mistakes_of, parse_override
@@ -39,7 +39,8 @@ def ingest(
         twinloop ingest GOOG.csv --symbol GOOG --set interval=1d
 
     Every record is kept, set aside with a reason, or carries no fact; the three
-    are counted and add up. Exit code 3 when nothing could be kept.
+    are counted and add up. Exit code 3 when nothing could be kept, 5 when a
+    file breaks off: what stands before the break is kept.
 
     Parameters
     ----------
@@ -83,11 +84,14 @@ def ingest(
         for paths in together:
             reports += _one(store, paths, chosen, found, chosen_format, activity, replace=replace)
     documents = []
-    for names, report in reports:
+    broken: dict[str, str] = {}
+    for names, report, ends_early in reports:
+        broken |= ends_early
         documents.append(
             {
                 "files": names, "instrument": report.instrument.key, "rows": report.rows, "number": report.number,
                 "parts_added": len(report.parts), "parts_already": len(report.already), "quality": report.quality.to_dict(),
+                "broken_files": dict(ends_early),
             }
         )  # fmt: skip
         if not json:
@@ -95,9 +99,11 @@ def ingest(
             for line in report.quality.lines():
                 say(f"  {line}")
             say(f"  {len(report.parts)} parts added, {len(report.already)} already there")
+            for name, reason in ends_early.items():
+                say(f"  {name} ends early: {reason}; fetch it again, then ingest it with --replace")
     if json:
         say_json({"catalog": str(store.root), "ingested": documents})
-    return OK
+    return INCOMPLETE if broken else OK
 
 
 def _settings(files: list[Path], flags: dict[str, str | None], given: list[str] | None) -> DataTable:
@@ -127,24 +133,25 @@ def _one(
     *,
     replace: bool,
 ) -> Any:
-    from twinloop.data.rowfile import map_rows, read_manifest, whole_facts  # noqa: PLC0415
-    from twinloop.engine.sources import by_instrument, offer, watched  # noqa: PLC0415
+    from twinloop.data.rowfile import open_rows, whole_facts  # noqa: PLC0415
+    from twinloop.engine.sources import by_instrument, offer, require_rows, watched  # noqa: PLC0415
 
     def watch(what: str, rows: int) -> None:
         activity.update(rows, None, f"{rows:,} rows  {rate(rows, activity.seconds)}", f"reading {what}")
 
     if chosen_format == "rows":
-        manifest = read_manifest(paths[0])
+        rows, manifest = open_rows(paths[0], verify=True)
         return [
             (
                 str(paths[0]),
                 store.ingest(
-                    watched(by_instrument(whole_facts(map_rows(paths[0])), slot), str(paths[0]), watch),
+                    watched(by_instrument(whole_facts(rows), slot), str(paths[0]), watch),
                     each,
                     source=manifest.source,
                     details=manifest.details,
                     replace=replace,
                 ),
+                {},
             )
             for slot, each in enumerate(manifest.instruments)
         ]
@@ -158,4 +165,5 @@ def _one(
         clock_offset_ns=given.clock_offset_ns(),
         replace=replace,
     )
-    return [(", ".join(str(path) for path in paths), report)]
+    require_rows(given, report.rows)
+    return [(", ".join(str(path) for path in paths), report, given.broken())]

@@ -3,7 +3,9 @@
 import gzip
 import io
 import random
+import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,44 @@ def test_damaged_zip_is_told(tmp_path: Path) -> None:
     assert report.broken_files
     _, report = read_text(tmp_path, bytes(content[: len(content) // 2]), "trades")
     assert report.broken_files
+
+
+def broken_behind(text: bytes) -> bytes:
+    """A gzip stream that breaks off right behind this text."""
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+@pytest.mark.parametrize("kind", list(HEADERS))
+def test_the_piece_of_a_line_that_a_broken_stream_leaves_is_never_kept(tmp_path: Path, kind: str) -> None:
+    lines = make_lines(kind, 12)
+    whole, _ = read_text(tmp_path, "\n".join(lines[:11]), kind)
+    for cut in (1, 2, len(lines[11])):
+        rows, report = read_text(tmp_path, broken_behind("\n".join(lines)[:-cut].encode()), kind)
+        assert rows.tobytes() == whole.tobytes()
+        assert dict(report.quarantined) == ({"truncated": 1} if cut < len(lines[11]) else {})
+        assert report.broken_files
+
+
+@pytest.mark.parametrize("kind", list(HEADERS))
+def test_a_file_whose_times_are_seconds_is_not_a_file_of_1970(tmp_path: Path, kind: str) -> None:
+    lines = [re.sub(r"\b(1704\d{6})\d{3}\b", r"\1", line) for line in make_lines(kind, 12)]
+    rows, report = read_text(tmp_path, "\n".join(lines), kind)
+    assert rows.size == 0
+    assert dict(report.quarantined) == {"time_out_of_range": 12}
+
+
+@given(junk=st.lists(st.binary(max_size=60), min_size=1, max_size=6), kind=st.sampled_from(list(HEADERS)))
+def test_random_bytes_never_harm_the_lines_around_them(
+    tmp_path_factory: pytest.TempPathFactory, junk: list[bytes], kind: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    lines = [line.encode() for line in make_lines(kind, 40)]
+    whole, _ = read_text(folder, b"\n".join(lines), kind)
+    mixed = lines[:20] + [piece.replace(b"\n", b"") for piece in junk] + lines[20:]
+    rows, report = read_text(folder, b"\n".join(mixed), kind)
+    assert rows.tobytes() == whole.tobytes()
+    assert (report.lines, report.kept) == (len(mixed), 40)
 
 
 def test_times_of_both_units_in_one_file_are_told_apart(tmp_path: Path) -> None:

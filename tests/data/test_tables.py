@@ -365,6 +365,28 @@ def test_a_table_cut_anywhere_keeps_the_whole_lines(tmp_path_factory: pytest.Tem
     assert len(kept) <= lines
 
 
+@given(data=st.data())
+def test_a_damaged_parquet_file_is_an_error_or_rows(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    packed = io.BytesIO()
+    times = [START + i * MINUTE for i in range(COUNT)]
+    pl.DataFrame({"time": times, "price": [100.0 + i for i in range(COUNT)], "qty": [1.5] * COUNT}).write_parquet(
+        packed
+    )
+    content = bytearray(packed.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    path = tmp_path_factory.mktemp("parquet") / "x.parquet"
+    path.write_bytes(content)
+    try:
+        table = read_table(path, symbol="X")
+    except (DataError, ConfigError):
+        return
+    assert table.conservation.kept == table.rows.size > 0
+
+
 def test_parquet_with_typed_columns(tmp_path: Path) -> None:
     times = [datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, 0, 0, 0, 250, tzinfo=UTC)]
     frame = pl.DataFrame(

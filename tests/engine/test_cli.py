@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,48 @@ def test_a_damaged_part_fails_the_check(twinloop: Any, tmp_path: Path) -> None:
     found = twinloop("data", "list", "--verify")
     assert found.code == cli.CHECK_FAILED
     assert "differs from its digest" in found.out
+
+
+def recorded(count: int) -> list[str]:
+    """Trades of BTCUSDT as a recorder of the USD-M stream writes them."""
+    fields = '"s":"BTCUSDT","p":"57000.1","q":"0.002","m":true'
+    lines = []
+    for number in range(count):
+        at = 1_723_161_255_000 + number
+        data = f'{{"e":"trade","E":{at},"T":{at},"t":{number + 1},{fields}}}'
+        lines.append(f'{at * 1_000_000} {{"stream":"btcusdt@trade","data":{data}}}\n')
+    return lines
+
+
+def test_a_recording_that_breaks_off_keeps_what_came_before_and_says_so(twinloop: Any, tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=31)
+    (tmp_path / "cut.gz").write_bytes(packer.compress("".join(recorded(5)).encode()) + packer.flush(zlib.Z_FULL_FLUSH))
+    arguments = ("ingest", "cut.gz", "--instrument", "binance-usdm:BTCUSDT")
+    found = twinloop(*arguments, "--json")
+    assert found.code == cli.INCOMPLETE
+    assert found.document["ingested"][0]["rows"] == 5
+    assert "breaks off" in found.document["ingested"][0]["broken_files"]["cut.gz"]
+    shown = twinloop(*arguments)
+    assert shown.code == cli.INCOMPLETE
+    assert "cut.gz ends early" in shown.out + shown.err
+
+
+def test_a_file_of_which_nothing_can_be_kept_is_an_error(twinloop: Any, tmp_path: Path) -> None:
+    (tmp_path / "seconds.txt").write_text("".join(f"{line[:10]}{line[19:]}" for line in recorded(5)))
+    found = twinloop("ingest", "seconds.txt", "--instrument", "binance-usdm:BTCUSDT", "--format", "binance-raw")
+    assert found.code == cli.DATA
+    assert "5 bad_receive_time" in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_a_row_file_is_compared_with_its_digest_before_it_is_taken(twinloop: Any, tmp_path: Path) -> None:
+    twinloop("synth", "m.rows", "--rows", "500")
+    content = bytearray((tmp_path / "m.rows").read_bytes())
+    content[64 * 100 + 32] ^= 1
+    (tmp_path / "m.rows").write_bytes(content)
+    found = twinloop("ingest", "m.rows")
+    assert found.code == cli.DATA
+    assert "digest" in found.err
 
 
 def test_a_table_is_ingested_by_its_settings(twinloop: Any, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.config import Loaded, load_config, parse_override, put
@@ -49,6 +51,36 @@ def test_a_small_file_has_sound_defaults(tmp_path: Path) -> None:
     assert config.limits == "research"
     assert config.data[0].synth is not None
     assert config.data[0].synth.duration == 60 * 10**9
+
+
+TOKENS = [b"nan", b"-1", b"1e999", b"inf", b"[[", b"{}", b'""', b"9" * 30]
+
+
+@given(data=st.data())
+def test_a_damaged_file_is_a_configuration_or_mistakes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray((SMALL + "[account]\ncash = 10_000\n[venue]\nentry_latency = '1ms'\n").encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(st.binary(max_size=6) | st.sampled_from(TOKENS))
+        content[at : at + data.draw(st.integers(0, 6))] = piece
+    path = tmp_path_factory.getbasetemp() / "damaged.toml"
+    path.write_bytes(content)
+    try:
+        found = load_config(path, {}).config
+    except ConfigError as error:
+        assert str(error)  # noqa: PT017 - either outcome is sound
+        return
+    assert found.account.cash > 0
+
+
+@given(content=st.binary(max_size=80))
+def test_random_bytes_are_mistakes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "random.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        load_config(path, {})
 
 
 def test_numbers_keep_their_digits(tmp_path: Path) -> None:
