@@ -72,6 +72,15 @@ def worth(instrument: dict[str, Any], signed: int, price: int) -> Fraction:
     return qty * size * at * ONE
 
 
+def tick_worth(instrument: dict[str, Any], signed: int, mark: float | None) -> Fraction:
+    """What one tick of the price changes in the value of a quantity at a mark (decimal; None where there is none)."""
+    if instrument["contract"] != "inverse":
+        return worth(instrument, signed, instrument["tick_size"])
+    at = round((mark or 0.0) * 10 ** instrument["price_scale"])
+    below = at - instrument["tick_size"]
+    return worth(instrument, signed, at) - worth(instrument, signed, below) if below > 0 else Fraction(0)
+
+
 def recompute(folder: Path) -> dict[str, Any]:
     """Go through the fills in their order and compare with what the run wrote."""
     import polars as pl
@@ -151,11 +160,10 @@ def recompute(folder: Path) -> dict[str, Any]:
                     else half_even(worth(instruments[symbol], book.qty, 1) / Fraction(twice, 2)) - book.cost
                 )
         spot = any(instruments[symbol]["contract"] == "spot" for _, symbol in accounts)
-        # A mark between two ticks may be kept rounded: one tick of the open quantity is the margin allowed.
+        # The engine marks a long at the bid and a short at the ask, the table holds the middle: a tick's worth of the open
+        # quantity is the margin allowed.
         margin = sum(
-            abs(half_even(worth(instruments[s], b.qty, 1)))
-            for (_, s), b in accounts.items()
-            if instruments[s]["contract"] != "inverse"
+            abs(half_even(tick_worth(instruments[s], b.qty, final.get(f"mark:{s}")))) for (_, s), b in accounts.items()
         )
         if (
             not spot
