@@ -33,6 +33,7 @@ from twinloop.data.rowfile import Rows, map_rows, whole_facts
 from twinloop.data.times import Moment, to_ns
 
 CACHE_FOLDER: Final = "_cache"
+INGEST_ROWS: Final = 1 << 16  # Rows judged and dealt out at a time: the temporaries of a batch stay small.
 # The method `list` hides the type inside the class.
 Sources = list[RowSource]
 Problems = list[DataError]
@@ -93,7 +94,7 @@ class Catalog:
             rows = 0
             try:
                 for chunk in chunks:
-                    for part in whole_facts(chunk):
+                    for part in whole_facts(chunk, INGEST_ROWS):
                         writer.write(part)
                         meter.add(part)
                         rows += part.size

@@ -7,7 +7,7 @@ module must not decide what counts: the ledger does.
 import contextlib
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -17,18 +17,30 @@ from twinloop.data.atomic import atomic_file, file_digest
 from twinloop.data.instruments import Instrument
 from twinloop.data.ledger import Part, partition_folder
 from twinloop.data.parquet import GROUP_OF_KIND, GROUPS, Group, rows_to_frame, write_records
-from twinloop.data.rowfile import RowChecker, Rows, join_rows, pick, rows_digest
+from twinloop.data.rowfile import RowChecker, Rows, pick, rows_digest, words_of
 from twinloop.data.times import DAY_NS, MINUTE_NS, interval_label
+from twinloop.kernels.rows import ROW
 
-PART_ROWS: Final = 1 << 20  # Rows of one part at most; even, so that a two-row fact is never cut.
+PART_ROWS: Final = 1 << 17  # Rows of one part at most, 8 MB; even, so that a two-row fact is never cut.
 
 
-class _Buffer(NamedTuple):
-    kind: str
-    group: Group
-    date: str
-    rows: list[Rows]
-    places: list[NDArray[np.int64]]
+class _Buffer:
+    """Rows of one kind and date on their way to a part, in memory that is filled again for the next one."""
+
+    def __init__(self, kind: str, group: Group, date: str) -> None:
+        self.kind, self.group, self.date = kind, group, date
+        self.rows: Rows = np.empty(PART_ROWS, ROW)  # Pages of memory are taken when they are first written.
+        self.places = np.empty(PART_ROWS, np.int64)
+        self.used = 0
+
+    def fill(self, rows: Rows, places: NDArray[np.int64]) -> int:
+        """Take as many of the rows as there is room for; how many."""
+        taken = min(rows.size, self.rows.size - self.used)
+        stop = self.used + taken
+        words_of(self.rows)[self.used : stop] = words_of(rows[:taken])
+        self.places[self.used : stop] = places[:taken]
+        self.used = stop
+        return taken
 
 
 def kind_label(group: Group, interval_ns: int) -> str:
@@ -91,25 +103,20 @@ class PartWriter:
             # Time never goes back, so an earlier date of this kind is complete.
             for key in [key for key in self._buffers if key[0] == kind and key[1] != date]:
                 self._flush(self._buffers.pop(key))
-            buffer = self._buffers.setdefault((kind, date), _Buffer(kind, group, date, [], []))
-            buffer.rows.append(rows[start:stop])
-            buffer.places.append(places[start:stop])
-            if sum(part.size for part in buffer.rows) >= PART_ROWS:
-                self._flush_full(buffer)
-
-    def _flush_full(self, buffer: _Buffer) -> None:
-        rows, places = join_rows(buffer.rows), np.concatenate(buffer.places)
-        whole = rows.size - rows.size % PART_ROWS
-        for start in range(0, whole, PART_ROWS):
-            stop = start + PART_ROWS
-            self._flush(buffer._replace(rows=[rows[start:stop]], places=[places[start:stop]]))
-        buffer.rows[:], buffer.places[:] = [join_rows([rows[whole:]])], [places[whole:].copy()]
+            buffer = self._buffers.get((kind, date))
+            if buffer is None:
+                buffer = self._buffers[kind, date] = _Buffer(kind, group, date)
+            at = start
+            while at < stop:
+                at += buffer.fill(rows[at:stop], places[at:stop])
+                if buffer.used == PART_ROWS:
+                    self._flush(buffer)
 
     def _flush(self, buffer: _Buffer) -> None:
-        rows = join_rows(buffer.rows)
-        if not rows.size:
+        if not buffer.used:
             return
-        places = np.concatenate(buffer.places)
+        rows, places = buffer.rows[: buffer.used], buffer.places[: buffer.used]
+        buffer.used = 0
         instrument = self._instrument
         folder = partition_folder(instrument.venue, buffer.kind, instrument.symbol, buffer.date)
         number = self._count[buffer.kind, buffer.date] = self._count.get((buffer.kind, buffer.date), -1) + 1

@@ -6,6 +6,7 @@ record. `row` is the place in the ingested stream, which orders records of diffe
 This module must not know folders or dates.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,7 +18,7 @@ from twinloop.data.errors import DataError
 from twinloop.data.rowfile import Rows
 from twinloop.kernels import rows as r
 
-PART_ROW_GROUP: Final = 1 << 17
+PART_ROW_GROUP: Final = 1 << 16  # Records read back at a time.
 _BLOCK_RECORDS: Final = 1 << 13
 _HEADER_COLUMNS: Final = {
     "row": pl.Int64,
@@ -175,6 +176,10 @@ def write_records(path: Path, frame: pl.DataFrame, metadata: dict[str, str]) -> 
     )
 
 
-def read_records(group: Group, path: Path) -> tuple[Rows, NDArray[np.int64]]:
-    """Rows of one Parquet file and the place of each in its stream."""
-    return frame_to_rows(group, pl.read_parquet(path, columns=list(schema(group)), hive_partitioning=False))
+def read_records(group: Group, path: Path) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+    """Rows of one Parquet file and the place of each in its stream, a row group at a time."""
+    scan = pl.scan_parquet(path, hive_partitioning=False, cache=False, low_memory=True)
+    records = scan.select(pl.len()).collect().item()
+    columns = scan.select(list(schema(group)))
+    for start in range(0, records, PART_ROW_GROUP):
+        yield frame_to_rows(group, columns.slice(start, PART_ROW_GROUP).collect())

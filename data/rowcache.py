@@ -22,7 +22,7 @@ from twinloop.data.instruments import Instrument
 from twinloop.data.ledger import Ingest, Part
 from twinloop.data.merge import RowSource, merge_streams
 from twinloop.data.parquet import GROUP, read_records
-from twinloop.data.rowfile import Rows, RowWriter, manifest_path, map_rows, read_manifest, rows_digest, whole_facts
+from twinloop.data.rowfile import Rows, RowWriter, manifest_path, map_rows, read_manifest, whole_facts
 
 CACHE_FORMAT: Final = 1  # Raise it when the rows built from the same parts change.
 WINDOW_ROWS: Final = 1 << 16
@@ -133,17 +133,29 @@ def _keyed_by_time(chunks: Iterator[Rows]) -> Iterator[tuple[Rows, NDArray[np.in
 def _stored(root: Path, parts: Sequence[Part], bounds: tuple[int, int]) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
     """Rows and places of the parts of one kind and ingest, in bounds, at most WINDOW_ROWS + 1 at a time."""
     for part in parts:
-        path = root / part.path
-        try:
-            rows, places = read_records(GROUP[part.kind.partition("-")[0]], path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise CorruptError(f"part cannot be read: {error}", file=path, remedy="ingest it again") from None
-        if rows_digest(rows) != part.rows_digest:
-            raise CorruptError(
-                "part has other rows than were ingested", file=path, expected=part.rows_digest, remedy="ingest it again"
-            )
-        start, stop = (int(np.searchsorted(rows["local_ns"], bound, side="left")) for bound in bounds)
-        at = start
-        for chunk in whole_facts(rows[start:stop], WINDOW_ROWS):
-            yield chunk, places[at : at + chunk.size]
-            at += chunk.size
+        for rows, places in _checked(root / part.path, part):
+            start, stop = (int(np.searchsorted(rows["local_ns"], bound, side="left")) for bound in bounds)
+            at = start
+            for chunk in whole_facts(rows[start:stop], WINDOW_ROWS):
+                yield chunk, places[at : at + chunk.size]
+                at += chunk.size
+
+
+def _checked(path: Path, part: Part) -> Iterator[tuple[Rows, NDArray[np.int64]]]:
+    """Batches of a part; the last one only when all of them together have the part's digest."""
+    digest = hashlib.sha256()
+    left = part.rows
+    try:
+        for rows, places in read_records(GROUP[part.kind.partition("-")[0]], path):
+            digest.update(rows.view(np.uint8).data)
+            left -= rows.size
+            if left > 0:
+                yield rows, places
+            elif left == 0 and digest.hexdigest() == part.rows_digest:
+                yield rows, places
+                return
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CorruptError(f"part cannot be read: {error}", file=path, remedy="ingest it again") from None
+    raise CorruptError(
+        "part has other rows than were ingested", file=path, expected=part.rows_digest, remedy="ingest it again"
+    )

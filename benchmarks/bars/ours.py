@@ -227,6 +227,8 @@ def decision_hash(batch: str, extra_instrument: bool) -> dict[str, Any]:
 def stream_run(scale: int) -> dict[str, Any]:
     """Run over `scale` times the base data set through the whole path (catalog, row cache, loop, results).
 
+    Base: 2 M rows, past the point where every buffer of the path is full. A decision every 5 s: a run's results are held in
+    memory until they are written, so fills by the ten thousand would be seen here, and nothing of the data's path.
     Called in a process of its own, which samples its own anonymous memory. Returns {"rows", "fills"}.
     """
     import tempfile
@@ -237,11 +239,12 @@ def stream_run(scale: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         instrument = exact_instrument("linear")
-        instruments, chunks = synthesise([synthetic(instrument)], rows=400_000 * scale, seed=5)
+        instruments, chunks = synthesise([synthetic(instrument)], rows=2_000_000 * scale, seed=5)
         catalog = Catalog(Path(folder) / "catalog")
         catalog.ingest(chunks, instruments[0], source="synth")
         tape = catalog.tape(instruments[0].symbol)
-        done = run_backtest(plan_of(Path(folder) / "run", tape.instruments, tape.local, tape.venue))
+        plan = plan_of(Path(folder) / "run", tape.instruments, tape.local, tape.venue, interval_ns=5_000_000_000)
+        done = run_backtest(plan)
         return {"rows": len(tape.local), "fills": done.fills.height}
 
 
@@ -296,7 +299,7 @@ def mixed_plan(folder: Path, instruments: Sequence[Any], rows: int) -> Any:
     return plan_of(folder, instruments, tape, venue)
 
 
-def plan_of(folder: Path, instruments: Sequence[Any], local: Any, market: Any) -> Any:
+def plan_of(folder: Path, instruments: Sequence[Any], local: Any, market: Any, interval_ns: int = 500_000_000) -> Any:
     """The Mixed strategy on the first instrument, 2 ms each way."""
     import sys
 
@@ -308,10 +311,11 @@ def plan_of(folder: Path, instruments: Sequence[Any], local: Any, market: Any) -
 
     first = instruments[0]
     qty = 20 if first.contract == "linear" else 5
+    parameters = {"instrument": first.symbol, "qty": qty, "interval_ns": interval_ns}
     return Plan(
         name="bar", folder=folder, instruments=list(instruments), local=local, market=market, currency=first.settle,
         cash=1_000 * 10**8 if first.contract == "inverse" else 10_000_000 * 10**8,
-        strategies=[StrategyPlan(strategies.Mixed, "mixed", {"instrument": first.symbol, "qty": qty}, [first.symbol])],
+        strategies=[StrategyPlan(strategies.Mixed, "mixed", parameters, [first.symbol])],
         venue=VenueSettings(entry_latency_ns=2_000_000, response_latency_ns=2_000_000), seed=3,
     )  # fmt: skip
 
