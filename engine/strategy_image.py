@@ -39,7 +39,7 @@ def load_entries(cls: type, digest: str, callbacks: Sequence[str]) -> dict[str, 
     folder = entries_folder(cls, digest)
     if (str(folder), digest) in _loaded:
         return _loaded[str(folder), digest]
-    parts = image._read(folder / _FILE)  # noqa: SLF001 - same format, same project
+    parts = image.read(folder / _FILE)
     if (
         not parts
         or parts[0][0] != _NEEDS
@@ -51,7 +51,7 @@ def load_entries(cls: type, digest: str, callbacks: Sequence[str]) -> dict[str, 
     if any(llvmlite.binding.address_of_symbol(name) is None for name in parts[0][2].decode().split()):
         return None
     os.utime(folder)
-    _loaded[str(folder), digest] = image._load_parts(parts[1:])  # noqa: SLF001
+    _loaded[str(folder), digest] = image.load_parts(parts[1:])
     return _loaded[str(folder), digest]
 
 
@@ -76,7 +76,7 @@ def keep_entries(cls: type, digest: str, entries: Mapping[str, Any]) -> None:
     folder = entries_folder(cls, digest)
     _kept.extend(entries.values())
     _loaded[str(folder), digest] = {callback: entry.address for callback, entry in entries.items()}
-    image._write(folder / _FILE, [(_NEEDS, "", "\n".join(sorted(needs)).encode()), *parts])  # noqa: SLF001
+    image.write(folder / _FILE, [(_NEEDS, "", "\n".join(sorted(needs)).encode()), *parts])
 
 
 def _uses_environment(text: str) -> bool:

@@ -41,11 +41,11 @@ def load(size: str, groups: Mapping[str, Mapping[str, Any]], command: str) -> di
     addresses: dict[str, int] = {}
     missing = []
     for group in groups:
-        parts = _read(_path(size, group))
+        parts = read(_path(size, group))
         if parts is None:
             missing.append(group)
         else:
-            addresses |= _load_parts(parts)
+            addresses |= load_parts(parts)
     if not missing:
         return addresses
     with _alone(size):
@@ -55,8 +55,8 @@ def load(size: str, groups: Mapping[str, Mapping[str, Any]], command: str) -> di
             if not doors.keys() <= addresses.keys():
                 if group in beside:
                     beside[group].wait()
-                parts = _read(_path(size, group))
-                addresses |= make(size, group, doors) if parts is None else _load_parts(parts)
+                parts = read(_path(size, group))
+                addresses |= make(size, group, doors) if parts is None else load_parts(parts)
     return addresses
 
 
@@ -72,7 +72,7 @@ def make(size: str, group: str, doors: Mapping[str, Any]) -> dict[str, int]:
             library = door._library  # noqa: SLF001
             parts.append((f"door:{name}", door._wrapper_name, bytes(library._get_compiled_object())))  # noqa: SLF001
         parts += [(name, each.symbol, each.object_code) for name, each in linked.items()]
-    _write(_path(size, group), parts)
+    write(_path(size, group), parts)
     return addresses
 
 
@@ -111,7 +111,8 @@ def _alone(size: str) -> Iterator[None]:
         yield
 
 
-def _load_parts(parts: list[Part]) -> dict[str, int]:
+def load_parts(parts: list[Part]) -> dict[str, int]:
+    """Make the machine code of an image runnable in this process; the address of each of its doors."""
     context = cpu_target.target_context
     rtsys.initialize(context)  # Names that machine code may refer to.
     engine = context.codegen()._engine._ee  # noqa: SLF001
@@ -130,7 +131,7 @@ def _load_parts(parts: list[Part]) -> dict[str, int]:
     return doors
 
 
-def _write(path: Path, parts: list[Part]) -> None:
+def write(path: Path, parts: list[Part]) -> None:
     """Write the file whole or not at all; a folder that cannot be written to only costs the next process its time."""
     body = bytearray()
     for name, symbol, code in parts:
@@ -145,7 +146,8 @@ def _write(path: Path, parts: list[Part]) -> None:
             half_made.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> list[Part] | None:
+def read(path: Path) -> list[Part] | None:
+    """The parts of an image, or None where it is missing, damaged or of another form."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -26,13 +26,15 @@ def timed(
     arguments: list[str], environment: dict[str, str] | None = None
 ) -> tuple[float, subprocess.CompletedProcess[str]]:
     """Wall-clock seconds of a whole process, and what it said."""
+    # Whoever installed it has Python's bytecode files; a setting of this shell must not have them made again at each start.
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     done = subprocess.run(
         [*twinloop(), *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **(environment or {})},
+        env={**usual, **(environment or {})},
     )
     elapsed = time.perf_counter() - start
     if done.returncode:

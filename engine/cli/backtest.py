@@ -2,9 +2,8 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -180,7 +179,6 @@ def _run(loaded: Loaded, *, json: bool) -> int:
             for text in (*describe(planned.plan), *planned.notes):
                 note(text)
         work = Backtest(planned.plan)
-    threading.Thread(target=_load_reporting, daemon=True).start()
     with Activity("replaying", quiet=json) as replaying, stopping(work.end_batch) as stopped:
 
         def show(progress: "Progress") -> None:
@@ -197,13 +195,6 @@ def _run(loaded: Loaded, *, json: bool) -> int:
 
         print_run(result)
     return OK if result.complete else INCOMPLETE
-
-
-def _load_reporting() -> None:
-    """Load what the end of a run needs while its loop, which holds no lock of Python's, runs. What fails here fails there again."""
-    with suppress(Exception):
-        import twinloop.engine.console  # noqa: PLC0415
-        import twinloop.engine.report  # noqa: F401, PLC0415
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from twinloop.engine.limits import (
 )
 from twinloop.kernels import codes
 from twinloop.kernels.node import ACCOUNT_LIMITS, INSTRUMENT_LIMITS, NEVER
+from twinloop.kernels.risk_state import set_equity_floor
 
 CAPITAL = 10**6 * ONE
 
@@ -191,3 +192,12 @@ def test_shares_survive_an_inverse_contract() -> None:
     desk = applied(conservative(), [inverse(settle="USDT")])
     assert desk.decision["instrument_limits"]["max_order_e8"][0] == 2_500_000
     assert np.all(desk.decision["instrument_limits"]["allowed"][:1] == -1)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_floor_set_at_the_start_is_the_kernels(name: str) -> None:
+    """limits.py sets it without loading the compiler; every later one comes from the kernel."""
+    desk = applied(PRESETS[name]())
+    at_start = int(desk.decision["accounts"][0]["equity_floor"])
+    getattr(set_equity_floor, "py_func", set_equity_floor)(desk.decision, 0)
+    assert at_start == int(desk.decision["accounts"][0]["equity_floor"])

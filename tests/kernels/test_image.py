@@ -106,9 +106,9 @@ def test_a_damaged_image_is_made_again(folder: Path, damage: str) -> None:
     path.write_bytes(
         {"cut": whole[:-100], "flip": whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:], "empty": b"", "other": b"x" * 99}[damage]
     )  # fmt: skip
-    assert image._read(path) is None
+    assert image.read(path) is None
     assert run(image.load("tiny", GROUPS, COMMAND)) == (12, 3)
-    assert image._read(path) is not None
+    assert image.read(path) is not None
 
 
 def test_a_folder_that_cannot_be_written_to_costs_only_time(monkeypatch: pytest.MonkeyPatch) -> None:
