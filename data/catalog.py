@@ -33,7 +33,7 @@ from twinloop.data.rowfile import Rows, map_rows, whole_facts
 from twinloop.data.times import Moment, to_ns
 
 CACHE_FOLDER: Final = "_cache"
-INGEST_ROWS: Final = 1 << 16  # Rows judged and dealt out at a time: the temporaries of a batch stay small.
+INGEST_ROWS: Final = 1 << 14  # Rows judged and dealt out at a time: the temporaries of a batch stay small.
 # The method `list` hides the type inside the class.
 Sources = list[RowSource]
 Problems = list[DataError]
