@@ -15,14 +15,15 @@ from numba import carray, config, types
 from twinloop.kernels import image
 from twinloop.kernels.bars import bar_init
 from twinloop.kernels.book import book_clear
+from twinloop.kernels.callbacks import call_strategy
 from twinloop.kernels.desk import amend, cancel, cancel_all, request_timer, submit
 from twinloop.kernels.intrinsics import hash_memory, record_at, register
 from twinloop.kernels.jit import njit
 from twinloop.kernels.node import SizeClass, node_dtype
+from twinloop.kernels.records import record_order, sample_equity
 from twinloop.kernels.replay import run_replay, see_all
 from twinloop.kernels.risk import gate
 from twinloop.kernels.rows import FLAG_TAIL, ROW
-from twinloop.kernels.step import call_strategy, record_order, sample_equity
 from twinloop.kernels.venue import venue_dtype
 
 SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer", "gate")

@@ -8,91 +8,25 @@ call - 6 requests are in the outbox, numbered by decision.
 from typing import Any
 
 from twinloop.kernels import codes, rows
-from twinloop.kernels.bars import bar_on_clock, bar_on_trade
-from twinloop.kernels.bits import set_word
-from twinloop.kernels.book import ASK, BID, book_apply
-from twinloop.kernels.desk import cancel_where
-from twinloop.kernels.intrinsics import call_at, out_of_line
-from twinloop.kernels.jit import njit
-from twinloop.kernels.marks import (
-    converted_change,
-    equity_changed,
-    mark_instrument,
-    revalue_account,
-    to_account_currency,
+from twinloop.kernels.account_facts import (
+    mark_held,
+    on_fill,
+    on_funding,
+    on_limit_change,
+    on_order_fact,
+    on_rate,
 )
-from twinloop.kernels.money import OK, checked_add, checked_sub
+from twinloop.kernels.bars import bar_on_clock, bar_on_trade
+from twinloop.kernels.book import ASK, BID, book_apply
+from twinloop.kernels.callbacks import call_strategies, call_strategy
+from twinloop.kernels.desk import cancel_where
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
-from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS, NEVER
-from twinloop.kernels.orders import apply_order_fact, apply_order_fill, find_order
-from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding
-from twinloop.kernels.risk_state import operator_command, order_filled, position_changed, session_roll, set_equity_floor
+from twinloop.kernels.node import NEVER
+from twinloop.kernels.records import sample_equity
+from twinloop.kernels.risk_state import operator_command, session_roll
 from twinloop.kernels.timers import timer_fired
-
-
-@njit(cache=True)
-def call_strategies(node: Any, callback: int, instrument: int) -> None:
-    """Call every subscribed strategy's callback in slot order."""
-    if node["wanted"][callback] == 0:
-        return
-    for strategy in range(node["decision"]["strategy_count"]):
-        function = node["callbacks"][strategy, callback]
-        if function != 0 and node["subscribed"][strategy, instrument] != 0:
-            node["current_strategy"] = strategy
-            call_at(function, node["address"])
-
-
-@njit(cache=True)
-def call_strategy(node: Any, callback: int, strategy: int) -> None:
-    """Call one strategy's callback, if it has it."""
-    function = node["callbacks"][strategy, callback]
-    if function != 0:
-        node["current_strategy"] = strategy
-        call_at(function, node["address"])
-
-
-@njit(cache=True)
-def _mark(node: Any, instrument: int) -> None:
-    """Mark the positions of an instrument; an overflow stops the run at this row."""
-    out_of_line()
-    status = mark_instrument(node["decision"], instrument)
-    if status != 0:
-        node["status"] = status
-        node["error_sequence"] = node["decision"]["clock"]["sequence"]
-
-
-@njit(cache=True)
-def _equity_changed(node: Any, account: int) -> None:
-    """Take an account's new equity into account; an overflow stops the run at this row."""
-    status = equity_changed(node["decision"], account)
-    if status != 0:
-        node["status"] = status
-        node["error_sequence"] = node["decision"]["clock"]["sequence"]
-
-
-@njit(cache=True)
-def sample_equity(node: Any) -> None:
-    """Keep one equity sample of the first account for the report."""
-    out_of_line()
-    at = node["equity_count"]
-    decision = node["decision"]
-    state = decision["accounts"][0]
-    record = node["equity"][at]
-    record["local_ns"] = decision["clock"]["now_ns"]
-    record["sequence"] = decision["clock"]["sequence"]
-    record["equity_int"] = state["equity"]
-    record["cash_int"] = state["cash"]
-    record["unrealised_int"] = state["unrealised"]
-    record["drawdown_int"] = state["peak_equity"] - state["equity"]
-    for i in range(min(record["position_int"].shape[0], decision["instrument_count"])):
-        market = decision["instruments"][i]
-        record["position_int"][i] = decision["account_holdings"][0][i]["position"]["qty"]
-        record["mark2_int"][i] = (
-            2 * market["last_price"] if market["bid"] == 0 or market["ask"] == 0 else market["bid"] + market["ask"]
-        )
-    node["equity_count"] = at + 1
-    if at + 1 >= node["equity"].shape[0] - 64:
-        node["records_full"] = 1
 
 
 @njit(cache=True)
@@ -147,7 +81,7 @@ def on_trade(node: Any, row: Any, instrument: int) -> None:
         market["last_side"] = row["side"]
         market["trade_ns"] = row["local_ns"]
         if market["held"] > 0 and (market["bid"] == 0 or market["ask"] == 0):
-            _mark(node, instrument)
+            mark_held(node, instrument)
         call_strategies(node, codes.ON_TRADE, instrument)
         if market["bars_count"] > 0:
             _bars_on_trade(node, row, instrument)
@@ -182,7 +116,7 @@ def on_quote(node: Any, row: Any, instrument: int) -> None:
     market["ask_qty"] = row["ask_qty"]
     market["quote_ns"] = row["local_ns"]
     if market["held"] > 0:
-        _mark(node, instrument)
+        mark_held(node, instrument)
     call_strategies(node, codes.ON_QUOTE, instrument)
 
 
@@ -211,7 +145,7 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
         market["bid"] = bid
         market["ask"] = ask
         if market["held"] > 0:
-            _mark(node, instrument)
+            mark_held(node, instrument)
     call_strategies(node, codes.ON_BOOK, instrument)
 
 
@@ -232,7 +166,7 @@ def _on_newest_depth(node: Any, row: Any, instrument: int) -> None:
     market["ask"] = newest_price(newest, ASK)
     market["ask_qty"] = newest_qty(newest, book, ASK)
     if market["held"] > 0:
-        _mark(node, instrument)
+        mark_held(node, instrument)
     call_strategies(node, codes.ON_BOOK, instrument)
 
 
@@ -246,7 +180,7 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
     market["last_qty"] = tail["volume"]
     market["trade_ns"] = row["local_ns"]
     if market["held"] > 0:
-        _mark(node, instrument)
+        mark_held(node, instrument)
     if market["bars_count"] == 0:
         return
     state = decision["bars"][market["bars_first"]]["state"]
@@ -268,212 +202,6 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
 
 
 @njit(cache=True)
-def _record_fill(node: Any, row: Any, tail: Any, realised: int) -> None:
-    """Keep a fill for the fills table. What only its order knows (times, mid at the decision) is left 0."""
-    out_of_line()
-    decision = node["decision"]
-    at = node["fill_count"]
-    record = node["fills"][at]
-    record["sequence"] = row["sequence"]
-    record["local_ns"] = row["local_ns"]
-    record["venue_ns"] = row["venue_ns"]
-    record["instrument"] = row["instrument"]
-    record["strategy"] = row["strategy"]
-    record["account"] = row["account"]
-    record["side"] = row["side"]
-    record["order_id"] = row["order_id"]
-    record["trade_id"] = tail["trade_id"]
-    record["price_int"] = row["price"]
-    record["qty_int"] = row["qty"]
-    record["fee_int"] = row["fee"]
-    record["fee_currency"] = tail["fee_currency"]
-    record["maker"] = 1 if row["flags"] & rows.FLAG_MAKER else 0
-    record["cause_id"] = tail["cause_id"]
-    record["decided_ns"] = 0
-    record["arrived_ns"] = 0
-    record["decision_mid2_int"] = 0
-    record["arrival_mid2_int"] = 0
-    record["position_after_int"] = decision["strategy_holdings"][row["strategy"]][row["instrument"]]["position"]["qty"]
-    record["realised_int"] = realised
-    node["fill_count"] = at + 1
-    if at + 1 >= node["fills"].shape[0] - 64:
-        node["records_full"] = 1
-
-
-@njit(cache=True)
-def record_order(node: Any, order: Any) -> None:
-    """Keep an order that ended (or is open at the end of the run) for the orders table."""
-    out_of_line()
-    at = node["order_record_count"]
-    record = node["order_records"][at]
-    record["sequence"] = order["decided_sequence"]
-    record["decided_ns"] = order["decided_ns"]
-    record["order_id"] = order["id"]
-    record["strategy"] = order["strategy"]
-    record["account"] = order["account"]
-    record["instrument"] = order["instrument"]
-    record["side"] = order["side"]
-    record["type"] = order["type"]
-    record["flags"] = order["flags"]
-    record["price_int"] = order["price"]
-    record["qty_int"] = order["qty"]
-    record["trigger_price_int"] = order["trigger_price"]
-    record["filled_int"] = order["filled"]
-    record["state"] = order["state"]
-    record["acked_ns"] = order["acked_ns"]
-    record["ended_ns"] = order["ended_ns"]
-    record["code"] = order["code"]
-    record["notional"] = order["notional"]
-    node["order_record_count"] = at + 1
-    if at + 1 >= node["order_records"].shape[0] - 64:
-        node["records_full"] = 1
-
-
-@njit(cache=True)
-def _book_fill(node: Any, row: Any, tail: Any, instrument: int) -> tuple[int, bool]:
-    """What a fill does to positions, ledgers, cash, marks and loss limits: (realised PnL of the strategy, whether it was booked)."""
-    out_of_line()
-    decision = node["decision"]
-    account = row["account"]
-    strategy = row["strategy"]
-    market = decision["instruments"][instrument]
-    of_strategy = decision["strategy_holdings"][strategy][instrument]["position"]
-    of_account = decision["account_holdings"][account][instrument]["position"]
-    before = of_account["qty"]
-    unrealised_before = of_account["unrealised"]
-    realised, account_realised, status = book_fill(
-        of_strategy, of_account, decision["ledgers"][account], market["rule"], row["side"], row["price"], row["qty"],
-        row["fee"], tail["fee_currency"], row["venue_ns"],
-    )  # fmt: skip
-    if status != OK:
-        node["status"] = codes.RUN_OVERFLOW
-        node["error_sequence"] = row["sequence"]
-        return 0, False
-    if before == 0 and of_account["qty"] != 0:
-        market["held"] += 1
-    elif before != 0 and of_account["qty"] == 0:
-        market["held"] -= 1
-    state = decision["accounts"][account]
-    gained, status_1 = to_account_currency(decision, market["settle"], account_realised)
-    paid, status_2 = to_account_currency(decision, tail["fee_currency"], row["fee"])
-    moved, status_3 = converted_change(decision, market["settle"], unrealised_before, of_account["unrealised"])
-    net, status_4 = checked_sub(gained, paid)
-    cash, status_5 = checked_add(state["cash"], net)
-    open_pnl, status_6 = checked_add(state["unrealised"], moved)
-    if (status_1 | status_2 | status_3 | status_4 | status_5 | status_6) != OK:
-        node["status"] = codes.RUN_OVERFLOW
-        node["error_sequence"] = row["sequence"]
-        return 0, False
-    state["cash"] = cash
-    state["unrealised"] = open_pnl
-    _mark(node, instrument)
-    _equity_changed(node, account)
-    return realised, True
-
-
-@njit(cache=True)
-def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
-    """A fill: order state, positions, ledgers, cash, marks, limits; on_fill, then on_order. Accepted in every order state."""
-    out_of_line()
-    decision = node["decision"]
-    strategy = row["strategy"]
-    slot = find_order(decision, row["order_id"])
-    if slot < 0:
-        _on_foreign_fill(node, row, tail, instrument)
-        return
-    order = decision["orders"][slot]
-    was_open = order["state"] < codes.STATE_FILLED
-    result = apply_order_fill(decision, order, row)
-    realised, booked = _book_fill(node, row, tail, instrument)
-    if not booked:
-        return
-    order_filled(decision, order, row)
-    node["measured"]["fills"] += 1
-    _record_fill(node, row, tail, realised)
-    record = node["fills"][node["fill_count"] - 1]
-    record["decided_ns"] = order["decided_ns"]
-    record["arrived_ns"] = order["acked_ns"]
-    record["decision_mid2_int"] = order["decision_mid2"]
-    sample_equity(node)
-    if result == 1:
-        node["measured"]["late_fills"] += 1
-    elif result == 2:
-        node["measured"]["overfills"] += 1
-    ended = was_open and order["state"] >= codes.STATE_FILLED
-    if ended or not was_open:
-        # Before the callback: an order sent there may take the slot. One that had ended is recorded again: the last record counts.
-        record_order(node, order)
-    call_strategy(node, codes.ON_FILL, strategy)
-    if ended:
-        call_strategy(node, codes.ON_ORDER, strategy)
-
-
-@njit(cache=True)
-def _on_foreign_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
-    """A fill of an order the table no longer holds, or never did: what was traded is ours all the same, and is booked."""
-    out_of_line()
-    decision = node["decision"]
-    node["measured"]["foreign_facts"] += 1
-    if row["strategy"] >= decision["strategy_count"] or row["account"] >= decision["account_count"]:
-        node["status"] = codes.RUN_BAD_ROW
-        node["error_sequence"] = row["sequence"]
-        return
-    realised, booked = _book_fill(node, row, tail, instrument)
-    if booked:
-        position_changed(decision, int(row["account"]), instrument)
-        node["measured"]["fills"] += 1
-        _record_fill(node, row, tail, realised)
-        sample_equity(node)
-        call_strategy(node, codes.ON_FILL, row["strategy"])
-
-
-@njit(cache=True)
-def on_order_fact(node: Any, row: Any) -> None:
-    """Any other fact about an own order: its state, its reserve, on_order."""
-    out_of_line()
-    decision = node["decision"]
-    slot = find_order(decision, row["order_id"])
-    if slot < 0:
-        node["measured"]["foreign_facts"] += 1
-        return
-    order = decision["orders"][slot]
-    was_open = order["state"] < codes.STATE_FILLED
-    apply_order_fact(decision, order, row)
-    if was_open and order["state"] >= codes.STATE_FILLED:
-        record_order(node, order)
-    call_strategy(node, codes.ON_ORDER, order["strategy"])
-
-
-@njit(cache=True)
-def on_funding(node: Any, row: Any, instrument: int) -> None:
-    """A funding payment: every strategy's position pays its part; the account's ledger and cash take the account's."""
-    out_of_line()
-    decision = node["decision"]
-    market = decision["instruments"][instrument]
-    price = row["price"] if row["price"] > 0 else market["mark_price"]
-    for strategy in range(decision["strategy_count"]):
-        position = decision["strategy_holdings"][strategy][instrument]["position"]
-        if position["qty"] != 0:
-            _, status = apply_funding(position, market["rule"], price, row["rate"])
-            if status != OK:
-                node["status"] = codes.RUN_OVERFLOW
-                node["error_sequence"] = row["sequence"]
-    for account in range(decision["account_count"]):
-        position = decision["account_holdings"][account][instrument]["position"]
-        if position["qty"] != 0:
-            cash, status = book_funding(position, decision["ledgers"][account], market["rule"], price, row["rate"])
-            cash, converted = to_account_currency(decision, market["settle"], cash)
-            state = decision["accounts"][account]
-            total, overflow = checked_add(state["cash"], cash)
-            if (status | converted) != OK or overflow:
-                node["status"] = codes.RUN_OVERFLOW
-                node["error_sequence"] = row["sequence"]
-                return
-            state["cash"] = total
-            _equity_changed(node, account)
-
-
-@njit(cache=True)
 def on_operator(node: Any, kind: int, strategy: int) -> None:
     """An operator's command: the state first, then the cancels. Strategy 255 means every account."""
     out_of_line()
@@ -485,45 +213,6 @@ def on_operator(node: Any, kind: int, strategy: int) -> None:
     for account in range(decision["account_count"]):
         if strategy == 255 or decision["strategies"][strategy]["account"] == account:
             operator_command(decision, account, kind)
-
-
-@njit(cache=True)
-def on_limit_change(node: Any, row: Any, instrument: int) -> None:
-    """An operator's new value of a limit: of the instrument by its word, from ACCOUNT_LIMIT on of the account. It holds from here on."""
-    out_of_line()
-    decision = node["decision"]
-    limit = row["limit"]
-    account = int(row["account"])
-    if 0 <= limit < INSTRUMENT_LIMIT_WORDS and row["value"] >= 0:
-        set_word(decision["instrument_limits"][instrument], limit, row["value"])
-    elif (
-        ACCOUNT_LIMIT <= limit < ACCOUNT_LIMIT + ACCOUNT_LIMIT_WORDS
-        and row["value"] >= 0
-        and account < decision["account_count"]
-    ):
-        set_word(decision["account_limits"][account], limit - ACCOUNT_LIMIT, row["value"])
-        set_equity_floor(decision, account)
-        _equity_changed(node, account)
-    else:
-        node["status"] = codes.RUN_BAD_ROW
-        node["error_sequence"] = decision["clock"]["sequence"]
-
-
-@njit(cache=True)
-def on_rate(node: Any, currency: int, rate: int) -> None:
-    """A new rate of a currency: every account is valued anew."""
-    out_of_line()
-    decision = node["decision"]
-    if not 0 <= currency < decision["fx"].shape[0] or rate <= 0:
-        node["status"] = codes.RUN_BAD_ROW
-        node["error_sequence"] = decision["clock"]["sequence"]
-        return
-    decision["fx"][currency] = rate
-    for account in range(decision["account_count"]):
-        status = revalue_account(decision, account)
-        if status != 0:
-            node["status"] = status
-            node["error_sequence"] = decision["clock"]["sequence"]
 
 
 @njit(cache=True)

@@ -1,0 +1,224 @@
+"""Facts about our own orders and accounts: fills, answers, funding, rates, limits. Order state first, then money, then the callbacks."""
+
+from typing import Any
+
+from twinloop.kernels import codes
+from twinloop.kernels.bits import set_word
+from twinloop.kernels.callbacks import call_strategy
+from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.jit import njit
+from twinloop.kernels.marks import (
+    converted_change,
+    equity_changed,
+    mark_instrument,
+    revalue_account,
+    to_account_currency,
+)
+from twinloop.kernels.money import OK, checked_add, checked_sub
+from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS
+from twinloop.kernels.orders import apply_order_fact, apply_order_fill, find_order
+from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding
+from twinloop.kernels.records import record_fill, record_order, sample_equity
+from twinloop.kernels.risk_state import order_filled, position_changed, set_equity_floor
+
+
+@njit(cache=True)
+def mark_held(node: Any, instrument: int) -> None:
+    """Mark the positions of an instrument; an overflow stops the run at this row."""
+    out_of_line()
+    status = mark_instrument(node["decision"], instrument)
+    if status != 0:
+        node["status"] = status
+        node["error_sequence"] = node["decision"]["clock"]["sequence"]
+
+
+@njit(cache=True)
+def equity_moved(node: Any, account: int) -> None:
+    """Take an account's new equity into account; an overflow stops the run at this row."""
+    status = equity_changed(node["decision"], account)
+    if status != 0:
+        node["status"] = status
+        node["error_sequence"] = node["decision"]["clock"]["sequence"]
+
+
+@njit(cache=True)
+def _book_fill(node: Any, row: Any, tail: Any, instrument: int) -> tuple[int, bool]:
+    """What a fill does to positions, ledgers, cash, marks and loss limits: (realised PnL of the strategy, whether it was booked)."""
+    out_of_line()
+    decision = node["decision"]
+    account = row["account"]
+    strategy = row["strategy"]
+    market = decision["instruments"][instrument]
+    of_strategy = decision["strategy_holdings"][strategy][instrument]["position"]
+    of_account = decision["account_holdings"][account][instrument]["position"]
+    before = of_account["qty"]
+    unrealised_before = of_account["unrealised"]
+    realised, account_realised, status = book_fill(
+        of_strategy, of_account, decision["ledgers"][account], market["rule"], row["side"], row["price"], row["qty"],
+        row["fee"], tail["fee_currency"], row["venue_ns"],
+    )  # fmt: skip
+    if status != OK:
+        node["status"] = codes.RUN_OVERFLOW
+        node["error_sequence"] = row["sequence"]
+        return 0, False
+    if before == 0 and of_account["qty"] != 0:
+        market["held"] += 1
+    elif before != 0 and of_account["qty"] == 0:
+        market["held"] -= 1
+    state = decision["accounts"][account]
+    gained, status_1 = to_account_currency(decision, market["settle"], account_realised)
+    paid, status_2 = to_account_currency(decision, tail["fee_currency"], row["fee"])
+    moved, status_3 = converted_change(decision, market["settle"], unrealised_before, of_account["unrealised"])
+    net, status_4 = checked_sub(gained, paid)
+    cash, status_5 = checked_add(state["cash"], net)
+    open_pnl, status_6 = checked_add(state["unrealised"], moved)
+    if (status_1 | status_2 | status_3 | status_4 | status_5 | status_6) != OK:
+        node["status"] = codes.RUN_OVERFLOW
+        node["error_sequence"] = row["sequence"]
+        return 0, False
+    state["cash"] = cash
+    state["unrealised"] = open_pnl
+    mark_held(node, instrument)
+    equity_moved(node, account)
+    return realised, True
+
+
+@njit(cache=True)
+def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
+    """A fill: order state, positions, ledgers, cash, marks, limits; on_fill, then on_order. Accepted in every order state."""
+    out_of_line()
+    decision = node["decision"]
+    strategy = row["strategy"]
+    slot = find_order(decision, row["order_id"])
+    if slot < 0:
+        _on_foreign_fill(node, row, tail, instrument)
+        return
+    order = decision["orders"][slot]
+    was_open = order["state"] < codes.STATE_FILLED
+    result = apply_order_fill(decision, order, row)
+    realised, booked = _book_fill(node, row, tail, instrument)
+    if not booked:
+        return
+    order_filled(decision, order, row)
+    node["measured"]["fills"] += 1
+    record_fill(node, row, tail, realised)
+    record = node["fills"][node["fill_count"] - 1]
+    record["decided_ns"] = order["decided_ns"]
+    record["arrived_ns"] = order["acked_ns"]
+    record["decision_mid2_int"] = order["decision_mid2"]
+    sample_equity(node)
+    if result == 1:
+        node["measured"]["late_fills"] += 1
+    elif result == 2:
+        node["measured"]["overfills"] += 1
+    ended = was_open and order["state"] >= codes.STATE_FILLED
+    if ended or not was_open:
+        # Before the callback: an order sent there may take the slot. One that had ended is recorded again: the last record counts.
+        record_order(node, order)
+    call_strategy(node, codes.ON_FILL, strategy)
+    if ended:
+        call_strategy(node, codes.ON_ORDER, strategy)
+
+
+@njit(cache=True)
+def _on_foreign_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
+    """A fill of an order the table no longer holds, or never did: what was traded is ours all the same, and is booked."""
+    out_of_line()
+    decision = node["decision"]
+    node["measured"]["foreign_facts"] += 1
+    if row["strategy"] >= decision["strategy_count"] or row["account"] >= decision["account_count"]:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = row["sequence"]
+        return
+    realised, booked = _book_fill(node, row, tail, instrument)
+    if booked:
+        position_changed(decision, int(row["account"]), instrument)
+        node["measured"]["fills"] += 1
+        record_fill(node, row, tail, realised)
+        sample_equity(node)
+        call_strategy(node, codes.ON_FILL, row["strategy"])
+
+
+@njit(cache=True)
+def on_order_fact(node: Any, row: Any) -> None:
+    """Any other fact about an own order: its state, its reserve, on_order."""
+    out_of_line()
+    decision = node["decision"]
+    slot = find_order(decision, row["order_id"])
+    if slot < 0:
+        node["measured"]["foreign_facts"] += 1
+        return
+    order = decision["orders"][slot]
+    was_open = order["state"] < codes.STATE_FILLED
+    apply_order_fact(decision, order, row)
+    if was_open and order["state"] >= codes.STATE_FILLED:
+        record_order(node, order)
+    call_strategy(node, codes.ON_ORDER, order["strategy"])
+
+
+@njit(cache=True)
+def on_funding(node: Any, row: Any, instrument: int) -> None:
+    """A funding payment: every strategy's position pays its part; the account's ledger and cash take the account's."""
+    out_of_line()
+    decision = node["decision"]
+    market = decision["instruments"][instrument]
+    price = row["price"] if row["price"] > 0 else market["mark_price"]
+    for strategy in range(decision["strategy_count"]):
+        position = decision["strategy_holdings"][strategy][instrument]["position"]
+        if position["qty"] != 0:
+            _, status = apply_funding(position, market["rule"], price, row["rate"])
+            if status != OK:
+                node["status"] = codes.RUN_OVERFLOW
+                node["error_sequence"] = row["sequence"]
+    for account in range(decision["account_count"]):
+        position = decision["account_holdings"][account][instrument]["position"]
+        if position["qty"] != 0:
+            cash, status = book_funding(position, decision["ledgers"][account], market["rule"], price, row["rate"])
+            cash, converted = to_account_currency(decision, market["settle"], cash)
+            state = decision["accounts"][account]
+            total, overflow = checked_add(state["cash"], cash)
+            if (status | converted) != OK or overflow:
+                node["status"] = codes.RUN_OVERFLOW
+                node["error_sequence"] = row["sequence"]
+                return
+            state["cash"] = total
+            equity_moved(node, account)
+
+
+@njit(cache=True)
+def on_rate(node: Any, currency: int, rate: int) -> None:
+    """A new rate of a currency: every account is valued anew."""
+    out_of_line()
+    decision = node["decision"]
+    if not 0 <= currency < decision["fx"].shape[0] or rate <= 0:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = decision["clock"]["sequence"]
+        return
+    decision["fx"][currency] = rate
+    for account in range(decision["account_count"]):
+        status = revalue_account(decision, account)
+        if status != 0:
+            node["status"] = status
+            node["error_sequence"] = decision["clock"]["sequence"]
+
+
+@njit(cache=True)
+def on_limit_change(node: Any, row: Any, instrument: int) -> None:
+    """An operator's new value of a limit: of the instrument by its word, from ACCOUNT_LIMIT on of the account. It holds from here on."""
+    out_of_line()
+    decision = node["decision"]
+    limit = row["limit"]
+    account = int(row["account"])
+    if 0 <= limit < INSTRUMENT_LIMIT_WORDS and row["value"] >= 0:
+        set_word(decision["instrument_limits"][instrument], limit, row["value"])
+    elif (
+        ACCOUNT_LIMIT <= limit < ACCOUNT_LIMIT + ACCOUNT_LIMIT_WORDS
+        and row["value"] >= 0
+        and account < decision["account_count"]
+    ):
+        set_word(decision["account_limits"][account], limit - ACCOUNT_LIMIT, row["value"])
+        set_equity_floor(decision, account)
+        equity_moved(node, account)
+    else:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = decision["clock"]["sequence"]
