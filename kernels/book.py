@@ -18,7 +18,18 @@ from typing import Final
 import numpy as np
 
 from twinloop.kernels import rows
-from twinloop.kernels.bits import WORD_BITS, Int, grid_offset, odd_inverse, set_word
+from twinloop.kernels.bits import (
+    BIT_MASK,
+    WORD_BITS,
+    WORD_SHIFT,
+    Int,
+    bit,
+    bits_through,
+    grid_offset,
+    highest_bit,
+    odd_inverse,
+    set_word,
+)
 from twinloop.kernels.book_depth import NO_PRICE, depth, imbalance, next_level, qty_at, sweep_cost
 from twinloop.kernels.book_window import (
     BOOK_INNER,
@@ -172,7 +183,13 @@ def book_set(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
     if (old > 0) != (qty > 0):
         if book["tick_size"] == 0:  # Never cleared: the inverse is 0 too, so that every price seemed to be offset 0.
             return _refuse(book, BOOK_BAD_TICK)
-        _count_level(book, side, slot, qty > 0)
+        word = slot >> WORD_SHIFT
+        bits = book["occupied"][side, word] ^ bit(slot & BIT_MASK)
+        if bits == 0 or (qty > 0 and bits == bit(slot & BIT_MASK)):
+            _count_level(book, side, slot, qty > 0)  # A word became empty, or ceased to be: the summary changes too.
+        else:
+            book["occupied"][side, word] = bits
+            book["levels"][side] += 1 if qty > 0 else -1
     book["qty"][side, slot] = qty
     book["replaced_qty"] = old
     best_key = book["best_key"][side]
@@ -180,7 +197,17 @@ def book_set(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
         if qty > 0:
             _store_best(book, side, key, qty)
         elif key == best_key:
-            _leave_best(book, side)
+            # The next level is mostly near: in the same word of bits, so with no wrap of the ring between.
+            below = book["occupied"][side, slot >> WORD_SHIFT] & bits_through(slot & BIT_MASK)
+            steps = (slot & BIT_MASK) - highest_bit(below) if below != 0 else offset
+            following = key - steps * book["tick_size"]
+            count = book["overflow_count"][side]
+            if offset - steps < book["qty"].shape[1] // 2 or (
+                count > 0 and book["overflow_key"][side, count - 1] > following
+            ):
+                _leave_best(book, side)
+            else:
+                _store_best(book, side, following, book["qty"][side, slot - steps])
     return status
 
 

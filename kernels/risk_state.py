@@ -14,7 +14,6 @@ from twinloop.kernels.exposure import list_exposure
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.money import (
-    CEILING,
     FLOOR,
     INVERSE,
     MONEY_MAX,
@@ -176,7 +175,7 @@ def slippage_of(decision: Any, order: Any, row: Any) -> tuple[int, int]:
     if rule["contract"] == INVERSE:  # A value at twice the price is half the value; of the others, twice.
         amount, status = checked_mul(twice, 2)
     else:
-        amount, status = mul_div(twice, 1, 2, CEILING)
+        amount, status = twice - (twice >> 1), OK  # Half of it, rounded up.
     rate = int(decision["fx"][market["settle"]])
     if status != OK or rate == MONEY_UNIT:
         return amount, status
