@@ -144,17 +144,20 @@ def _call_through(name: str, described: Any, *, never_fails: bool) -> Any:
         module = builder.module
         held = module.globals.get(name) or ir.GlobalVariable(module, ir.IntType(64), name)
         function = builder.inttoptr(builder.load(held), kind.as_pointer())
-        if never_fails and described.restype is types.none:
-            # Nothing comes back: no word to clear for it on the way of a caller that seldom comes here.
-            nowhere = cgutils.alloca_once(builder, kind.args[0].pointee)
-            no_error = cgutils.alloca_once(builder, kind.args[1].pointee)
+        if never_fails:
+            # Room for the result without clearing it first, none for an error: a caller in a loop would clear them at each turn, called
+            # or not.
+            with builder.goto_entry_block():
+                result = builder.alloca(kind.args[0].pointee)
             packed = convention._get_arg_packer(described.argtypes).as_arguments(builder, arguments)  # noqa: SLF001
-            builder.call(function, [nowhere, no_error, *packed])
-            return context.get_dummy_value()
+            builder.call(function, [result, ir.Constant(kind.args[1], None), *packed])
+            if described.restype is types.none:
+                return context.get_dummy_value()
+            value = context.get_returned_value(builder, described.restype, builder.load(result))
+            return imputils.impl_ret_new_ref(context, builder, described.restype, value)
         status, value = convention.call_function(builder, function, described.restype, described.argtypes, arguments)
-        if not never_fails:
-            with cgutils.if_unlikely(builder, status.is_error):
-                convention.return_status_propagate(builder, status)
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
         value = imputils.fix_returning_optional(context, builder, signature, status, value)
         return imputils.impl_ret_new_ref(context, builder, described.restype, value)
 

@@ -221,13 +221,7 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
     out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
-    if rows.ACK <= kind <= rows.AMEND_REJECT:
-        on_order_fact(node, row)
-    elif kind == rows.TIMER:
-        strategy = int(row["strategy"])
-        timer_fired(decision, strategy, row["timer_id"], row["due_ns"])
-        call_strategy(node, codes.ON_TIMER, strategy)
-    elif kind == rows.MARK:
+    if kind == rows.MARK:
         market["mark_price"] = row["price"]
         market["mark_ns"] = row["local_ns"]
     elif kind == rows.STATUS:
@@ -278,6 +272,12 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
     tail = node["inbox"][(slot + 1) & node["inbox_mask"]]
     if kind == rows.FILL:
         on_fill(node, row, tail, instrument)
+    elif rows.ACK <= kind <= rows.AMEND_REJECT:
+        on_order_fact(node, row)
+    elif kind == rows.TIMER:
+        strategy = int(row["strategy"])
+        timer_fired(node["decision"], strategy, row["timer_id"], row["due_ns"])
+        call_strategy(node, codes.ON_TIMER, strategy)
     elif kind == rows.BAR:
         on_vendor_bar(node, row, tail, instrument)
     else:
