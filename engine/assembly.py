@@ -28,6 +28,7 @@ REPLAY_INBOX_ROWS: Final = (
 # An order that ended stays readable until so many others were sent. More slots are used only while more orders work at once: few
 # of them stay in the first-level cache.
 ORDERS_KEPT: Final = 128
+FOLLOW_ROWS: Final = 64
 DAY_NS: Final = 86_400_000_000_000
 LATENCY_KINDS: Final = {
     "constant": latency_kernel.CONSTANT,
@@ -131,6 +132,7 @@ class Assembly:
         self.venue["path_ns"] = NEVER
         self.venue["expire_ns"] = NEVER
         self.venue["session_end_ns"] = NEVER
+        self.venue["follow_rows"] = FOLLOW_ROWS
 
     def currency(self, code: str) -> int:
         """Slot of a currency; the first asked for is the account's."""

@@ -37,20 +37,21 @@ from twinloop.kernels.book_window import (
     overflow_set,
     window_anchor,
     window_clear,
+    window_copy,
     window_evict,
     window_find,
-    window_flip,
     window_lower,
     window_raise,
     window_refill,
 )
-from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.intrinsics import out_of_line, word_at
 from twinloop.kernels.jit import njit
 
 __all__ = [
     "NO_PRICE",
     "book_apply",
     "book_clear",
+    "book_copy",
     "book_dtype",
     "book_event_end",
     "book_gap",
@@ -89,6 +90,7 @@ BOOK_MISPLACED: Final = 7  # A snapshot level or end outside a snapshot; the lev
 
 _MOVED: Final = 16
 
+HEADER_WORDS: Final = 24  # Words before `summary`: three cache lines.
 PRICE_MAX: Final = 2**61
 TICK_MAX: Final = 2**40
 OVERFLOW_LEVELS: Final = 8192  # A busy BTC perpetual shows 5,400 levels a side, 4,200 of them beyond 1,536 ticks.
@@ -144,7 +146,7 @@ def book_dtype(window_levels: int, overflow_levels: int = OVERFLOW_LEVELS) -> np
         16,
         24,
     ]
-    assert dtype.fields["summary"][1] == 3 * 64
+    assert dtype.fields["summary"][1] == 8 * HEADER_WORDS
     return dtype
 
 
@@ -180,34 +182,37 @@ def book_set(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
         offset = grid_offset(key, book["base_key"][side], book["tick_inverse"], book["tick_shift"])
     slot = (book["base_slot"][side] + offset) & (book["qty"].shape[1] - 1)
     old = book["qty"][side, slot]
-    if (old > 0) != (qty > 0):
-        if book["tick_size"] == 0:  # Never cleared: the inverse is 0 too, so that every price seemed to be offset 0.
-            return _refuse(book, BOOK_BAD_TICK)
-        word = slot >> WORD_SHIFT
-        bits = book["occupied"][side, word] ^ bit(slot & BIT_MASK)
-        if bits == 0 or (qty > 0 and bits == bit(slot & BIT_MASK)):
-            _count_level(book, side, slot, qty > 0)  # A word became empty, or ceased to be: the summary changes too.
-        else:
-            book["occupied"][side, word] = bits
-            book["levels"][side] += 1 if qty > 0 else -1
+    # Whether a level appears or vanishes, and whether it is the best, no processor can predict: neither is a branch here.
+    flips = (old > 0) != (qty > 0)
+    if flips & (book["tick_inverse"] == 0):  # Never cleared: every price seems to be offset 0.
+        return _refuse(book, BOOK_BAD_TICK)
+    word = slot >> WORD_SHIFT
+    before = book["occupied"][side, word]
+    bits = before ^ (np.int64(flips) << (slot & BIT_MASK))
+    book["occupied"][side, word] = bits
+    book["levels"][side] += np.int64(flips) * (2 * np.int64(qty > 0) - 1)
+    if (before == 0) != (bits == 0):
+        book["summary"][side, word >> WORD_SHIFT] ^= bit(word & BIT_MASK)
     book["qty"][side, slot] = qty
     book["replaced_qty"] = old
     best_key = book["best_key"][side]
-    if key >= best_key:
-        if qty > 0:
-            _store_best(book, side, key, qty)
-        elif key == best_key:
-            # The next level is mostly near: in the same word of bits, so with no wrap of the ring between.
-            below = book["occupied"][side, slot >> WORD_SHIFT] & bits_through(slot & BIT_MASK)
-            steps = (slot & BIT_MASK) - highest_bit(below) if below != 0 else offset
-            following = key - steps * book["tick_size"]
-            count = book["overflow_count"][side]
-            if offset - steps < book["qty"].shape[1] // 2 or (
-                count > 0 and book["overflow_key"][side, count - 1] > following
-            ):
-                _leave_best(book, side)
-            else:
-                _store_best(book, side, following, book["qty"][side, slot - steps])
+    if (qty == 0) & (key == best_key):
+        # The next level is mostly near: in the same word of bits, so with no wrap of the ring between.
+        below = bits & bits_through(slot & BIT_MASK)
+        steps = (slot & BIT_MASK) - highest_bit(below) if below != 0 else offset
+        following = key - steps * book["tick_size"]
+        count = book["overflow_count"][side]
+        if offset - steps < book["qty"].shape[1] // 2 or (
+            count > 0 and book["overflow_key"][side, count - 1] > following
+        ):
+            _leave_best(book, side)
+        else:
+            _store_best(book, side, following, book["qty"][side, slot - steps])
+    else:
+        best = (qty > 0) & (key >= best_key)
+        book["best_key"][side] = key if best else best_key
+        set_word(book, side, (-key if side else key) if best else word_at(book, side))
+        set_word(book, 2 + side, qty if best else word_at(book, 2 + side))
     return status
 
 
@@ -296,6 +301,16 @@ def book_gap(book: np.void) -> Int:
     return BOOK_OK
 
 
+@njit(**BOOK_INNER)
+def book_copy(book: np.void, source: np.void) -> None:
+    """Make a book what another of the same size is. O(levels of both)."""
+    out_of_line()
+    for side in range(2):
+        window_copy(book, source, side)
+    for place in range(HEADER_WORDS):
+        set_word(book, place, word_at(source, place))
+
+
 # Helpers. None may be called from elsewhere.
 
 
@@ -323,14 +338,6 @@ def _check_snapshot(book: np.void, status: Int) -> Int:
     if book["state"] == BOOK_SNAPSHOT or status >= BOOK_FULL:
         return status
     return _refuse(book, BOOK_MISPLACED)
-
-
-@njit(**BOOK_INNER)
-def _count_level(book: np.void, side: Int, slot: Int, present: bool) -> None:
-    """A level appeared or vanished in the window."""
-    out_of_line()
-    window_flip(book, side, slot, present)
-    book["levels"][side] += 1 if present else -1
 
 
 @njit(**BOOK_INNER)

@@ -92,6 +92,29 @@ def window_clear(book: np.void, side: Int) -> None:
 
 
 @njit(**BOOK_INNER)
+def window_copy(book: np.void, source: np.void, side: Int) -> None:
+    """Give a side the levels of another book's, window and overflow; the fields before `summary` are the caller's. O(levels of both)."""
+    window_clear(book, side)
+    for summary in range(book["summary"].shape[1]):
+        words = source["summary"][side, summary]
+        book["summary"][side, summary] = words
+        while words != 0:
+            low = highest_bit(words)
+            words ^= bit(low)
+            word = (summary << WORD_SHIFT) + low
+            bits = source["occupied"][side, word]
+            book["occupied"][side, word] = bits
+            while bits != 0:
+                place = highest_bit(bits)
+                bits ^= bit(place)
+                slot = (word << WORD_SHIFT) + place
+                book["qty"][side, slot] = source["qty"][side, slot]
+    for i in range(source["overflow_count"][side]):
+        book["overflow_key"][side, i] = source["overflow_key"][side, i]
+        book["overflow_qty"][side, i] = source["overflow_qty"][side, i]
+
+
+@njit(**BOOK_INNER)
 def window_anchor(book: np.void, side: Int, key: Int) -> None:
     """Lay an empty window so that an on-grid key comes to three quarters of it: room for the market to come nearer."""
     window = book["qty"].shape[1]

@@ -8,6 +8,7 @@ from typing import Any
 
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
+from twinloop.kernels.following import level_spoken, level_taken
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.no_partial_fill import newest_depth_row
@@ -101,6 +102,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
         if not limited or crosses(side, order["price"], price, qty):
             got = fill(venue, order, price, min(qty, order["leaves"]), now_ns, False, cause)
             if venue["deplete"] == 1 and market["mode"] == TOUCH:
+                level_taken(venue, order["instrument"], BID if side < 0 else ASK, 0)
                 if side > 0:
                     market["ask_qty"] -= got
                 else:
@@ -116,6 +118,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
             got = fill(venue, order, price, got, now_ns, False, cause)
             if venue["deplete"] == 1:
                 book_set(book, opposite, price, level - got)
+                level_taken(venue, order["instrument"], opposite, price)
         price = following
 
 
@@ -357,6 +360,8 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
     """Apply one row of the venue's tape: its market first, then our orders there. tail: the second row of a fact that has one."""
     kind = int(row["kind"])
     market = venue["instruments"][row["instrument"]]
+    if venue["gone_count"] != 0 and kind != rows.TRADE:
+        level_spoken(venue, row)
     if kind == rows.LEVEL and market["mode"] == DEPTH:
         book = venue["books"][market["book"]]
         book_apply(book, row)

@@ -14,6 +14,7 @@ from typing import Any
 from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_immediate, is_market_like, schedule
+from twinloop.kernels.following import follow_node
 from twinloop.kernels.intrinsics import ROW_BYTES, copy_row, out_of_line, prefetch, record_at
 from twinloop.kernels.jit import njit
 from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
@@ -353,6 +354,12 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
             answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
         quiet = venue["resting"] == 0 and venue["request_tail"] == venue["request_head"]
         if not quiet:
+            if (
+                venue["next_row"] + venue["follow_rows"] < at
+                and (venue["resting"] | venue["gone_count"]) == 0
+                and venue["shared_tape"] == 1
+            ):
+                follow_node(node, venue, at)
             lived = _live(venue, min(fact_ns, answer_ns))
             if lived == AGAIN:
                 continue

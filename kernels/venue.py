@@ -41,6 +41,7 @@ DEFAULT_MODE: Final = 0
 NO_PARTIAL_FILL_MODE: Final = 1  # Compatibility with hftbacktest's no-partial-fill exchange.
 
 TIERS: Final = 8
+GONE: Final = 64
 UNLIMITED: Final = 2**62
 REQUESTS: Final = 4096
 RESPONSES: Final = 8192
@@ -73,6 +74,8 @@ VENUE_ORDER: Final = _aligned(
     ("flags", "<i8"),
     ("working", "<i8"),  # 0 not here, 1 resting, 2 waiting for its trigger.
 )
+
+GONE_LEVEL: Final = _aligned(("instrument", "<i8"), ("side_index", "<i8"), ("price", "<i8"))
 
 VENUE_BAR: Final = _aligned(
     ("start_ns", "<i8"),
@@ -131,6 +134,15 @@ def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("jump", "<i8"),  # 1: only quotes and prints on the tape, so a venue without resting orders may skip rows.
         ("jumped_to", "<i8"),  # Rows before this one may have been passed over.
         ("shared_tape", "<i8"),  # 1: the node sees the very same rows.
+        (
+            "follow_rows",
+            "<i8",
+        ),  # Without orders of ours, so many rows (and levels) behind the node, it takes over the node's books.
+        (
+            "gone_count",
+            "<i8",
+        ),  # Levels our fills took from, until the market's next word on them; more than GONE: no longer known.
+        ("gone", GONE_LEVEL, (GONE,)),
         ("now_ns", "<i8"),
         ("instrument_count", "<i8"),
         ("resting", "<i8"),  # Orders here.

@@ -23,9 +23,9 @@ def delays(setup: Setup) -> tuple[Any, Any]:
     )
 
 
-def check(setup: Setup, size: SizeClass) -> tuple[Outcome, Twin]:
+def check(setup: Setup, size: SizeClass, *, follow_rows: int | None = None) -> tuple[Outcome, Twin]:
     """Run both and compare everything they show."""
-    got = run_small.run(setup, size)
+    got = run_small.run(setup, size, follow_rows=follow_rows)
     twin = Twin(setup, got.results, *delays(setup))
     twin.capacity = size.orders
     twin.run()

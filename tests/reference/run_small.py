@@ -305,12 +305,15 @@ def run(
     batches: Sequence[int] = (1 << 30,),
     *,
     jump: bool | None = None,
+    follow_rows: int | None = None,
     chunks: Sequence[int] = (),
 ) -> Outcome:
     """Run to the end; batches: rows handed over at each call, repeated; chunks: sizes of the parts each tape comes in."""
     assembly, desk, log, failures = prepare(setup, size)
     if jump is not None:
         assembly.venue["jump"] = int(jump)
+    if follow_rows is not None:
+        assembly.venue["follow_rows"] = follow_rows
     local, market = tapes(setup.facts)
     local_chunks, market_chunks = [local], [market]
     if chunks:
