@@ -53,8 +53,8 @@ def test_tapes_in_chunks_give_the_same_run(seed: int, modes: tuple[int, int], si
 @settings(max_examples=30)
 def test_jumping_over_rows_nobody_waits_for_changes_nothing(seed: int, modes: tuple[int, int], chunks: bool) -> None:
     setup = setup_of(seed, modes, only_quotes_and_prints=True)
-    how = {"chunks": [3, 8, 1]} if chunks else {}
-    assert shown(run(setup, SIZE, jump=True, **how)) == shown(run(setup, SIZE, jump=False))
+    sizes = [3, 8, 1] if chunks else []
+    assert shown(run(setup, SIZE, jump=True, chunks=sizes)) == shown(run(setup, SIZE, jump=False))
 
 
 @given(seed=SEEDS, modes=PAIRS, other=st.sampled_from([DEPTH, TOUCH, PRINTS]))
