@@ -24,7 +24,7 @@ from twinloop.kernels.step import step
 from twinloop.kernels.timers import next_timer
 from twinloop.kernels.venue import BARS, REQUESTS, RESPONSES, TOUCH, fill, remove_resting, trigger_rests
 
-ROWS_AHEAD = 16  # How far ahead of its use a tape's row is asked for.
+ROWS_AHEAD = 40  # How far ahead of its use a tape's row is asked for.
 REACHED = 0  # The venue lived up to the time asked for.
 AGAIN = 1  # It gave an answer or took a request: what comes next is to be found anew.
 SELDOM = 2  # Something is due that advance_venue handles.
@@ -355,8 +355,8 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
         quiet = venue["resting"] == 0 and venue["request_tail"] == venue["request_head"]
         if not quiet:
             if (
-                venue["next_row"] + venue["follow_rows"] < at
-                and (venue["resting"] | venue["gone_count"]) == 0
+                (venue["resting"] | venue["gone_count"]) == 0
+                and venue["next_row"] + venue["follow_rows"] < at
                 and venue["shared_tape"] == 1
             ):
                 follow_node(node, venue, at)
@@ -375,8 +375,8 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
             _publish_answer(node, venue)
         else:
             _publish_timer(node)
-        # One fact; with nothing under way at the venue, row after row until a strategy asks for something.
-        more = quiet and from_tape and answer_ns == NEVER
+        # One fact; with nothing on its way from or to the venue, row after row until a strategy asks for something or an order fills.
+        more = from_tape and answer_ns == NEVER and venue["request_tail"] == venue["request_head"]
         while True:
             if from_tape:
                 head = node["inbox_head"]
@@ -396,7 +396,10 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
                 break
             if not more or at == count or handled >= rows_max or (node["status"] | node["records_full"]) != 0:
                 break
-            if record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"] > clock["timer_ns"]:
+            row_ns = record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"]
+            if row_ns > clock["timer_ns"]:
+                break
+            if not quiet and (_live(venue, row_ns) != REACHED or venue["response_tail"] < venue["response_head"]):
                 break
         if (node["status"] | venue["status"]) != 0:
             return node["status"] if node["status"] != 0 else venue["status"], at
