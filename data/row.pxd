@@ -19,10 +19,10 @@ cdef extern from *:
         uint8_t source;
         uint8_t flags;
         uint16_t instrument;
-        union { int64_t price; int64_t bid; int64_t open; int64_t volume; int64_t status; int64_t currency; int64_t tick_size; int64_t min_notional; int64_t cause_id; int64_t due_ns; int64_t limit; };
-        union { int64_t qty; int64_t bid_qty; int64_t high; int64_t notional; int64_t rate; int64_t index_price; int64_t lot_size; int64_t fee_currency; int64_t timer_id; int64_t value; };
-        union { int64_t trade_id; int64_t ask; int64_t update_id; int64_t order_id; int64_t low; int64_t trades; int64_t quote_currency; int64_t min_qty; };
-        union { int64_t ask_qty; int64_t execution_id; int64_t close; int64_t interval_ns; int64_t max_qty; int64_t code; int64_t fee; int64_t leaves_qty; int64_t trigger_price; int64_t decision; };
+        union { int64_t price; int64_t bid; int64_t open; int64_t volume; int64_t status; int64_t currency; int64_t tick_size; int64_t min_notional; int64_t cause_id; int64_t due_ns; int64_t limit; int64_t rows; int64_t egress_ns; int64_t offset_ns; int64_t decision_hash; int64_t file; int64_t alert; };
+        union { int64_t qty; int64_t bid_qty; int64_t high; int64_t notional; int64_t rate; int64_t index_price; int64_t lot_size; int64_t fee_currency; int64_t timer_id; int64_t value; int64_t checksum; int64_t request; int64_t error_ns; int64_t state_hash; int64_t offset; };
+        union { int64_t trade_id; int64_t ask; int64_t update_id; int64_t order_id; int64_t low; int64_t trades; int64_t quote_currency; int64_t min_qty; int64_t monotonic_ns; int64_t rule; int64_t decisions; int64_t size; };
+        union { int64_t ask_qty; int64_t execution_id; int64_t close; int64_t interval_ns; int64_t max_qty; int64_t code; int64_t fee; int64_t leaves_qty; int64_t trigger_price; int64_t decision; int64_t wall_ns; };
     } TwinloopRow;
     _Static_assert(sizeof(TwinloopRow) == 64, "row size");
     _Static_assert(offsetof(TwinloopRow, venue_ns) == 0, "venue_ns");
@@ -46,6 +46,12 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, cause_id) == 32, "cause_id");
     _Static_assert(offsetof(TwinloopRow, due_ns) == 32, "due_ns");
     _Static_assert(offsetof(TwinloopRow, limit) == 32, "limit");
+    _Static_assert(offsetof(TwinloopRow, rows) == 32, "rows");
+    _Static_assert(offsetof(TwinloopRow, egress_ns) == 32, "egress_ns");
+    _Static_assert(offsetof(TwinloopRow, offset_ns) == 32, "offset_ns");
+    _Static_assert(offsetof(TwinloopRow, decision_hash) == 32, "decision_hash");
+    _Static_assert(offsetof(TwinloopRow, file) == 32, "file");
+    _Static_assert(offsetof(TwinloopRow, alert) == 32, "alert");
     _Static_assert(offsetof(TwinloopRow, qty) == 40, "qty");
     _Static_assert(offsetof(TwinloopRow, bid_qty) == 40, "bid_qty");
     _Static_assert(offsetof(TwinloopRow, high) == 40, "high");
@@ -56,6 +62,11 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, fee_currency) == 40, "fee_currency");
     _Static_assert(offsetof(TwinloopRow, timer_id) == 40, "timer_id");
     _Static_assert(offsetof(TwinloopRow, value) == 40, "value");
+    _Static_assert(offsetof(TwinloopRow, checksum) == 40, "checksum");
+    _Static_assert(offsetof(TwinloopRow, request) == 40, "request");
+    _Static_assert(offsetof(TwinloopRow, error_ns) == 40, "error_ns");
+    _Static_assert(offsetof(TwinloopRow, state_hash) == 40, "state_hash");
+    _Static_assert(offsetof(TwinloopRow, offset) == 40, "offset");
     _Static_assert(offsetof(TwinloopRow, trade_id) == 48, "trade_id");
     _Static_assert(offsetof(TwinloopRow, ask) == 48, "ask");
     _Static_assert(offsetof(TwinloopRow, update_id) == 48, "update_id");
@@ -64,6 +75,10 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, trades) == 48, "trades");
     _Static_assert(offsetof(TwinloopRow, quote_currency) == 48, "quote_currency");
     _Static_assert(offsetof(TwinloopRow, min_qty) == 48, "min_qty");
+    _Static_assert(offsetof(TwinloopRow, monotonic_ns) == 48, "monotonic_ns");
+    _Static_assert(offsetof(TwinloopRow, rule) == 48, "rule");
+    _Static_assert(offsetof(TwinloopRow, decisions) == 48, "decisions");
+    _Static_assert(offsetof(TwinloopRow, size) == 48, "size");
     _Static_assert(offsetof(TwinloopRow, ask_qty) == 56, "ask_qty");
     _Static_assert(offsetof(TwinloopRow, execution_id) == 56, "execution_id");
     _Static_assert(offsetof(TwinloopRow, close) == 56, "close");
@@ -74,6 +89,7 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, leaves_qty) == 56, "leaves_qty");
     _Static_assert(offsetof(TwinloopRow, trigger_price) == 56, "trigger_price");
     _Static_assert(offsetof(TwinloopRow, decision) == 56, "decision");
+    _Static_assert(offsetof(TwinloopRow, wall_ns) == 56, "wall_ns");
     typedef struct { const char *name; int offset; int size; } TwinloopRowField;
     static const TwinloopRowField TWINLOOP_ROW_FIELDS[] = {
         {"venue_ns", offsetof(TwinloopRow, venue_ns), sizeof(int64_t)},
@@ -97,6 +113,12 @@ cdef extern from *:
         {"cause_id", offsetof(TwinloopRow, cause_id), sizeof(int64_t)},
         {"due_ns", offsetof(TwinloopRow, due_ns), sizeof(int64_t)},
         {"limit", offsetof(TwinloopRow, limit), sizeof(int64_t)},
+        {"rows", offsetof(TwinloopRow, rows), sizeof(int64_t)},
+        {"egress_ns", offsetof(TwinloopRow, egress_ns), sizeof(int64_t)},
+        {"offset_ns", offsetof(TwinloopRow, offset_ns), sizeof(int64_t)},
+        {"decision_hash", offsetof(TwinloopRow, decision_hash), sizeof(int64_t)},
+        {"file", offsetof(TwinloopRow, file), sizeof(int64_t)},
+        {"alert", offsetof(TwinloopRow, alert), sizeof(int64_t)},
         {"qty", offsetof(TwinloopRow, qty), sizeof(int64_t)},
         {"bid_qty", offsetof(TwinloopRow, bid_qty), sizeof(int64_t)},
         {"high", offsetof(TwinloopRow, high), sizeof(int64_t)},
@@ -107,6 +129,11 @@ cdef extern from *:
         {"fee_currency", offsetof(TwinloopRow, fee_currency), sizeof(int64_t)},
         {"timer_id", offsetof(TwinloopRow, timer_id), sizeof(int64_t)},
         {"value", offsetof(TwinloopRow, value), sizeof(int64_t)},
+        {"checksum", offsetof(TwinloopRow, checksum), sizeof(int64_t)},
+        {"request", offsetof(TwinloopRow, request), sizeof(int64_t)},
+        {"error_ns", offsetof(TwinloopRow, error_ns), sizeof(int64_t)},
+        {"state_hash", offsetof(TwinloopRow, state_hash), sizeof(int64_t)},
+        {"offset", offsetof(TwinloopRow, offset), sizeof(int64_t)},
         {"trade_id", offsetof(TwinloopRow, trade_id), sizeof(int64_t)},
         {"ask", offsetof(TwinloopRow, ask), sizeof(int64_t)},
         {"update_id", offsetof(TwinloopRow, update_id), sizeof(int64_t)},
@@ -115,6 +142,10 @@ cdef extern from *:
         {"trades", offsetof(TwinloopRow, trades), sizeof(int64_t)},
         {"quote_currency", offsetof(TwinloopRow, quote_currency), sizeof(int64_t)},
         {"min_qty", offsetof(TwinloopRow, min_qty), sizeof(int64_t)},
+        {"monotonic_ns", offsetof(TwinloopRow, monotonic_ns), sizeof(int64_t)},
+        {"rule", offsetof(TwinloopRow, rule), sizeof(int64_t)},
+        {"decisions", offsetof(TwinloopRow, decisions), sizeof(int64_t)},
+        {"size", offsetof(TwinloopRow, size), sizeof(int64_t)},
         {"ask_qty", offsetof(TwinloopRow, ask_qty), sizeof(int64_t)},
         {"execution_id", offsetof(TwinloopRow, execution_id), sizeof(int64_t)},
         {"close", offsetof(TwinloopRow, close), sizeof(int64_t)},
@@ -125,6 +156,7 @@ cdef extern from *:
         {"leaves_qty", offsetof(TwinloopRow, leaves_qty), sizeof(int64_t)},
         {"trigger_price", offsetof(TwinloopRow, trigger_price), sizeof(int64_t)},
         {"decision", offsetof(TwinloopRow, decision), sizeof(int64_t)},
+        {"wall_ns", offsetof(TwinloopRow, wall_ns), sizeof(int64_t)},
     };
     """
     ctypedef struct Row 'TwinloopRow':
@@ -149,6 +181,12 @@ cdef extern from *:
         int64_t cause_id
         int64_t due_ns
         int64_t limit
+        int64_t rows
+        int64_t egress_ns
+        int64_t offset_ns
+        int64_t decision_hash
+        int64_t file
+        int64_t alert
         int64_t qty
         int64_t bid_qty
         int64_t high
@@ -159,6 +197,11 @@ cdef extern from *:
         int64_t fee_currency
         int64_t timer_id
         int64_t value
+        int64_t checksum
+        int64_t request
+        int64_t error_ns
+        int64_t state_hash
+        int64_t offset
         int64_t trade_id
         int64_t ask
         int64_t update_id
@@ -167,6 +210,10 @@ cdef extern from *:
         int64_t trades
         int64_t quote_currency
         int64_t min_qty
+        int64_t monotonic_ns
+        int64_t rule
+        int64_t decisions
+        int64_t size
         int64_t ask_qty
         int64_t execution_id
         int64_t close
@@ -177,6 +224,7 @@ cdef extern from *:
         int64_t leaves_qty
         int64_t trigger_price
         int64_t decision
+        int64_t wall_ns
     ctypedef struct RowField 'TwinloopRowField':
         const char *name
         int offset
@@ -184,7 +232,7 @@ cdef extern from *:
     const RowField *ROW_FIELDS 'TWINLOOP_ROW_FIELDS'
 
 cdef enum:
-    ROW_FIELD_COUNT = 49
+    ROW_FIELD_COUNT = 65
     ROW_SIZE = 64
     KIND_TRADE = 1
     KIND_QUOTE = 2
@@ -226,6 +274,15 @@ cdef enum:
     KIND_NEW = 80
     KIND_AMEND = 81
     KIND_CANCEL = 82
+    KIND_SEAL = 96
+    KIND_SENT = 97
+    KIND_NOT_SENT = 98
+    KIND_VERDICT = 99
+    KIND_CLOCK_MAP = 100
+    KIND_HASH = 101
+    KIND_RAW_FRAME = 102
+    KIND_ALERT = 103
+    KIND_ALERT_ACKNOWLEDGED = 104
     FLAG_CONTINUES = 1
     FLAG_TAIL = 2
     FLAG_EVENT_END = 4

@@ -96,6 +96,16 @@ NOTE: Final = 69
 NEW: Final = 80
 AMEND: Final = 81
 CANCEL: Final = 82
+# Annotations of a journal.
+SEAL: Final = 96
+SENT: Final = 97
+NOT_SENT: Final = 98
+VERDICT: Final = 99
+CLOCK_MAP: Final = 100
+HASH: Final = 101
+RAW_FRAME: Final = 102
+ALERT: Final = 103
+ALERT_ACKNOWLEDGED: Final = 104
 
 FLAG_CONTINUES: Final = 1  # The next row is the second half of this fact.
 FLAG_TAIL: Final = 2  # This row is the second half of the fact before it.
@@ -186,6 +196,23 @@ KINDS: Final = (
     KindSpec(NEW, "NEW", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("trigger_price", 56))),
     KindSpec(AMEND, "AMEND", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("decision", 56))),
     KindSpec(CANCEL, "CANCEL", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("decision", 56))),
+    # A commit's last row: rows before it in the commit, CRC32C over them and the previous seal's, both clocks.
+    KindSpec(SEAL, "SEAL", ANNOTATION, (("rows", 32), ("checksum", 40), ("monotonic_ns", 48), ("wall_ns", 56))),
+    # Of request number `request` (counted over the epoch): handed to the socket, or never to be.
+    KindSpec(SENT, "SENT", ANNOTATION, (("egress_ns", 32), ("request", 40), ("order_id", 48), ("code", 56))),
+    KindSpec(NOT_SENT, "NOT_SENT", ANNOTATION, (("request", 40), ("order_id", 48), ("code", 56))),
+    KindSpec(VERDICT, "VERDICT", ANNOTATION, (("limit", 32), ("value", 40), ("rule", 48), ("code", 56))),
+    KindSpec(
+        CLOCK_MAP,
+        "CLOCK_MAP",
+        ANNOTATION,
+        (("offset_ns", 32), ("error_ns", 40), ("monotonic_ns", 48), ("wall_ns", 56)),
+    ),
+    # After the fact of this sequence: rolling decision hash, hash of the whole state (0: not taken), decisions so far.
+    KindSpec(HASH, "HASH", ANNOTATION, (("decision_hash", 32), ("state_hash", 40), ("decisions", 48))),
+    KindSpec(RAW_FRAME, "RAW_FRAME", ANNOTATION, (("file", 32), ("offset", 40), ("size", 48))),
+    KindSpec(ALERT, "ALERT", ANNOTATION, (("alert", 32), ("value", 40), ("code", 56))),
+    KindSpec(ALERT_ACKNOWLEDGED, "ALERT_ACKNOWLEDGED", ANNOTATION, (("alert", 32), ("code", 56))),
 )
 
 
