@@ -58,8 +58,9 @@ def send_requests(node: Any, venue: Any) -> None:
         to["trigger_price"] = request["trigger_price"]
         venue["request_head"] = head + 1
         node["outbox_tail"] += 1
-    node["outbox_head"] = 0  # Empty rings start again: what is used stays in the first-level cache.
-    node["outbox_tail"] = 0
+    if venue["keep_up"] == 0:  # Nobody reads them afterwards.
+        node["outbox_head"] = 0  # Empty rings start again: what is used stays in the first-level cache.
+        node["outbox_tail"] = 0
 
 
 @njit(cache=True)

@@ -344,8 +344,10 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
         timer_ns = NEVER
         if at < count:
             row_ns = record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"]
-            timer_ns = clock["timer_ns"]
+            timer_ns = clock["timer_ns"] if venue["recorded"] == 0 else NEVER
         elif more_local == 1:
+            if venue["keep_up"] == 1:
+                advance_venue(venue, clock["now_ns"], at)
             return codes.RUN_LOCAL_CHUNK, at
         # Past the end of the data only answers come: there the clock of timers stops.
         fact_ns = min(row_ns, timer_ns)
@@ -392,12 +394,13 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
                     node["inbox_head"] = head + 1
             handled += step(node)
             if node["outbox_tail"] < node["outbox_head"]:
-                send_requests(node, venue)
+                if venue["remote"] == 0:
+                    send_requests(node, venue)
                 break
             if not more or at == count or handled >= rows_max or (node["status"] | node["records_full"]) != 0:
                 break
             row_ns = record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"]
-            if row_ns > clock["timer_ns"]:
+            if row_ns > clock["timer_ns"] and venue["recorded"] == 0:
                 break
             if not quiet and (_live(venue, row_ns) != REACHED or venue["response_tail"] < venue["response_head"]):
                 break

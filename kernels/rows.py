@@ -80,6 +80,7 @@ CANCEL_REJECT: Final = 39
 AMEND_REJECT: Final = 40
 # Timers.
 TIMER: Final = 48
+CLOCK: Final = 49  # Nothing but the time: a live edge writes one when an interval ends and no other row tells of it.
 # Feed state.
 FEED_GAP: Final = 56
 FEED_STALE: Final = 57
@@ -182,6 +183,7 @@ KINDS: Final = (
     KindSpec(CANCEL_REJECT, "CANCEL_REJECT", OWN_ORDER, _OWN),
     KindSpec(AMEND_REJECT, "AMEND_REJECT", OWN_ORDER, _OWN),
     KindSpec(TIMER, "TIMER", TIMER_ORIGIN, (("due_ns", 32), ("timer_id", 40))),
+    KindSpec(CLOCK, "CLOCK", TIMER_ORIGIN, ()),
     KindSpec(FEED_GAP, "FEED_GAP", FEED_STATE, (("code", 56),)),
     KindSpec(FEED_STALE, "FEED_STALE", FEED_STATE, (("code", 56),)),
     KindSpec(FEED_SWITCHED, "FEED_SWITCHED", FEED_STATE, (("code", 56),)),

@@ -246,7 +246,12 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         market["stale"] = 0
     elif kind == rows.FEED_STALE:
         market["stale"] = 1
-    elif not (rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE or kind == rows.NOTE or kind == rows.FEED_SWITCHED):
+    elif not (
+        rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE
+        or kind == rows.NOTE
+        or kind == rows.FEED_SWITCHED
+        or kind == rows.CLOCK
+    ):
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
 

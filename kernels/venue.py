@@ -134,14 +134,16 @@ def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("jump", "<i8"),  # 1: only quotes and prints on the tape, so a venue without resting orders may skip rows.
         ("jumped_to", "<i8"),  # Rows before this one may have been passed over.
         ("shared_tape", "<i8"),  # 1: the node sees the very same rows.
+        ("remote", "<i8"),  # 1: requests stay in the outbox: the venue is elsewhere, its answers are on the tape.
         (
-            "follow_rows",
+            "keep_up",
             "<i8",
-        ),  # Without orders of ours, so many rows (and levels) behind the node, it takes over the node's books.
-        (
-            "gone_count",
-            "<i8",
-        ),  # Levels our fills took from, until the market's next word on them; more than GONE: no longer known.
+        ),  # 1: lives up to the last row of a chunk before the next is asked for: what comes later is not known yet.
+        ("recorded", "<i8"),  # 1: the tape holds every fact, timers too; none is made.
+        # Without orders of ours, so many rows (and levels) behind the node, the venue takes over the node's books.
+        ("follow_rows", "<i8"),
+        # Levels our fills took from, until the market's next word on them; more than GONE: no longer known.
+        ("gone_count", "<i8"),
         ("gone", GONE_LEVEL, (GONE,)),
         ("now_ns", "<i8"),
         ("instrument_count", "<i8"),

@@ -1,0 +1,227 @@
+"""The node of a live session, or of its replay: facts in, requests out, everything handled shown as it stood in the inbox.
+
+    node = LiveNode(session)
+    handled = node.handle(rows)      # an array of ROW in order of receipt
+    handled.facts, handled.requests  # copies, in order: what the journal holds
+
+One kernel serves three edges. `paper`: a simulated venue answers, in the time of the feed. `live`: requests leave for a venue elsewhere
+and its answers are facts. `recorded`: every fact comes from a journal, own orders and timers too, and nothing is made. This module must
+not read a clock or a file.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from twinloop.engine.assembly import Assembly, StrategySlot
+from twinloop.engine.limits import apply_limits
+from twinloop.engine.live.session import Session, compiled_strategies
+from twinloop.engine.live.session_errors import SessionError
+from twinloop.kernels import codes
+from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, ROW, ROW_SIZE
+
+Rows = npt.NDArray[np.void]
+Edge = Literal["paper", "live", "recorded"]
+
+BATCH_ROWS: Final = 512  # Facts handled by one call of the kernel: its rings hold many times as many.
+_GOES_ON: Final = (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What one call handled. facts, requests: ROW arrays; each request's `sequence` is that of the fact that caused it."""
+
+    facts: Rows
+    requests: Rows
+
+
+class LiveNode:
+    """An assembly fed row by row. `sequence` is the next fact's."""
+
+    def __init__(self, session: Session, edge: Edge) -> None:
+        self.session = session
+        self.edge = edge
+        self.strategies = compiled_strategies(session)
+        self.assembly = assembly = Assembly()
+        self.node, self.decision = assembly.node, assembly.decision
+        assembly.currency(session.currency)
+        for instrument, mode in zip(session.instruments, session.market_modes(), strict=True):
+            assembly.add_instrument(instrument, mode)
+        for code, rate in session.fx.items():
+            self.decision["fx"][assembly.currency(code)] = rate
+        assembly.add_account(session.cash)
+        assembly.set_venue(session.venue_settings(), session.seed)
+        assembly.add_bars(session.bar_requests(), session.instruments)
+        self._set_times()
+        for spec, compiled in zip(session.strategies, self.strategies, strict=True):
+            seen = session.slots_of(spec)
+            assembly.add_strategy(
+                StrategySlot(spec.name, compiled.addresses, compiled.initial_area(), seen, keep=compiled)
+            )
+        names = [spec.name for spec in session.strategies]
+        apply_limits(self.decision, session.limits(), session.instruments, session.cash, names)
+        venue = assembly.venue
+        venue["jump"] = venue["shared_tape"] = 0
+        venue["remote"] = edge != "paper"
+        venue["recorded"] = edge == "recorded"
+        venue["keep_up"] = edge == "paper"
+        self.node["inbox_mask"] = assembly.size.inbox_rows - 1
+        assembly.call["more_local"] = 1
+        self._empty = np.zeros(0, ROW)
+        self._inbox, self._outbox = self.node["inbox"], self.node["outbox"]
+        self._requested = 0
+        self.started = False
+
+    def _set_times(self) -> None:
+        session, clock = self.session, self.decision["clock"]
+        clock["now_ns"] = session.start_ns
+        clock["sample_interval_ns"] = session.sample_interval_ns
+        clock["sample_ns"] = session.start_ns
+        clock["roll_interval_ns"] = session.day_ns
+        clock["roll_ns"] = (
+            session.start_ns - (session.start_ns - session.session_start_ns) % session.day_ns + session.day_ns
+        )
+        clock["edge_ns"] = min(int(clock[name]) for name in ("sample_ns", "roll_ns", "bar_ns"))
+
+    def start(self) -> Handled:
+        """Call every strategy's on_start: the first decisions, before any fact."""
+        assert not self.started
+        self.started = True
+        for strategy in range(len(self.strategies)):
+            self.assembly.callback(strategy, codes.ON_START)
+            self._check_status()
+        return Handled(self._empty, self._take_requests())
+
+    @property
+    def sequence(self) -> int:
+        """Of the next fact."""
+        return int(self.node["inbox_head"])
+
+    def next_wake_ns(self) -> int:
+        """Local time at which a timer falls due or an interval ends, whatever the market does; NEVER without one."""
+        clock = self.decision["clock"]
+        return min(int(clock["timer_ns"]), int(clock["edge_ns"]))
+
+    def clock_row(self, local_ns: int) -> Rows:
+        """A fact that says nothing but the time."""
+        rows = np.zeros(1, ROW)
+        rows["local_ns"], rows["kind"] = local_ns, CLOCK
+        return rows
+
+    def handle(self, rows: Rows) -> Handled:
+        """Hand facts to the kernel in order; local times must not fall. A fact of two rows must be whole.
+
+        Raises SessionError for what the kernel cannot handle: the session must stop.
+        """
+        facts: list[Rows] = []
+        requests: list[Rows] = []
+        for at in self._pieces(rows):
+            self._run(rows[at], facts, requests)
+        return Handled(_joined(facts, self._empty), _joined(requests, self._empty))
+
+    @staticmethod
+    def _pieces(rows: Rows) -> Iterator[slice]:
+        at, count = 0, len(rows)
+        while at < count:
+            end = min(at + BATCH_ROWS, count)
+            if end < count and rows[end - 1]["flags"] & FLAG_CONTINUES:
+                end += 1
+            yield slice(at, end)
+            at = end
+
+    def _run(self, rows: Rows, facts: list[Rows], requests: list[Rows]) -> None:
+        assembly, call = self.assembly, self.assembly.call
+        rows = np.ascontiguousarray(rows)
+        market = rows
+        if self.edge == "paper":
+            # Its venue lives in local time: what we have not heard of yet, it cannot have done, however rows come in batches.
+            market = rows.copy()
+            market["venue_ns"] = market["local_ns"]
+            assembly.venue["first_row"] += int(call["market_count"])
+            assembly.venue["next_row"] = 0
+            call["market"], call["market_count"] = market.ctypes.data, len(market)
+        call["local"], call["local_count"], call["start"] = rows.ctypes.data, len(rows), 0
+        while True:
+            head = self.sequence
+            status = assembly.replay(BATCH_ROWS)
+            facts.append(ring_rows(self._inbox, head, self.sequence))
+            requests.append(self._take_requests())
+            self._drain()
+            if status not in _GOES_ON:
+                break
+        if status != codes.RUN_LOCAL_CHUNK:
+            self._check_status()
+            raise SessionError(
+                f"the loop stopped: {codes.RUN_NAME.get(status, status)}",
+                expected="rows that can be handled",
+                got=f"row {int(self.node['error_sequence'])} of the inbox",
+            )
+
+    def _take_requests(self) -> Rows:
+        head = int(self.node["outbox_head"])
+        taken = ring_rows(self._outbox, self._requested, head)
+        self._requested = head
+        if self.edge != "paper":
+            self.node["outbox_tail"] = head
+        return taken
+
+    def _drain(self) -> None:
+        node = self.node
+        for name in ("fill_count", "order_record_count", "verdict_count", "equity_count", "records_full"):
+            node[name] = 0
+
+    def _check_status(self) -> None:
+        if self.node["status"] == codes.RUN_STRATEGY_ERROR:
+            for compiled in self.strategies:
+                compiled.raise_error(self.node)
+
+    def decision_hash(self) -> int:
+        """The rolling hash over every decision so far."""
+        return int(self.decision["hash"])
+
+    def state_hash(self) -> int:
+        """Hash of everything decisions depend on. Takes milliseconds."""
+        return int(self.assembly.state_hash())
+
+    def decisions(self) -> int:
+        """How many decisions were taken."""
+        return int(self.decision["decision_number"])
+
+
+def ring_rows(ring: Any, start: int, end: int) -> Rows:
+    """Copy of rows start..end of a ring whose size is a power of two; the newest size at most can be there."""
+    size = len(ring)
+    if end - start > size:
+        raise SessionError(
+            "more rows in one batch than the ring holds", expected=f"at most {size}", got=str(end - start)
+        )
+    out = np.empty(end - start, ROW)
+    first = start & (size - 1)
+    until_wrap = min(end - start, size - first)
+    _copy(out, 0, ring, first, until_wrap)
+    _copy(out, until_wrap, ring, 0, end - start - until_wrap)
+    return out
+
+
+def _copy(out: Rows, at: int, ring: Any, first: int, count: int) -> None:
+    """Whole rows by their bytes: an assignment between records goes field by field, and payload fields share bytes."""
+    if count:
+        ctypes.memmove(out.ctypes.data + at * ROW_SIZE, ring.ctypes.data + first * ROW_SIZE, count * ROW_SIZE)
+
+
+def _joined(parts: list[Rows], empty: Rows) -> Rows:
+    found = [part for part in parts if len(part)]
+    if not found:
+        return empty
+    if len(found) == 1:
+        return found[0]
+    out = np.empty(sum(len(part) for part in found), ROW)
+    at = 0
+    for part in found:
+        _copy(out, at, part, 0, len(part))
+        at += len(part)
+    return out
