@@ -157,7 +157,7 @@ def read_segment(path: Path) -> Segment:
     header, size = read_header(data[: 1 << 24].tobytes(), path)
     count = (len(data) - size) // ROW_SIZE
     rows = data[size : size + count * ROW_SIZE].view(ROW)
-    raw = memoryview(data)[size : size + count * ROW_SIZE]
+    raw = data.data[size : size + count * ROW_SIZE]
     segment = Segment(path, header, size, rows=rows, checksum=header.checksum)
     end = 0
     seals = np.flatnonzero(rows["kind"] == SEAL)
