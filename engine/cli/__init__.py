@@ -40,6 +40,7 @@ COMMANDS: Final = (
     ("synth", "Make a seeded synthetic market."),
     ("report", "Build a finished run's report again, or open it."),
     ("bench", "Measure this machine, or run one of the project's named bars."),
+    ("replay", "Replay a live session's journal and compare every decision."),
     ("doctor", "Check the installation: versions, caches, disk, links."),
     ("warmup", "Compile everything now, so that the first run starts at once."),
 )
