@@ -133,7 +133,8 @@ def applied(book: dict[tuple[int, int], int], rows: Any) -> None:
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_lost_doubled_or_late_the_book_ends_as_the_venues(seed: int) -> None:
     draw = random.Random(seed)
-    venue, stream, mine = Venue(draw), BinanceStream("binance-usdm", [USDM], depth=True), {}
+    venue, stream = Venue(draw), BinanceStream("binance-usdm", [USDM], depth=True)
+    mine: dict[tuple[int, int], int] = {}
     broken = True
     pending: bytes | None = None
     for _ in range(60):
