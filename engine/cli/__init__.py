@@ -40,6 +40,7 @@ COMMANDS: Final = (
     ("synth", "Make a seeded synthetic market."),
     ("report", "Build a finished run's report again, or open it."),
     ("bench", "Measure this machine, or run one of the project's named bars."),
+    ("exchange", "Run a practice exchange on this machine."),
     ("live", "Run a session on a live feed, with its journal and limits."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
     ("replay", "Replay a live session's journal and compare every decision."),

@@ -31,7 +31,7 @@ class Agents:
     def _size(self, scale: float) -> int:
         """A quantity: a few lots mostly, many sometimes."""
         symbol = self._state.symbol
-        unit = max(symbol.step_size, 10**symbol.qty_scale // 50)
+        unit: int = max(symbol.step_size, 10**symbol.qty_scale // 50)
         steps = 1 + int(scale * self._exchange.draw.paretovariate(1.6))
         return min(unit * steps, symbol.max_qty)
 
@@ -58,7 +58,7 @@ class Agents:
             elif what < 0.9:
                 self._withdraw_one()
             else:
-                exchange.place(None, state.symbol.name, side, "MARKET", self._size(1.0))
+                exchange.place(None, state.symbol.name, side, "MARKET", self._size(5.0))
         self._follow()
         exchange.publish(state)
 

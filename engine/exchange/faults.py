@@ -1,7 +1,7 @@
 """What can be made to go wrong, by name and count, so that a test of a client meets it on a real socket.
 
-    faults.arm("drop_response", count=1)      # the next order is taken, its answer never comes
-    if faults.take("drop_response"): ...
+faults.arm("drop_response", count=1)      # the next order is taken, its answer never comes
+if faults.take("drop_response"): ...
 """
 
 from typing import Any, Final
@@ -54,4 +54,8 @@ class Faults:
 
     def told(self) -> dict[str, Any]:
         """For the control page."""
-        return {"armed": {name: count for name, count in self._armed.items() if count}, "met": dict(self.met), "known": KNOWN}
+        return {
+            "armed": {name: count for name, count in self._armed.items() if count},
+            "met": dict(self.met),
+            "known": KNOWN,
+        }

@@ -10,7 +10,9 @@ from twinloop.engine.exchange.model import Account, VenueError
 WINDOW_MS_MAX = 60_000
 
 
-def check_signed(accounts: dict[str, Account], key: str | None, query: str, parameters: dict[str, str], now_ms: int) -> Account:
+def check_signed(
+    accounts: dict[str, Account], key: str | None, query: str, parameters: dict[str, str], now_ms: int
+) -> Account:
     """The account that signed a request. query: what was signed, as it came, without the signature. VenueError otherwise."""
     account = check_key(accounts, key)
     given = parameters.get("signature")

@@ -98,14 +98,11 @@ def status_table(found: dict[str, Any]) -> Group:
     lines: list[Any] = [head]
     if found["failure"]:
         lines.append(Text(f"! {found['failure']}", style="bold red"))
-    money = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("equity", "cash", "profit", "today", "drawdown", "facts", "decisions", "requests", "refused", "fills"):
-        money.add_column(name, justify="right")
-    money.add_row(
-        f"{found['equity']} {found['currency']}", found["cash"], found["profit"], found["day_profit"], found["drawdown"],
-        *(f"{found[name]:,}" for name in ("facts", "decisions", "requests", "refused", "fills")),
-    )  # fmt: skip
-    lines.append(money)
+    lines.append(_table({
+        "equity": f"{found['equity']} {found['currency']}", "cash": found["cash"], "profit": found["profit"],
+        "today": found["day_profit"], "drawdown": found["drawdown"],
+    }))  # fmt: skip
+    lines.append(_table({name: f"{found[name]:,}" for name in ("facts", "decisions", "requests", "refused", "fills")}))
     symbols = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("symbol", "bid", "ask", "position", "buying", "selling", "age", "book"):
         symbols.add_column(name, justify="left" if name in {"symbol", "book"} else "right")
@@ -124,3 +121,12 @@ def status_table(found: dict[str, Any]) -> Group:
         )
     )
     return Group(*lines)
+
+
+def _table(cells: dict[str, str]) -> Table:
+    """One row of numbers under their names; none is cut."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in cells:
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), len(cells[name])))
+    table.add_row(*cells.values())
+    return table

@@ -14,7 +14,9 @@ import pytest
 from twinloop.engine.results import load_run
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.toml") if path.name != "paper.toml")
+EXAMPLES = sorted(
+    path for path in (ROOT / "examples").glob("*.toml") if path.name not in {"paper.toml", "practice.toml"}
+)
 FILLS_MIN = {"market_maker": 100, "pairs_spread": 20, "ema_cross": 10, "bar_breakout": 10}
 CODE = "from twinloop.engine.cli import main; main()"
 
