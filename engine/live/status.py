@@ -126,7 +126,7 @@ def status_table(found: dict[str, Any]) -> Group:
 def _table(cells: dict[str, str]) -> Table:
     """One row of numbers under their names; none is cut."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in cells:
-        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), len(cells[name])))
+    for name, text in cells.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), len(text)))
     table.add_row(*cells.values())
     return table
