@@ -5,6 +5,7 @@ matching engine or was turned down by it. Everything else (5xx, a proxy's page, 
 unknown) proves nothing. This module must not know orders or keep state.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -37,23 +38,27 @@ _USDM_FAILED: Final = ("Service Unavailable", "Internal error; unable to process
 HOLD_OFF_NS: Final = 60_000_000_000  # Where the venue does not say for how long.
 BAN_NS: Final = 120_000_000_000
 BAN_NS_MAX: Final = 3 * 86_400_000_000_000
+_UNTIL: Final = re.compile(r"until (\d{13})\b", re.ASCII)
 _DUPLICATE_TEXT: Final = "Duplicate order sent"
 
 
 class Judgement(NamedTuple):
-    """kind: DONE...; code and message as the venue gave them; wait_ns: for HELD_OFF and BANNED, how long."""
+    """kind: DONE...; code and message as the venue gave them; for HELD_OFF and BANNED: how long, and until when if it said so."""
 
     kind: int
     code: int = 0
     message: str = ""
     wait_ns: int = 0
+    until_ns: int = 0
 
 
 def judge(market: Market, status: int, headers: Mapping[str, str], body: bytes) -> Judgement:
     """What an answer proves. headers: names in lower case."""
     code, message = read_error(body)
     if status == 418:
-        return Judgement(BANNED, code, message, _wait_ns(headers, BAN_NS))
+        until = _UNTIL.search(message)
+        until_ns = int(until[1]) * 1_000_000 if until else 0
+        return Judgement(BANNED, code, message, _wait_ns(headers, BAN_NS), until_ns)
     if status == 429 or code == TOO_MANY_REQUESTS:
         return Judgement(HELD_OFF, code, message, _wait_ns(headers, HOLD_OFF_NS))
     if 200 <= status < 300 and code == 0:
