@@ -76,7 +76,8 @@ class Answers:
         self.sender.orders.hears(lower, venue_ns)
         judgement = errors.judge(self.settings.market, status, lower, body)
         self._heed(sent, judgement)
-        if judgement.kind == DONE:
+        two_legs = sent.kind == kinds.REPLACE and judgement.code in {errors.REPLACE_HALF_DONE, errors.REPLACE_FAILED}
+        if judgement.kind == DONE or two_legs:
             try:
                 self._done(sent, body)
             except DecodeError as error:
@@ -161,7 +162,7 @@ class Answers:
     def _done_with_order(self, sent: Outgoing, order: Order, leg: Leg, body: bytes) -> None:
         in_service = leg.in_service and sent.kind != kinds.REPLACE
         if sent.kind == kinds.REPLACE:
-            self._replaced(order, leg, body)
+            self._replaced(sent, order, leg, body)
         elif sent.kind == kinds.AMEND:
             report = read_amended(body)
             self.apply(order, leg, report)
@@ -169,7 +170,7 @@ class Answers:
                 order.amend.answer_due_mono_ns = 0
         elif sent.kind == kinds.CANCEL and in_service:
             leg.cancel_sent_mono_ns = 0
-            leg.in_doubt = True  # The service says no more than that it has heard.
+            leg.in_doubt = leg.state in OPEN  # The service says no more than that it has heard.
         else:
             report = read_stop(body) if in_service else read_order(body)
             if sent.kind == kinds.PLACE:
@@ -180,8 +181,6 @@ class Answers:
                 leg.query_sent_mono_ns = 0
                 self._prove_amend(order, leg, report, sent.sent_mono_ns)
             self.apply(order, leg, report)
-            if sent.kind == kinds.QUERY and order.amend is not None and order.amend.in_doubt:
-                leg.in_doubt = leg.state in OPEN
 
     def _prove_amend(self, order: Order, leg: Leg, report: OrderReport, sent_mono_ns: int) -> None:
         """A query answers what became of an in-place amend whose answer was lost."""
@@ -190,7 +189,7 @@ class Answers:
             return
         rules = self.settings.instruments[order.instrument]
         qty, price = scaled(report.qty, rules.qty_scale)[0], scaled(report.price, rules.price_scale)[0]
-        others = sum(other.filled for other in order.legs if other is not leg)
+        others = order.filled_elsewhere(leg)
         if (qty + others, price) == (amend.qty, amend.price):
             self.tracker.amended(order, leg, qty, price, report.time_ms * MS_NS)
         elif amend.sent_mono_ns == 0:
@@ -198,16 +197,17 @@ class Answers:
         elif sent_mono_ns - amend.sent_mono_ns >= self.settings.horizon_ns:
             self.tracker.amend_refused(order, reasons.REASON_ABSENT)
 
-    def _replaced(self, order: Order, leg: Leg, body: bytes) -> None:
+    def _replaced(self, sent: Outgoing, order: Order, leg: Leg, body: bytes) -> None:
         """Two legs, each with its own outcome."""
         found = read_replaced(body)
-        old = order.legs[-2]
+        old_id = dict(sent.request.parameters)["cancelOrigClientOrderId"]
+        old = next(each for each in order.legs if each.client_id == old_id)
         if order.amend is not None and order.amend.leg == leg.number:
             order.amend.answer_due_mono_ns = 0
         if found.cancelled is not None:
             self.apply(order, old, found.cancelled)
         else:
-            old.in_doubt = True  # Why it failed is to be asked: filled, cancelled, or filling.
+            old.in_doubt = old.state in OPEN  # Why it failed is to be asked: filled, cancelled, or filling.
         if found.placed is not None:
             self.apply(order, leg, found.placed)
         elif found.place_result in {"FAILURE", "NOT_ATTEMPTED"} and (found.place_code or found.cancelled is None):
@@ -312,7 +312,7 @@ class Answers:
             self.tracker.refuse(leg, reason)
             return
         if judgement.code == errors.NO_NEED_TO_AMEND:
-            others = sum(other.filled for other in order.legs if other is not leg)
+            others = order.filled_elsewhere(leg)
             self.tracker.amended(order, leg, amend.qty - others, amend.price, 0)
             return
         self.tracker.amend_refused(order, reason)

@@ -127,7 +127,7 @@ class Desk:
             return
         if row.word_40 <= order.filled:
             # Nothing would be left: as the venues have it, that is a cancel.
-            order.cancel_wanted = True
+            order.cancel_wanted = order.shrunk = True
             self.prover.work(order)
             return
         live = [leg for leg in order.legs if leg.state in OPEN][-1]
@@ -149,7 +149,7 @@ class Desk:
 
     def _modify(self, dialect: UsdmRequests, order: Order, live: Leg, row: RowFields) -> None:
         rules = self.settings.instruments[order.instrument]
-        qty = row.word_40 - self._filled_elsewhere(order, live)
+        qty = row.word_40 - order.filled_elsewhere(live)
         request = dialect.amend(rules, live.client_id, order.side, qty, row.word_32)
         order.amend = Amend(order.amends, MODIFY, row.word_40, row.word_32, live.number)
         self._sent(
@@ -167,7 +167,7 @@ class Desk:
     def _amend_spot(self, dialect: SpotRequests, order: Order, live: Leg, row: RowFields) -> None:
         rules = self.settings.instruments[order.instrument]
         if row.word_32 == order.price and row.word_40 < order.qty:
-            qty = row.word_40 - self._filled_elsewhere(order, live)
+            qty = row.word_40 - order.filled_elsewhere(live)
             order.amend = Amend(order.amends, REDUCE, row.word_40, row.word_32, live.number)
             refused = self.sender.send(
                 kinds.AMEND,
@@ -197,10 +197,6 @@ class Desk:
         else:
             # Filled in part: one request for both legs could fill more than was asked for. The old one goes first.
             order.amend = Amend(order.amends, CANCEL_THEN_PLACE, row.word_40, row.word_32, order.amends, waiting=True)
-
-    @staticmethod
-    def _filled_elsewhere(order: Order, live: Leg) -> int:
-        return sum(leg.filled for leg in order.legs if leg is not live)
 
     def _sent(self, order: Order, refused: int) -> None:
         if refused:

@@ -10,7 +10,7 @@ the local wall clock (it stamps rows and requests), mono_ns a clock that never j
 socket, read a clock or draw a random number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from twinloop.data.binance_orders import UsdmRequests, requests_of
@@ -189,7 +189,10 @@ class Gateway:
     def unproven(self) -> int:
         """Orders in doubt: what a start-up waits for before it trades."""
         return sum(
-            order.unknown or any(leg.in_doubt for leg in order.legs) or order.missing_since_mono_ns != 0
+            order.unknown
+            or order.missing_since_mono_ns != 0
+            or any(leg.in_doubt for leg in order.legs)
+            or (order.amend is not None and order.amend.in_doubt)
             for order in self.tracker.open.values()
         ) + len(self.book.orphans)
 
@@ -197,14 +200,18 @@ class Gateway:
         """Plain data (JSON would do) of all that a restart must know."""
         return recovery.snapshot(self)
 
-    def restore(self, plain_state: Mapping[str, Any]) -> None:
-        """Take over a snapshot; what was under way then is in doubt now."""
-        recovery.restore(self, plain_state)
-
-    def rebuild(self, rows: Rows, epoch: int, now_ns: int, mono_ns: int) -> Outcome:
-        """Take over journal rows of an epoch, in order, from its start or from a snapshot on. See recovery.rebuild."""
+    def restore(self, plain_state: Mapping[str, Any], now_ns: int, mono_ns: int) -> Outcome:
+        """Take over a snapshot. What is open is in doubt until asked about; the kernel is told so. Raises DataError for another's."""
         outcome = self._begin(now_ns, mono_ns)
-        recovery.rebuild(self, self._desk, rows, epoch)
+        recovery.restore(self, plain_state)
+        for order in self.tracker.open.values():
+            self.tracker.unknown(order)
+        return outcome
+
+    def rebuild(self, segments: Sequence[tuple[int, Rows]], now_ns: int, mono_ns: int) -> Outcome:
+        """Take over journal rows, as (epoch, rows) in order, from the start or after `restore`. See recovery.rebuild."""
+        outcome = self._begin(now_ns, mono_ns)
+        recovery.rebuild(self, self._desk, segments)
         return outcome
 
     # Helpers.

@@ -29,7 +29,10 @@ CANCEL_THEN_PLACE: Final = 4  # The new leg waits until the old one's last fill 
 
 
 class Leg(msgspec.Struct):
-    """One order at the venue. executed: what the venue says has filled; filled: what is booked. Times are monotonic ns."""
+    """One order at the venue. executed: what the venue says has filled; filled: what is booked and known to be of this leg.
+
+    Times are monotonic ns.
+    """
 
     number: int
     client_id: str
@@ -97,6 +100,7 @@ class Order(msgspec.Struct):
     ended: int = 0  # Kind of the row that ended it for the kernel; FILL when its fills did.
     cancel_wanted: bool = False
     cancel_asked: bool = False  # By the kernel, whose request waits for an answer.
+    shrunk: bool = False  # The cancel stands for an amend to no more than has filled, which waits for its answer.
     expired: bool = False  # Cancelled by us because its time was over.
     missing_since_mono_ns: int = 0  # The venue speaks of fills that are not here.
 
@@ -106,9 +110,18 @@ class Order(msgspec.Struct):
         return OwnOrder(self.order_id, self.strategy, self.account, self.source, self.instrument, self.side)
 
     @property
+    def missing(self) -> bool:
+        """Whether the venue speaks of more than is booked. Over all legs: a journal does not say which leg a fill was of."""
+        return sum(leg.executed for leg in self.legs) > self.filled
+
+    @property
     def open(self) -> bool:
         """Whether any leg may still fill, as far as is proven, or fills are missing."""
-        return self.amend is not None or any(leg.state in OPEN or leg.executed > leg.filled for leg in self.legs)
+        return self.amend is not None or self.missing or any(leg.state in OPEN for leg in self.legs)
+
+    def filled_elsewhere(self, leg: Leg) -> int:
+        """What legs other than one have filled."""
+        return sum(max(other.filled, other.executed) for other in self.legs if other is not leg)
 
 
 def to_plain(order: Order) -> dict[str, Any]:

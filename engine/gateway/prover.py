@@ -97,24 +97,22 @@ class Prover:
         """Send what the order's state asks for now."""
         if order.amend is not None and order.amend.waiting:
             self._advance_amend(order)
-        missing = False
         for leg in order.legs:
             if leg.state in OPEN:
                 if self._cancel_wanted(order, leg):
                     self._cancel(order, leg)
-                if leg.in_doubt:
+                if leg.in_doubt or (order.amend is not None and order.amend.in_doubt):
                     self._query(order, leg)
-            missing = missing or leg.executed > leg.filled
-        self._chase_fills(order, missing=missing)
+        self._chase_fills(order)
 
     def _cancel_wanted(self, order: Order, leg: Leg) -> bool:
         amend = order.amend
         return order.cancel_wanted or (amend is not None and amend.waiting and leg.number != amend.leg)
 
-    def _chase_fills(self, order: Order, *, missing: bool) -> None:
+    def _chase_fills(self, order: Order) -> None:
         """Sweep the trades when the venue speaks of fills that no stream has brought within the grace."""
         mono_ns = self.sender.mono_ns
-        if not missing:
+        if not order.missing:
             order.missing_since_mono_ns = 0
         elif order.missing_since_mono_ns == 0:
             order.missing_since_mono_ns = max(mono_ns, 1)
@@ -205,7 +203,7 @@ class Prover:
     def _advance_amend(self, order: Order) -> None:
         """Place the new leg once the old one is proven ended and its fills are known."""
         amend = order.amend
-        if amend is None or any(leg.state in OPEN or leg.executed > leg.filled for leg in order.legs):
+        if amend is None or order.missing or any(leg.state in OPEN for leg in order.legs):
             return
         remaining = amend.qty - order.filled
         if order.cancel_wanted or order.legs[-1].state != CANCELLED or remaining <= 0:

@@ -6,7 +6,8 @@ venue, and every trade that is booked. Whatever may still be open is in doubt af
 This module must not send anything.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from twinloop.data.binance_reports import FillReport
@@ -92,31 +93,40 @@ def _report(fields: list[Any]) -> FillReport:
     return FillReport._make(fields)
 
 
-def rebuild(gateway: "Gateway", desk: "Desk", array: Rows, epoch: int) -> None:
-    """Take over the rows of one epoch's journal, in order.
+def rebuild(gateway: "Gateway", desk: "Desk", segments: Sequence[tuple[int, Rows]]) -> None:
+    """Take over journal rows in order, as (epoch they were written in, rows): from the start, or from a restored snapshot on.
 
-    An order without SENT may be at the venue or not: it is in doubt, as is every open one. One with NOT_SENT is not: if the kernel has
-    not been told, a REJECT row goes to the outcome. Fills are booked from their rows and not told again.
+    An order without SENT may be at the venue or not: it is in doubt, as is every open one, and the outcome says so to the kernel. One with
+    NOT_SENT alone is refused. Fills are booked from their rows and not told again.
     """
-    journal = _Journal(gateway, desk, epoch)
-    for row in read_rows(array):
-        journal.take(row)
+    journal = _Journal(gateway, desk)
+    for epoch, array in segments:
+        journal.epoch = epoch
+        for row in read_rows(array):
+            journal.take(row)
     journal.finish()
 
 
+_OF_ORDERS: Final = frozenset(
+    {
+        kinds.AMEND, kinds.CANCEL, kinds.SENT, kinds.NOT_SENT, kinds.ACK, kinds.REJECT, kinds.CANCELLED, kinds.EXPIRED,
+        kinds.AMENDED, kinds.UNKNOWN, kinds.CANCEL_REJECT, kinds.AMEND_REJECT,
+    }
+)  # fmt: skip
 _ENDS: Final = {kinds.CANCELLED: CANCELLED, kinds.EXPIRED: EXPIRED, kinds.REJECT: REJECTED}
 
 
 class _Journal:
     """Journal rows as the same state that was there when they were written, as far as rows tell it."""
 
-    def __init__(self, gateway: "Gateway", desk: "Desk", epoch: int) -> None:
-        self.book, self.tracker, self.desk, self.epoch = gateway.book, gateway.tracker, desk, epoch
-        self.current = gateway.settings.epoch == epoch
+    def __init__(self, gateway: "Gateway", desk: "Desk") -> None:
+        self.book, self.tracker, self.desk = gateway.book, gateway.tracker, desk
+        self.epoch = 0
         self.head: RowFields | None = None
         self.touched: dict[int, Order] = {}
         self.sent: set[int] = set()
         self.not_sent: set[int] = set()
+        self.unanswered: Counter[int] = Counter()  # Amends by order.
 
     def take(self, row: RowFields) -> None:
         """One row; others' kinds mean nothing here."""
@@ -128,21 +138,20 @@ class _Journal:
             elif row.flags & FLAG_TAIL and self.head is not None:
                 self._fill(self.head, row)
                 self.head = None
-        else:
+        elif row.kind in _OF_ORDERS:
             order = self._order(row.word_48)
             if order is not None:
                 self._fact(order, row)
 
     def _order(self, order_id: int) -> Order | None:
         order = self.tracker.find(order_id)
-        if order is not None and order.epoch == self.epoch:
+        if order is not None and self.touched.get(order_id) is not order:
             self.touched[order_id] = order
-            return order
-        return None
+            self.unanswered[order_id] = (order.amend is not None) + order.shrunk  # As a snapshot has it.
+        return order
 
     def _new(self, row: RowFields) -> None:
-        if self.current:
-            self.book.high_water = max(self.book.high_water, row.word_48)
+        self.book.high_water = max(self.book.high_water, row.word_48)
         if row.instrument not in self.book.seen:
             return
         order = self.desk.order_of(row, self.epoch)
@@ -157,16 +166,9 @@ class _Journal:
             order = self._order(head.word_48)
             if order is not None:
                 order.filled += head.word_40
-                self._spread(order, head.word_40)
-
-    def _spread(self, order: Order, qty: int) -> None:
-        """A row does not say which leg filled: the oldest that has room."""
-        for leg in order.legs:
-            taken = min(qty, max(leg.qty - leg.filled, 0)) if leg is not order.legs[-1] else qty
-            leg.filled += taken
-            leg.executed = max(leg.executed, leg.filled)
-            qty -= taken
-        order.acknowledged = True
+                order.acknowledged = True
+                if len(order.legs) == 1:
+                    order.legs[0].filled += head.word_40  # Of several legs a row does not say which.
 
     def _fact(self, order: Order, row: RowFields) -> None:
         if row.kind == kinds.AMEND:
@@ -201,7 +203,11 @@ class _Journal:
     def _amend(self, order: Order, row: RowFields) -> None:
         """By the desk's rules. One that turns out to have never been sent is for the venue to say: its leg will be proven absent."""
         order.amends += 1
-        if order.amend is not None or order.ended:
+        self.unanswered[order.order_id] += 1
+        if order.amend is not None or order.ended or order.cancel_wanted:
+            return
+        if row.word_40 <= order.filled:
+            order.cancel_wanted = True
             return
         how, leg = MODIFY, order.legs[-1].number
         if self.desk.prover.is_spot():
@@ -212,18 +218,21 @@ class _Journal:
         order.amend = Amend(order.amends, how, row.word_40, row.word_32, leg, in_doubt=True)
 
     def _amended(self, order: Order, row: RowFields) -> None:
+        self.unanswered[order.order_id] -= 1
         order.qty, order.price = row.word_40, row.word_32
         last = order.legs[-1]
         if order.amend is not None and order.amend.how == REPLACE:
-            last.state, last.placed = LIVE, True
-            for leg in order.legs[:-1]:
-                leg.state = CANCELLED if leg.state in OPEN else leg.state
+            last.state, last.placed = (
+                LIVE,
+                True,
+            )  # The old one has ended too, but what it filled is for the venue to say.
         else:
-            last.qty = order.qty - sum(leg.filled for leg in order.legs[:-1])
+            last.qty = order.qty - order.filled_elsewhere(last)
             last.price = order.price
         order.amend = None
 
     def _amend_refused(self, order: Order, row: RowFields) -> None:
+        self.unanswered[order.order_id] -= 1
         if order.amend is None or row.word_56 == reasons.REASON_AMEND_PENDING:
             return
         if order.amend.how == REPLACE and order.legs[-1].state in OPEN:
@@ -241,8 +250,8 @@ class _Journal:
                     self.tracker.refuse(leg, reasons.REASON_NOT_SENT)
             for leg in order.legs:
                 leg.in_doubt = leg.state in OPEN
-            if order.filled >= order.qty and not order.ended:
-                order.ended = kinds.FILL
+            # The kernel counts amends without an answer: what ends the order answers one that has nothing under way.
+            order.shrunk = self.unanswered[order.order_id] > (order.amend is not None)
             if not order.ended and not never_sent and not order.unknown:
                 self.tracker.unknown(order)
             self.tracker.settle(order)

@@ -136,7 +136,9 @@ class Tracker:
             leg.in_doubt = False
 
     def doubt(self, order: Order, leg: Leg, code: int) -> None:
-        """A request for a leg has no answer that proves anything."""
+        """A request for a leg has no answer that proves anything; what was proven before stays so."""
+        if leg.state not in OPEN:
+            return
         leg.in_doubt = True
         leg.query_due_mono_ns = 0
         self._alert("REQUEST_UNPROVEN", order, code)
@@ -192,6 +194,7 @@ class Tracker:
         changing = order.amend is not None and order.amend.leg == leg.number
         if leg.state == LIVE and leg.filled >= leg.qty and not changing:
             leg.state = FILLED
+            leg.executed = max(leg.executed, leg.filled)
 
     # What it comes to.
 
@@ -209,7 +212,7 @@ class Tracker:
         if order.ended:
             return
         # Legs that ended before keep what they filled; the order is as large as those and the present leg.
-        order.qty = qty + sum(other.filled for other in order.legs if other.number != leg.number)
+        order.qty = qty + order.filled_elsewhere(leg)
         order.price = price
         self._tell(rows.AMENDED, order, venue_ns=venue_ns, qty=order.qty)
         if leg.state == LIVE and leg.filled >= leg.qty:
@@ -224,7 +227,10 @@ class Tracker:
             self._tell(rows.AMEND_REJECT, order, reason)
 
     def cancel_refused(self, order: Order, reason: int) -> None:
-        """Answer the kernel's cancel: it did not do what was asked."""
+        """Answer the kernel's cancel, or the amend that became one: it did not do what was asked."""
+        if order.shrunk:
+            order.shrunk = False
+            self._tell(rows.AMEND_REJECT, order, reason)
         if order.cancel_asked:
             order.cancel_asked = False
             self._tell(rows.CANCEL_REJECT, order, reason)
@@ -253,9 +259,9 @@ class Tracker:
             self._settle_replacement(order, amend)
         if not order.ended:
             if order.filled >= order.qty and order.amend is None:
-                order.ended = rows.FILL  # The kernel knows by the fills.
                 self.cancel_refused(order, codes.REASON_UNKNOWN_ORDER)
-            elif any(leg.state == LIVE for leg in order.legs):
+                order.ended = rows.FILL  # The kernel knows by the fills.
+            elif any(leg.state == LIVE and not leg.in_doubt for leg in order.legs):
                 self._acknowledge(order, venue_ns)
             if not order.ended and not order.open:
                 self._end(order, venue_ns)
@@ -271,7 +277,7 @@ class Tracker:
         amend = order.amend
         if amend is None or amend.how > REDUCE:
             return False
-        return not any(leg.state in OPEN or leg.executed > leg.filled for leg in order.legs)
+        return not order.missing and not any(leg.state in OPEN for leg in order.legs)
 
     def _acknowledge(self, order: Order, venue_ns: int) -> None:
         if order.unknown or not order.acknowledged:
@@ -283,7 +289,7 @@ class Tracker:
 
     def _end(self, order: Order, venue_ns: int) -> None:
         placed = [leg for leg in order.legs if leg.state not in NEVER_PLACED]
-        leg = placed[-1] if placed else order.legs[-1]
+        leg = placed[-1] if placed else order.legs[0]
         kind, code = rows.CANCELLED, reasons.REASON_UNSOLICITED
         if leg.state == EXPIRED:
             kind, code = rows.EXPIRED, leg.reason
@@ -299,7 +305,7 @@ class Tracker:
             self._alert("UNSOLICITED_CANCEL", order)
         if kind != rows.CANCELLED or not order.cancel_wanted:
             self.cancel_refused(order, codes.REASON_UNKNOWN_ORDER)
-        order.cancel_asked = False
+        order.cancel_asked = order.shrunk = False
         order.ended = kind
         self._tell(kind, order, code, venue_ns=venue_ns)
 

@@ -1,8 +1,10 @@
 """A gateway, its twin venue, and the way between them: nothing moves unless a test moves it. Time is virtual."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from reference.order_venue import KernelOrder, Venue, VenueOrder, kernel_view
 
@@ -75,7 +77,8 @@ class World:
         self.fills: list[tuple[int, int, int, int]] = []
         self.alerts: list[Alert] = []
         self.facts: list[np.ndarray[Any, Any]] = []
-        self.journal: list[np.ndarray[Any, Any]] = []
+        self.journal: list[tuple[int, np.ndarray[Any, Any]]] = []
+        self.saved: tuple[str, int] | None = None
         self.answer_number = 0
         self.keep(self.gateway.on_stream(up=True, now_ns=self.now_ns, mono_ns=self.mono_ns))
         self.tick()
@@ -87,13 +90,34 @@ class World:
         self.alerts += outcome.alerts
         if outcome.facts:
             self.facts.append(outcome.rows)
-            self.journal.append(outcome.rows)
+            self.journal.append((self.settings.epoch, outcome.rows))
             kernel_view(self.orders, outcome.rows, self.fills)
         return outcome
 
     @property
     def times(self) -> tuple[int, int]:
         return self.now_ns, self.mono_ns
+
+    def restart(self, how: str) -> None:
+        """A new process: another epoch, what was on its way is nobody's, all the rest from a snapshot, the journal, or both."""
+        before = self.gateway
+        self.settings = msgspec.structs.replace(self.settings, epoch=self.settings.epoch + 1)
+        self.gateway = Gateway(self.settings, credentials())
+        self.mono_ns = 77_000_000_000 + self.mono_ns // 3  # Another boot's clock.
+        self.held.clear()
+        self.answered.clear()
+        if how == "snapshot":
+            self.keep(self.gateway.restore(json.loads(json.dumps(before.snapshot())), *self.times))
+        elif how == "snapshot and tail" and self.saved is not None:
+            plain, at = self.saved
+            self.keep(self.gateway.restore(json.loads(plain), *self.times))
+            self.keep(self.gateway.rebuild(self.journal[at:], *self.times))
+        else:
+            self.keep(self.gateway.rebuild(self.journal, *self.times))
+        self.keep(self.gateway.on_stream(up=True, now_ns=self.now_ns, mono_ns=self.mono_ns))
+
+    def save(self) -> None:
+        self.saved = (json.dumps(self.gateway.snapshot()), len(self.journal))
 
     # Requests of the kernel.
 
@@ -112,7 +136,7 @@ class World:
         return self.request(request_row(rows.CANCEL, order_id, **fields))
 
     def request(self, row: np.ndarray[Any, Any]) -> Outcome:
-        self.journal.append(row)
+        self.journal.append((self.settings.epoch, row))
         return self.keep(self.gateway.on_requests(row, *self.times))
 
     # Fates of a request.
