@@ -158,7 +158,7 @@ def sum_of(free: str, locked: str) -> str:
     whole_b, _, part_b = locked.partition(".")
     width = max(len(part_a), len(part_b))
     texts = (whole_a + part_a.ljust(width, "0"), whole_b + part_b.ljust(width, "0"))
-    if not all(text.isascii() and text.isdecimal() and len(text) < 40 for text in texts):
+    if not all(text.isascii() and text.isdecimal() and len(text) < 40 for text in (*texts, whole_a, whole_b)):
         raise DecodeError("not a balance", expected="two decimals", got=plain(f"{free} {locked}"))
     total = str(int(texts[0]) + int(texts[1])).rjust(width + 1, "0")
     return f"{total[:-width]}.{total[-width:]}" if width else total

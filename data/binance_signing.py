@@ -22,7 +22,10 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         # Held by a closure: a debugger or a crash report that walks the attributes of objects finds a function.
-        self.__reveal = lambda: text
+        def reveal() -> str:
+            return text
+
+        self.__reveal = reveal
 
     def reveal(self) -> str:
         """The text itself: for a header or a signature, never for a message."""

@@ -1,7 +1,6 @@
 """A gateway, its twin venue, and the way between them: nothing moves unless a test moves it. Time is virtual."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from twinloop.engine.gateway.alerts import Alert
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.settings import GatewaySettings
-from twinloop.kernels import codes, rows
+from twinloop.kernels import rows
 
 API_KEY = "CANARYKEYvmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0"
 SECRET = "CANARYSECRETNhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3"
@@ -196,6 +195,13 @@ class World:
             self.tick(step_ms)
             self.settle(frames=frames)
 
+    def gateway_probe(self) -> Outgoing:
+        """Any harmless request, to carry an answer's headers."""
+        self.tick(11_000)
+        probe = self.take(kinds.OPEN_ORDERS)
+        self.settle()
+        return probe
+
     # Looking.
 
     def names(self) -> list[str]:
@@ -218,8 +224,5 @@ class World:
         return sum(outgoing.kind == kind for outgoing in self.held)
 
 
-def kinds_of(outgoing: Sequence[Outgoing]) -> list[int]:
-    return [each.kind for each in outgoing]
-
-
-__all__ = ["API_KEY", "LOT", "SECRET", "World", "codes", "credentials", "kinds", "kinds_of", "request_row", "settings"]
+def refusal(code: int, message: str = "") -> bytes:
+    return json.dumps({"code": code, "msg": message}).encode()

@@ -254,7 +254,7 @@ class Venue:
         self._delete_openOrders(asked)
         return 200, {"code": 200, "msg": "The operation of cancel all open order is done."}
 
-    def _delete_algoOpenOrders(self, asked: dict[str, str]) -> tuple[int, Any]:  # noqa: N802 - the path's name
+    def _delete_algoOpenOrders(self, _: dict[str, str]) -> tuple[int, Any]:  # noqa: N802 - the path's name
         return 200, {"code": 200, "msg": "The operation of cancel all open order is done."}
 
     def _trades(self, asked: dict[str, str]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ delayed or turned into errors, frames are shuffled, doubled and dropped; then th
 
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from reference.gateway_world import LOT, World
 from reference.order_venue import OPEN
 
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.kernels import codes
+from twinloop.engine.gateway import reasons
 
 ENDS = {"FILLED": "FILLED", "CANCELED": "CANCELLED", "EXPIRED": "EXPIRED"}
 ERRORS = (
@@ -202,10 +203,10 @@ def test_every_permutation_of_one_orders_facts_ends_the_same(
     answer = world.answered.pop()
     assert len(frames) == 4
     facts = [
-        *[lambda frame=frame: world.frame(frame) for frame in frames],
-        lambda: world.respond(*answer),
-        lambda: world.lose(place),
-        lambda: world.tick(300),
+        *[partial(world.frame, frame) for frame in frames],
+        partial(world.respond, *answer),
+        partial(world.lose, place),
+        partial(world.tick, 300),
     ]
     for at in order:
         if at not in lost:
@@ -219,6 +220,5 @@ def test_every_permutation_of_one_orders_facts_ends_the_same(
         world.run(1)
     assert sorted(world.fills) == [(17, 1001, 10_000, LOT), (17, 1002, 10_000, LOT)]
     kernel = world.orders[17]
-    assert (kernel.state, kernel.filled, kernel.code) == ("CANCELLED", 2 * LOT, 82)
+    assert (kernel.state, kernel.filled, kernel.code) == ("CANCELLED", 2 * LOT, reasons.REASON_UNSOLICITED)
     assert world.gateway.open_orders == []
-    assert codes.REASON_REQUESTED != 82
