@@ -70,9 +70,13 @@ class _Segment:
         head = header_bytes(header)
         self.path = path
         self.size = len(head) + rows * ROW_SIZE
-        self.handle = layer.create(path, self.size)
+        # Under another name until its header is there: a process that dies in between leaves no segment without one.
+        half_made = path.with_suffix(".part")
+        half_made.unlink(missing_ok=True)
+        self.handle = layer.create(half_made, self.size)
         self.memory = mmap.mmap(self.handle, self.size)
         self.memory[: len(head)] = head
+        half_made.replace(path)
         self.at = len(head)
         self.start = len(head)
 
