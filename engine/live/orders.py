@@ -100,18 +100,30 @@ class OrderEdge:
             self.loop.command("reduce", alert.code)
 
     def _hand_over(self, outgoing: Outgoing) -> None:
-        """Seal that it leaves, then let it leave."""
-        if outgoing.order_id and not self.loop.failure:
-            row = np.zeros(1, ROW)
-            row["kind"], row["local_ns"] = table.SENT, outgoing.sent_ns
-            row["egress_ns"], row["request"] = outgoing.sent_mono_ns, outgoing.number
-            row["order_id"], row["code"] = outgoing.order_id, outgoing.kind
-            self.loop.recorded.note(row)
-        self.sent += 1
-        if self._tasks is None:  # Of a strategy's on_start: they leave as soon as the connections may be used.
+        """Have a request leave: its task begins in the loop's next turn, after it was sealed that it leaves."""
+        if self._tasks is None:  # Of a strategy's on_start: it leaves as soon as the connections may be used.
             self._early.append(outgoing)
             return
-        self._tasks.create_task(self._exchange(outgoing), name=f"request-{outgoing.number}")
+        coroutine = self._exchange(outgoing)
+        try:
+            self._tasks.create_task(coroutine, name=f"request-{outgoing.number}")
+        except RuntimeError:  # The session ends, its connections are gone.
+            coroutine.close()
+            self._note_fate(outgoing, table.NOT_SENT)
+            return
+        self.sent += 1
+        self._note_fate(outgoing, table.SENT)
+
+    def _note_fate(self, outgoing: Outgoing, kind: int) -> None:
+        """Seal whether a request of an order leaves."""
+        if not outgoing.order_id or self.loop.failure:
+            return
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"] = kind, outgoing.sent_ns
+        row["request"], row["order_id"], row["code"] = outgoing.number, outgoing.order_id, outgoing.kind
+        if kind == table.SENT:
+            row["egress_ns"] = outgoing.sent_mono_ns
+        self.loop.recorded.note(row)
 
     async def _exchange(self, outgoing: Outgoing) -> None:
         """One request and its answer, or none by its deadline."""
@@ -136,9 +148,9 @@ class OrderEdge:
         """Everything that goes on by itself: requests under way, the user stream, the gateway's clock."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for each in self._early:
-                tasks.create_task(self._exchange(each), name=f"request-{each.number}")
-            self._early.clear()
+            early, self._early = self._early, []
+            for each in early:
+                self._hand_over(each)
             tasks.create_task(self._ticks(), name="gateway-ticks")
             tasks.create_task(self._listen(), name="user-stream")
 
