@@ -2,7 +2,7 @@
 
     node = LiveNode(session)
     handled = node.handle(rows)      # an array of ROW in order of receipt
-    handled.facts, handled.requests  # copies, in order: what the journal holds
+    handled.facts, handled.requests, handled.verdicts  # copies, in order: what the journal holds
 
 One kernel serves three edges. `paper`: a simulated venue answers, in the time of the feed. `live`: requests leave for a venue elsewhere
 and its answers are facts. `recorded`: every fact comes from a journal, own orders and timers too, and nothing is made. This module must
@@ -22,7 +22,7 @@ from twinloop.engine.limits import apply_limits
 from twinloop.engine.live.session import Session, compiled_strategies
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import codes
-from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, ROW, ROW_SIZE
+from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, HASH, ROW, ROW_SIZE, VERDICT
 
 Rows = npt.NDArray[np.void]
 Edge = Literal["paper", "live", "recorded"]
@@ -33,10 +33,14 @@ _GOES_ON: Final = (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL)
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What one call handled. facts, requests: ROW arrays; each request's `sequence` is that of the fact that caused it."""
+    """What one call handled. Each request's and verdict's `sequence` is that of the fact that caused it.
+
+    facts, requests: ROW arrays. verdicts: VERDICT rows, one for each call that the gate warned of or refused.
+    """
 
     facts: Rows
     requests: Rows
+    verdicts: Rows
 
 
 class LiveNode:
@@ -94,7 +98,7 @@ class LiveNode:
         for strategy in range(len(self.strategies)):
             self.assembly.callback(strategy, codes.ON_START)
             self._check_status()
-        return Handled(self._empty, self._take_requests())
+        return Handled(self._empty, self._take_requests(), self._take_verdicts())
 
     @property
     def sequence(self) -> int:
@@ -117,11 +121,10 @@ class LiveNode:
 
         Raises SessionError for what the kernel cannot handle: the session must stop.
         """
-        facts: list[Rows] = []
-        requests: list[Rows] = []
+        found: tuple[list[Rows], list[Rows], list[Rows]] = ([], [], [])
         for at in self._pieces(rows):
-            self._run(rows[at], facts, requests)
-        return Handled(_joined(facts, self._empty), _joined(requests, self._empty))
+            self._run(rows[at], found)
+        return Handled(*(join_copies(parts, self._empty) for parts in found))
 
     @staticmethod
     def _pieces(rows: Rows) -> Iterator[slice]:
@@ -133,7 +136,7 @@ class LiveNode:
             yield slice(at, end)
             at = end
 
-    def _run(self, rows: Rows, facts: list[Rows], requests: list[Rows]) -> None:
+    def _run(self, rows: Rows, found: tuple[list[Rows], list[Rows], list[Rows]]) -> None:
         assembly, call = self.assembly, self.assembly.call
         rows = np.ascontiguousarray(rows)
         market = rows
@@ -148,9 +151,9 @@ class LiveNode:
         while True:
             head = self.sequence
             status = assembly.replay(BATCH_ROWS)
-            facts.append(ring_rows(self._inbox, head, self.sequence))
-            requests.append(self._take_requests())
-            self._drain()
+            found[0].append(ring_rows(self._inbox, head, self.sequence))
+            found[1].append(self._take_requests())
+            found[2].append(self._take_verdicts())
             if status not in _GOES_ON:
                 break
         if status != codes.RUN_LOCAL_CHUNK:
@@ -169,10 +172,21 @@ class LiveNode:
             self.node["outbox_tail"] = head
         return taken
 
-    def _drain(self) -> None:
+    def _take_verdicts(self) -> Rows:
+        """Verdicts as rows; what else the node recorded for a backtest's tables is dropped: the journal holds it."""
         node = self.node
+        count = int(node["verdict_count"])
+        out = self._empty
+        if count:
+            records = node["verdicts"][:count]
+            out = np.zeros(count, ROW)
+            out["kind"] = VERDICT
+            for name in ("sequence", "local_ns", "strategy", "instrument", "side", "limit", "value", "rule"):
+                out[name] = records[name]
+            out["code"] = records["verdict"]
         for name in ("fill_count", "order_record_count", "verdict_count", "equity_count", "records_full"):
             node[name] = 0
+        return out
 
     def _check_status(self) -> None:
         if self.node["status"] == codes.RUN_STRATEGY_ERROR:
@@ -186,6 +200,15 @@ class LiveNode:
     def state_hash(self) -> int:
         """Hash of everything decisions depend on. Takes milliseconds."""
         return int(self.assembly.state_hash())
+
+    def hash_row(self, *, whole: bool = False) -> Rows:
+        """A HASH row of the state after the last fact; whole: with the hash of all of it."""
+        rows = np.zeros(1, ROW)
+        rows["kind"], rows["sequence"] = HASH, self.sequence - 1
+        rows["local_ns"] = self.decision["clock"]["now_ns"]
+        rows["decision_hash"], rows["decisions"] = self.decision_hash(), self.decisions()
+        rows["state_hash"] = self.state_hash() if whole else 0
+        return rows
 
     def decisions(self) -> int:
         """How many decisions were taken."""
@@ -213,7 +236,8 @@ def _copy(out: Rows, at: int, ring: Any, first: int, count: int) -> None:
         ctypes.memmove(out.ctypes.data + at * ROW_SIZE, ring.ctypes.data + first * ROW_SIZE, count * ROW_SIZE)
 
 
-def _joined(parts: list[Rows], empty: Rows) -> Rows:
+def join_copies(parts: list[Rows], empty: Rows) -> Rows:
+    """Arrays of rows behind each other in one; `empty` where there are none."""
     found = [part for part in parts if len(part)]
     if not found:
         return empty

@@ -1,0 +1,165 @@
+"""The proof that replay equals live: a journal's facts, through the same kernels in another process, take every decision again.
+
+    found = replay_journal(Path("journal"))
+    found.difference is None      # every request, verdict and hash was the same
+
+Open loop: every fact comes from the journal, own orders and timers too; what the kernel asks for is compared with what it asked for
+then, byte by byte. The first difference names the fact it stands at. Nothing but the journal and the strategies' files is read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from twinloop.engine.journal.reader import Commit, Journal, open_journal
+from twinloop.engine.live.node import LiveNode, Rows
+from twinloop.engine.live.session import changed_since, session_from_plain
+from twinloop.kernels.rows import HASH, KIND_NAME, ORIGIN, REQUEST, ROW_SIZE, VERDICT
+
+_WORDS = ("venue_ns", "local_ns", "sequence")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a replay first did otherwise. sequence: of the fact that caused it, as the journal numbers them."""
+
+    commit: int
+    sequence: int
+    what: str
+    then: str
+    now: str
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"at fact {self.sequence} (commit {self.commit}): {self.what}: then {self.then}, now {self.now}"
+
+
+@dataclass
+class Parity:
+    """What a replay found. changed: what is no longer as it was when the session ran."""
+
+    commits: int = 0
+    facts: int = 0
+    requests: int = 0
+    verdicts: int = 0
+    hashes: int = 0
+    decisions: int = 0
+    difference: Difference | None = None
+    changed: list[str] = field(default_factory=list)
+    decision_hash: str = ""
+
+
+def replay_journal(folder: Path, progress: Callable[[int, int], None] | None = None) -> Parity:
+    """Replay a journal and compare. Raises the project's errors for a journal that is damaged or cannot be replayed."""
+    journal = open_journal(folder)
+    return replay(journal, progress)
+
+
+def replay(journal: Journal, progress: Callable[[int, int], None] | None = None) -> Parity:
+    """Replay a journal that was read already. progress: called with commits done and commits in all."""
+    session = session_from_plain(journal.segments[0].header.session)
+    found = Parity(changed=changed_since(session))
+    found.difference = _same_session(journal)
+    if found.difference is not None:
+        return found
+    node = LiveNode(session, "recorded")
+    for commit in journal.each():
+        handled = node.handle(commit.facts) if commit.number else node.start()
+        found.commits += 1
+        found.facts += len(commit.facts)
+        found.difference = _compare(commit, node, handled, found)
+        if found.difference is not None:
+            break
+        if progress is not None and found.commits % 256 == 0:
+            progress(found.commits, journal.commits)
+    found.decisions = node.decisions()
+    found.decision_hash = f"{node.decision_hash() & (2**64 - 1):016x}"
+    return found
+
+
+def _same_session(journal: Journal) -> Difference | None:
+    """Every segment must be of the same session, and no epoch used by two processes."""
+    first = journal.segments[0].header
+    commit = 0
+    last = 0
+    for segment in journal.segments:
+        header = segment.header
+        commit = header.first_commit
+        if header.config != first.config:
+            return Difference(
+                commit,
+                header.first_sequence,
+                "the session's configuration changed",
+                first.config[:12],
+                header.config[:12],
+            )
+        if header.epoch < last:
+            return Difference(
+                commit, header.first_sequence, "an epoch was used again", f"after {last}", str(header.epoch)
+            )
+        last = header.epoch
+    return None
+
+
+def _compare(commit: Commit, node: LiveNode, handled: Any, found: Parity) -> Difference | None:
+    notes = commit.notes
+    for what, then, now in (
+        ("facts", commit.facts, handled.facts),
+        ("requests", commit.requests, handled.requests),
+        ("verdicts", notes[notes["kind"] == VERDICT], handled.verdicts),
+    ):
+        difference = _first(commit, what, then, now)
+        if difference is not None:
+            return difference
+    found.requests += len(handled.requests)
+    found.verdicts += len(handled.verdicts)
+    for row in notes[notes["kind"] == HASH]:
+        found.hashes += 1
+        last = int(commit.facts[-1]["sequence"]) if len(commit.facts) else node.sequence - 1
+        if int(row["decisions"]) != node.decisions():
+            return Difference(
+                commit.number, last, "number of decisions", str(int(row["decisions"])), str(node.decisions())
+            )
+        if int(row["decision_hash"]) != node.decision_hash():
+            return Difference(
+                commit.number, last, "decision hash", _hex(row["decision_hash"]), _hex(node.decision_hash())
+            )
+        if int(row["state_hash"]) and int(row["state_hash"]) != node.state_hash():
+            return Difference(commit.number, last, "state hash", _hex(row["state_hash"]), _hex(node.state_hash()))
+    return None
+
+
+def _first(commit: Commit, what: str, then: Rows, now: Rows) -> Difference | None:
+    """The first row in which two arrays differ."""
+    if then.tobytes() == now.tobytes():
+        return None
+    raw_then, raw_now = then.tobytes(), now.tobytes()
+    for at in range(max(len(then), len(now))):
+        one, other = (raw[at * ROW_SIZE : (at + 1) * ROW_SIZE] for raw in (raw_then, raw_now))
+        if one != other:
+            row = then[at] if at < len(then) else now[at]
+            return Difference(
+                commit.number,
+                int(row["sequence"]),
+                what,
+                _tell(then[at]) if at < len(then) else "nothing",
+                _tell(now[at]) if at < len(now) else "nothing",
+            )
+    return None
+
+
+def _tell(row: Any) -> str:
+    """A row in words."""
+    kind = int(row["kind"])
+    name = KIND_NAME.get(kind, str(kind))
+    if ORIGIN.get(kind) == REQUEST:
+        return f"{name} order {int(row['order_id'])} {int(row['side']):+d} {int(row['qty'])} at {int(row['price'])}"
+    if kind == VERDICT:
+        return f"{name} code {int(row['code'])} rule {int(row['rule'])}"
+    fields = ", ".join(f"{each} {int(row[each])}" for each in (*_WORDS, "price", "qty", "order_id"))
+    return f"{name} {fields}"
+
+
+def _hex(value: Any) -> str:
+    return f"{int(value) & (2**64 - 1):016x}"
