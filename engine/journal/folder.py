@@ -70,8 +70,8 @@ class FolderLock:
             holder = self._file.read(20).strip() or "unknown"
             self._file.close()
             raise SessionError(
-                "this journal is in use by another process", file=folder, expected="one instance an account",
-                got=f"process {holder}", remedy="stop it first, or give this session a journal of its own",
+                f"this journal is in use by process {holder}", file=folder, expected="one instance an account",
+                remedy="stop it first, or give this session a journal of its own",
             ) from None  # fmt: skip
         self._file.seek(0)
         self._file.truncate()

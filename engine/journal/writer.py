@@ -262,8 +262,8 @@ class JournalWriter:
             )
         if code == journal_write.NO_ROOM:
             raise JournalFullError(
-                "the journal's buffer is full", file=self.path, expected="a disk that keeps up",
-                got=f"{self._core.bytes_waiting()} bytes waiting", remedy="send no order before it has room again",
+                f"the journal's buffer is full, {self._core.bytes_waiting()} bytes wait for the disk", file=self.path, expected="a disk that keeps up",
+                remedy="send no order before it has room again",
             )  # fmt: skip
         what, expected = {
             journal_write.BROKEN_ROWS: ("what the journal was given is no rows", f"whole rows of {ROW_SIZE} bytes with a kind"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from twinloop.engine.journal.errors import JournalFullError
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.kernels import rows as table
@@ -29,13 +30,22 @@ def writer(folder: Path, **more: Any) -> JournalWriter:
     return JournalWriter(folder, **({"durability": "async"} | OPTIONS | more))
 
 
+def append(journal: JournalWriter, rows: Any) -> None:
+    """Append, where the buffer is full after all before is on disk."""
+    try:
+        journal.append(rows)
+    except JournalFullError:
+        assert journal.wait(journal.commits, 10.0)
+        journal.append(rows)
+
+
 def written(folder: Path, sizes: Sequence[int], **more: Any) -> list[bytes]:
     """A closed journal with commits of so many rows: their bytes."""
     found, first = [], 0
     with writer(folder, **more) as journal:
         for number, size in enumerate(sizes):
             rows = facts(first, size)
-            journal.append(rows)
+            append(journal, rows)
             assert journal.commit(number, number + 1) == number + 1
             found.append(rows.tobytes())
             first += size
