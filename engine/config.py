@@ -285,16 +285,27 @@ def load_config(
 
     overrides: values as TOML would give them. Raises ConfigErrors with every mistake.
     """
+    config, document = load_tables(RunConfig, path, overrides, base)
+    folder = Path.cwd() if path is None else path.resolve().parent
+    return Loaded(config=config, file=path, folder=folder, document=document)
+
+
+def load_tables(
+    model: type[TableT],
+    path: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
+) -> tuple[TableT, dict[str, Any]]:
+    """Tables of a file, and the document they were read from as plain values. Raises ConfigErrors with every mistake."""
     document, text = ({}, "") if path is None else read_toml(path)
     document = {**(base or {}), **document}
     for key, value in (overrides or {}).items():
         put(document, key, value)
     try:
-        config = RunConfig.model_validate(document)
+        config = model.model_validate(document)
     except ValidationError as error:
-        raise ConfigErrors(_mistakes(error, path, text)) from None
-    folder = Path.cwd() if path is None else path.resolve().parent
-    return Loaded(config=config, file=path, folder=folder, document=plain(document))
+        raise ConfigErrors(_mistakes(error, path, text, model)) from None
+    return config, plain(document)
 
 
 def put(document: dict[str, Any], key: str, value: Any) -> None:

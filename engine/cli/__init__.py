@@ -40,6 +40,10 @@ COMMANDS: Final = (
     ("synth", "Make a seeded synthetic market."),
     ("report", "Build a finished run's report again, or open it."),
     ("bench", "Measure this machine, or run one of the project's named bars."),
+    ("exchange", "Run a practice exchange on this machine."),
+    ("live", "Run a session on a live feed, with its journal and limits."),
+    ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
+    ("replay", "Replay a live session's journal and compare every decision."),
     ("doctor", "Check the installation: versions, caches, disk, links."),
     ("warmup", "Compile everything now, so that the first run starts at once."),
 )

@@ -14,7 +14,9 @@ import pytest
 from twinloop.engine.results import load_run
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
+EXAMPLES = sorted(
+    path for path in (ROOT / "examples").glob("*.toml") if path.name not in {"paper.toml", "practice.toml"}
+)
 FILLS_MIN = {"market_maker": 100, "pairs_spread": 20, "ema_cross": 10, "bar_breakout": 10}
 CODE = "from twinloop.engine.cli import main; main()"
 
@@ -142,3 +144,12 @@ def test_ctrl_c_stops_after_the_callback_in_hand_with_a_valid_partial_result(tmp
     partial = load_run(tmp_path / "runs" / "cut")
     assert not partial.complete
     assert sign <= partial.summary["counts"]["rows"] < 10_000
+
+
+def test_the_paper_session_stands() -> None:
+    from twinloop.engine.live.config import load_session
+
+    loaded = load_session(ROOT / "examples" / "paper.toml")
+    assert loaded.config.session.mode == "paper"
+    assert loaded.stream.startswith("wss://")
+    assert (loaded.folder / loaded.config.strategy[0].path.partition(":")[0]).is_file()

@@ -1,0 +1,49 @@
+"""`twinloop live`: a session on a real feed, with its journal, limits and operator's socket."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from twinloop.engine.cli import OK
+from twinloop.engine.cli.screen import Activity, compiling, note
+
+Texts = Annotated[list[str] | None, Parameter(consume_multiple=False, negative="")]
+
+
+def live(config: Path, *, set: Texts = None) -> int:  # noqa: A002 - the flag's name
+    """Run a session on a live feed until Ctrl-C; `twinloop ctl` watches and commands it.
+
+    For example:
+
+        twinloop live examples/paper.toml
+
+        twinloop ctl watch sessions/paper
+
+    A paper session trades a real feed against a simulated venue, through the loop,
+    limits and journal of a live one. Everything it handles stands in its journal:
+    `twinloop replay sessions/paper/journal` takes every decision again. Started again,
+    it goes on where the journal ends.
+
+    Parameters
+    ----------
+    config
+        A session's TOML file; see docs/live.md.
+    set
+        KEY=VALUE of any setting, such as session.durability=strict.
+    """
+    from twinloop.engine.config import parse_override  # noqa: PLC0415
+    from twinloop.engine.live.config import load_session  # noqa: PLC0415
+
+    loaded = load_session(config, dict(parse_override(text) for text in set or ()))
+    with compiling():
+        from twinloop.engine.live.process import run_session  # noqa: PLC0415 - loads the compiler
+
+        with Activity("recovering") as recovering:
+
+            def show(done: int, total: int) -> None:
+                recovering.update(done, total, f"{done:,} commits")
+
+            asyncio.run(run_session(loaded, note, show))
+    return OK

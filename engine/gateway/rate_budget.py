@@ -1,0 +1,115 @@
+"""The venue's limits, kept below: weight per minute of this address, orders per window of this account, hold-offs and bans.
+
+What was sent counts at once; what the venue's headers say counts when it is more. A share of each minute's weight is kept for cancels.
+A hold-off (429) and a ban (418) stop everything until they end: a request in between would only lengthen them, a cancel's too. Their ends
+are wall times, so that a restart keeps them. The limits are per address: gateways of one market behind one address share a budget.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+CANCEL_RESERVE_PPM: Final = 200_000
+MINUTE_NS: Final = 60_000_000_000
+
+
+class WeightBudget:
+    """Weight per minute of one address. Times are wall ns at the venue (local time plus offset)."""
+
+    def __init__(self, limit: int, *, cancel_reserve_ppm: int = CANCEL_RESERVE_PPM) -> None:
+        self.limit = limit
+        self._open_limit = limit - limit * cancel_reserve_ppm // 1_000_000
+        self._minute = -1
+        self._used = 0
+        self.held_off_until_ns = 0
+        self.banned_until_ns = 0
+
+    def _turn(self, now_ns: int) -> None:
+        minute = now_ns // MINUTE_NS
+        if minute > self._minute:
+            self._minute = minute
+            self._used = 0
+
+    def blocked_until_ns(self, now_ns: int) -> int:
+        """When the present hold-off or ban ends; 0 without one."""
+        until_ns = max(self.held_off_until_ns, self.banned_until_ns)
+        return until_ns if until_ns > now_ns else 0
+
+    def takes(self, weight: int, now_ns: int, *, is_cancel: bool) -> bool:
+        """Spend the weight of a request if it may be sent now."""
+        self._turn(now_ns)
+        if self.blocked_until_ns(now_ns):
+            return False
+        if self._used + weight > (self.limit if is_cancel else self._open_limit):
+            return False
+        self._used += weight
+        return True
+
+    def used(self, now_ns: int) -> int:
+        """Weight used in the present minute."""
+        self._turn(now_ns)
+        return self._used
+
+    def hears(self, headers: Mapping[str, str], now_ns: int) -> None:
+        """Take over the venue's count, if it is more."""
+        used = _number(headers.get("x-mbx-used-weight-1m", ""))
+        self._turn(now_ns)
+        self._used = max(self._used, used)
+
+    def hold_off(self, until_ns: int) -> None:
+        """The venue said: too many requests."""
+        self.held_off_until_ns = max(self.held_off_until_ns, until_ns)
+
+    def ban(self, until_ns: int) -> None:
+        """The venue said: banned."""
+        self.banned_until_ns = max(self.banned_until_ns, until_ns)
+
+    def to_plain(self) -> dict[str, Any]:
+        """What a restart must not forget."""
+        return {"held_off_until_ns": self.held_off_until_ns, "banned_until_ns": self.banned_until_ns}
+
+    def from_plain(self, plain: Mapping[str, Any]) -> None:
+        """Take over what a former run knew; an end that is already known stays if it is later."""
+        self.hold_off(int(plain["held_off_until_ns"]))
+        self.ban(int(plain["banned_until_ns"]))
+
+
+class OrderBudget:
+    """New orders per window of one account. windows: (header's suffix, length in ms, limit)."""
+
+    def __init__(self, windows: Sequence[tuple[str, int, int]]) -> None:
+        self._windows = tuple(windows)
+        self._number = [-1] * len(windows)
+        self._used = [0] * len(windows)
+
+    def _turn(self, now_ns: int) -> None:
+        for at, (_, length_ms, _) in enumerate(self._windows):
+            number = now_ns // (length_ms * 1_000_000)
+            if number > self._number[at]:
+                self._number[at] = number
+                self._used[at] = 0
+
+    def takes(self, orders: int, now_ns: int) -> bool:
+        """Spend the orders of a request if every window has room."""
+        if orders == 0:
+            return True
+        self._turn(now_ns)
+        if any(used + orders > limit for used, (_, _, limit) in zip(self._used, self._windows, strict=True)):
+            return False
+        for at in range(len(self._used)):
+            self._used[at] += orders
+        return True
+
+    def hears(self, headers: Mapping[str, str], now_ns: int) -> None:
+        """Take over the venue's counts, where they are more."""
+        self._turn(now_ns)
+        for at, (suffix, _, _) in enumerate(self._windows):
+            self._used[at] = max(self._used[at], _number(headers.get(f"x-mbx-order-count-{suffix.lower()}", "")))
+
+    def fill_up(self, now_ns: int) -> None:
+        """The venue says a window is full: nothing more in the shortest one."""
+        self._turn(now_ns)
+        self._used[0] = self._windows[0][2]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0

@@ -1,0 +1,108 @@
+"""Requests made ready to go: refused here where the venue must not be asked, or counted, timed and signed.
+
+Nothing is queued: a request that may not go now is refused with a reason, and a cancel or a query is asked for again by whoever wants it.
+This module must not know why a request is made.
+"""
+
+from typing import Final
+
+from twinloop.data.binance_orders import Request, Requests, rest_text, websocket_frame
+from twinloop.data.binance_signing import Credentials
+from twinloop.engine.gateway import outcome as kinds
+from twinloop.engine.gateway import reasons
+from twinloop.engine.gateway.clock_offset import ClockOffset
+from twinloop.engine.gateway.outcome import Outcome, Outgoing
+from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
+from twinloop.engine.gateway.settings import GatewaySettings
+
+MS_NS: Final = 1_000_000
+_ORDERS: Final = frozenset({kinds.PLACE, kinds.CANCEL, kinds.AMEND, kinds.REPLACE})
+
+
+class Sender:
+    """Makes Outgoing of Request. The times of the call at hand are set by `begin`."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        dialect: Requests,
+        credentials: Credentials,
+        weight: WeightBudget,
+        orders: OrderBudget,
+    ) -> None:
+        self.settings = settings
+        self.dialect = dialect
+        self.clock = ClockOffset(settings.clock_offset_max_ns)
+        self.weight = weight
+        self.orders = orders
+        self._credentials = credentials
+        self._number = 0
+        self.now_ns = 0
+        self.mono_ns = 0
+        self.outcome = Outcome()
+
+    def begin(self, now_ns: int, mono_ns: int, outcome: Outcome) -> None:
+        """Requests from here on are made at these times and go to this outcome."""
+        self.now_ns, self.mono_ns, self.outcome = now_ns, mono_ns, outcome
+
+    @property
+    def venue_ns(self) -> int:
+        """The venue's clock now, as far as it is known."""
+        return self.now_ns + self.clock.offset_ns
+
+    def _refusal(self, request: Request, *, is_cancel: bool) -> int:
+        # A cancel goes out with the best time known: at worst the venue refuses it.
+        if request.signed and not is_cancel and not self.clock.within(self.now_ns, self.mono_ns):
+            return reasons.REASON_CLOCK
+        if self.weight.blocked_until_ns(self.venue_ns):
+            return reasons.REASON_RATE
+        if not self.orders.takes(request.orders, self.venue_ns):
+            return reasons.REASON_RATE
+        if not self.weight.takes(request.weight, self.venue_ns, is_cancel=is_cancel):
+            return reasons.REASON_RATE
+        return 0
+
+    def send(
+        self,
+        kind: int,
+        request: Request,
+        *,
+        order_id: int = 0,
+        leg: int = 0,
+        amend: int = 0,
+        instrument: int = -1,
+        venue_id: int = 0,
+        is_cancel: bool = False,
+    ) -> int:
+        """Put a request into the outcome: 0, or the reason why it may not go now."""
+        refused = self._refusal(request, is_cancel=is_cancel)
+        if refused:
+            return refused
+        settings = self.settings
+        self._number += 1
+        timestamp_ms = self.venue_ns // MS_NS
+        text = frame = ""
+        if settings.websocket and request.call and kind in _ORDERS:
+            credentials = None if settings.logged_on else self._credentials
+            frame = websocket_frame(request, self._number, timestamp_ms, settings.window_ms, credentials)
+        else:
+            text = rest_text(request, timestamp_ms, settings.window_ms, self._credentials)
+        timeout_ns = settings.order_timeout_ns if kind in _ORDERS else settings.query_timeout_ns
+        made = Outgoing(
+            number=self._number,
+            kind=kind,
+            request=request,
+            text=text,
+            frame=frame,
+            order_id=order_id,
+            leg=leg,
+            amend=amend,
+            instrument=instrument,
+            venue_id=venue_id,
+            sent_mono_ns=self.mono_ns,
+            sent_ns=self.now_ns,
+            deadline_mono_ns=self.mono_ns + timeout_ns,
+            is_cancel=is_cancel,
+        )
+        self.outcome.outgoing.append(made)
+        return 0

@@ -1,0 +1,157 @@
+"""A live session as a TOML file: its tables, and what may not stand together.
+
+Every mistake at once, each with file, line and key (engine/config.py). A live session has no default limits, its keys are never in the
+file, and plain connections lead to this machine only. This module opens nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from twinloop.data.errors import ConfigError
+from twinloop.engine.config import Duration, Money, Names, StrategyTable, Table, load_tables
+from twinloop.engine.limits import from_config, require_explicit
+
+VENUES: Final = ("binance-spot", "binance-usdm", "binance-coinm")
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+DEFAULT_STREAM: Final = {
+    "binance-spot": "wss://stream.binance.com:9443",
+    "binance-usdm": "wss://fstream.binance.com",
+    "binance-coinm": "wss://dstream.binance.com",
+}
+DEFAULT_REST: Final = {
+    "binance-spot": "https://api.binance.com",
+    "binance-usdm": "https://fapi.binance.com",
+    "binance-coinm": "https://dapi.binance.com",
+}
+
+
+def _checked_address(address: str, secure: str, plain: str) -> str:
+    """An address without a slash behind it. ValueError for one that is neither secure nor of this machine."""
+    parts = urlsplit(address)
+    if parts.scheme == secure and parts.hostname:
+        return address.rstrip("/")
+    if parts.scheme == plain and parts.hostname in LOOPBACK:
+        return address.rstrip("/")
+    raise ValueError(f"{secure}://..., or {plain}:// to this machine")
+
+
+class SessionTable(Table):
+    """[session]: what it is called, where it is kept, and whether its orders are real."""
+
+    name: str = ""  # Empty: the file's name.
+    mode: Literal["paper", "live"] = "paper"
+    out: str = "sessions"
+    durability: Literal["async", "group", "strict"] = "group"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class FeedTable(Table):
+    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given."""
+
+    venue: Literal["binance-spot", "binance-usdm", "binance-coinm"]
+    symbols: Annotated[Names, Field(min_length=1)]
+    shown: Literal["depth", "touch"] = "depth"
+    stream: str = ""
+    rest: str = ""
+    maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
+    taker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
+    stale_after: Duration = 0  # 0: learned from the stream.
+
+    @model_validator(mode="after")
+    def _addresses(self) -> "FeedTable":
+        for address, secure, plain in ((self.stream, "wss", "ws"), (self.rest, "https", "http")):
+            if address:
+                _checked_address(address, secure, plain)
+        return self
+
+
+class PaperTable(Table):
+    """[paper]: the simulated venue of a paper session."""
+
+    entry_latency: Duration = 1_000_000
+    response_latency: Duration = 1_000_000
+    queue_model: Literal["risk_averse", "power", "log"] = "risk_averse"
+
+
+class AccountTable(Table):
+    """[account]: what a paper session starts with; of a live one the venue says it."""
+
+    currency: str = "USDT"
+    cash: Money = 100_000 * 10**8
+    fx: dict[str, Money] = Field(default_factory=dict)
+
+
+class LiveConfig(Table):
+    """A whole session."""
+
+    session: SessionTable = SessionTable()
+    feed: FeedTable
+    paper: PaperTable = PaperTable()
+    account: AccountTable = AccountTable()
+    limits: str | dict[str, Any] | None = None
+    strategy: Annotated[list[StrategyTable], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class LoadedSession:
+    """A session's config with where it came from. document: as plain values."""
+
+    config: LiveConfig
+    file: Path
+    folder: Path
+    document: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the session is called."""
+        return self.config.session.name or self.file.stem
+
+    @property
+    def place(self) -> Path:
+        """Folder of everything the session keeps."""
+        return Path(self.config.session.out).expanduser() / self.name
+
+    @property
+    def stream(self) -> str:
+        """Address of the feed."""
+        feed = self.config.feed
+        return (feed.stream or DEFAULT_STREAM[feed.venue]).rstrip("/")
+
+    @property
+    def rest(self) -> str:
+        """Address of the venue's REST interface."""
+        feed = self.config.feed
+        return (feed.rest or DEFAULT_REST[feed.venue]).rstrip("/")
+
+    @property
+    def limits_section(self) -> dict[str, Any]:
+        """The [limits] table as plain values."""
+        given = self.document.get("limits")
+        return {"preset": given} if isinstance(given, str) else dict(given or {})
+
+
+def load_session(path: Path, overrides: dict[str, Any] | None = None) -> LoadedSession:
+    """Read a session's file. Raises ConfigErrors, or ConfigError for what is dangerous."""
+    config, document = load_tables(LiveConfig, path, overrides)
+    loaded = LoadedSession(config, path, path.resolve().parent, document)
+    limits = None if config.limits is None else from_config(config.limits, path)
+    if config.session.mode == "live":
+        require_explicit(limits)
+        raise ConfigError(
+            "orders to a venue are not built yet", file=path, field="session.mode", expected='"paper"', got="live",
+            remedy="run it as paper: the same loop, limits and journal, with a simulated venue",
+        )  # fmt: skip
+    if limits is None:
+        raise ConfigError(
+            "a session has no default limits", file=path, field="limits", expected='a [limits] table or limits = "conservative"',
+            got="nothing", remedy='write limits = "conservative" at the top of the file, or a table of your own',
+        )  # fmt: skip
+    if len(set(config.feed.symbols)) != len(config.feed.symbols):
+        raise ConfigError(
+            "a symbol is named twice", file=path, field="feed.symbols", got=", ".join(config.feed.symbols)
+        )
+    return loaded

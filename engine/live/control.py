@@ -1,0 +1,107 @@
+"""The operator's socket: commands in, answers out, one JSON document a line, for whoever may open the file.
+
+    {"command": "halt", "reason": "news"}    ->  {"ok": true, "sequence": 1234, "state": "HALTED"}
+
+The socket stands in the session's folder with mode 0600: who may read the folder may command. Every command that acts is a fact in the
+journal, with the user number of who gave it in `code` and the time it came in `local_ns`. This module must not act itself.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from twinloop.data.errors import ConfigError, TwinloopError
+from twinloop.engine.live.session_errors import SessionError
+
+LINE_BYTES_MAX: Final = 4096
+ACTS: Final = ("halt", "reduce", "resume", "flatten")
+COMMANDS: Final = (*ACTS, "status", "limits")
+SOCKET: Final = "control.sock"
+
+Answer = Callable[[str, dict[str, Any], int], dict[str, Any]]
+
+
+async def serve(path: Path, answer: Answer) -> asyncio.Server:
+    """Listen on a socket. answer: called with the command, its document and the caller's user number."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - of a session that died; no other runs, the journal's lock says so
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(_reply(line, answer, _caller(writer)) + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):  # Gone, or a line without an end.
+            pass
+        finally:
+            writer.close()
+
+    before = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(client, path, limit=LINE_BYTES_MAX)
+    finally:
+        os.umask(before)
+
+
+def _caller(writer: asyncio.StreamWriter) -> int:
+    """User number of the other end; -1 where the system does not say."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    connection = writer.get_extra_info("socket")
+    if option is None or connection is None:
+        return -1
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return int(user)
+
+
+def _reply(line: bytes, answer: Answer, user: int) -> bytes:
+    try:
+        document = json.loads(line)
+        command = document.get("command") if isinstance(document, dict) else None
+        if command not in COMMANDS:
+            found: dict[str, Any] = {
+                "ok": False,
+                "error": f"unknown command {command!r}, expected one of {', '.join(COMMANDS)}",
+            }
+        else:
+            found = {"ok": True, **answer(command, document, user)}
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        found = {"ok": False, "error": 'not a command, expected one JSON document a line such as {"command": "status"}'}
+    except TwinloopError as error:
+        found = {"ok": False, "error": str(error)}
+    return json.dumps(found, default=str).encode()
+
+
+def ask(path: Path, document: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
+    """Ask a running session. SessionError where none listens or none answers."""
+    if not path.exists():
+        raise SessionError(
+            "no session runs here", file=path, expected="the control socket of a running session",
+            remedy="start it with `twinloop live`, or name its folder",
+        )  # fmt: skip
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(path))
+            connection.sendall(json.dumps(document).encode() + b"\n")
+            data = b""
+            while not data.endswith(b"\n"):
+                part = connection.recv(65536)
+                if not part:
+                    break
+                data += part
+        except OSError as error:
+            raise SessionError(
+                "the session does not answer", file=path, got=str(error), remedy="see whether its process still runs"
+            ) from None
+    if not data:
+        raise SessionError("the session closed the connection without an answer", file=path)
+    found: dict[str, Any] = json.loads(data)
+    if not found.get("ok"):
+        raise ConfigError(str(found.get("error", "refused")))
+    return found

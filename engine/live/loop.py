@@ -1,0 +1,171 @@
+"""One turn of a live session: facts to the node, what they caused to the journal, and only then anything to the outside.
+
+Everything here runs in one thread with no queue in between. A failed journal stops trading at once: the node gets HALT, cancels still
+leave, and the session ends. This module must not know sockets; a session's tasks call it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from twinloop.engine.journal.writer import JournalFailedError
+from twinloop.engine.live.node import LiveNode, Rows, join_copies
+from twinloop.engine.live.recorded import RecordedNode
+from twinloop.engine.seam import ReceiveClock
+from twinloop.kernels import codes
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import CANCEL, HALT, ROW
+
+EVERY_ACCOUNT: Final = 255
+STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
+COMMANDS: Final = {
+    "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,
+}  # fmt: skip
+
+
+@dataclass
+class Counts:
+    """What a session did so far, for a person and for metrics. Changed once a turn."""
+
+    turns: int = 0
+    facts: int = 0
+    requests: int = 0
+    refused: int = 0
+    fills: int = 0
+    commands: int = 0
+    by_kind: dict[int, int] = field(default_factory=dict)
+
+
+class LiveLoop:
+    """A node, its journal and where requests go.
+
+    send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn.
+    """
+
+    def __init__(
+        self,
+        recorded: RecordedNode,
+        clock: ReceiveClock,
+        *,
+        send: Callable[[Rows], None] | None = None,
+        on_turn: Callable[[], None] | None = None,
+    ) -> None:
+        self.recorded = recorded
+        self.node: LiveNode = recorded.node
+        self.clock = clock
+        self.counts = Counts()
+        self.failure = ""
+        self._send = send
+        self._on_turn = on_turn
+        self._waiting: list[tuple[int, Rows]] = []  # (mark, requests) in order.
+
+    def start(self) -> None:
+        """Call the strategies' on_start."""
+        sealed = self.recorded.start()
+        self._leave(sealed.mark, sealed.handled.requests)
+
+    def take(self, rows: Rows) -> None:
+        """Handle facts that just came. Their local times are set here: never falling, whatever the clock does."""
+        if self.failure or not len(rows):
+            return
+        last = int(self.node.decision["clock"]["now_ns"])
+        local = rows["local_ns"]
+        if int(local[0]) < last or (len(local) > 1 and (np.diff(local) < 0).any()):
+            rows = rows.copy()
+            rows["local_ns"] = np.maximum.accumulate(np.maximum(local, last))
+        try:
+            sealed = self.recorded.handle(rows)
+        except JournalFailedError as error:
+            self._stop(str(error))
+            return
+        handled = sealed.handled
+        counts = self.counts
+        counts.turns += 1
+        counts.facts += len(handled.facts)
+        counts.requests += len(handled.requests)
+        counts.refused += len(handled.verdicts)
+        for kind, number in zip(*np.unique(handled.facts["kind"], return_counts=True), strict=True):
+            counts.by_kind[int(kind)] = counts.by_kind.get(int(kind), 0) + int(number)
+        counts.fills = counts.by_kind.get(table.FILL, 0) // 2
+        self._leave(sealed.mark, handled.requests)
+        if self._on_turn is not None:
+            self._on_turn()
+
+    def tick(self) -> None:
+        """Let time pass where no fact tells of it: timers, bars, samples, the session's roll."""
+        now_ns = max(self.clock.local_ns(), int(self.node.decision["clock"]["now_ns"]))
+        if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
+            self.take(self.node.clock_row(now_ns))
+
+    def command(self, name: str, code: int = 0, *, strategy: int = EVERY_ACCOUNT) -> int:
+        """An operator's word: a fact like any other, journalled before it acts. Its sequence."""
+        sequence = self.node.sequence
+        self.counts.commands += 1
+        self.take(self._operator_row(COMMANDS[name], code, strategy))
+        return sequence
+
+    def change_limit(self, instrument: int, word: int, value: int, *, strategy: int = 0, code: int = 0) -> int:
+        """Set a limit by its word (kernels/node.py): a fact. Its sequence."""
+        row = self._operator_row(table.LIMIT_CHANGE, code, strategy)
+        row["instrument"], row["limit"], row["value"] = instrument, word, value
+        sequence = self.node.sequence
+        self.counts.commands += 1
+        self.take(row)
+        return sequence
+
+    def _operator_row(self, kind: int, code: int, strategy: int) -> Rows:
+        row = np.zeros(1, ROW)
+        row["local_ns"], row["kind"], row["strategy"] = self.clock.local_ns(), kind, strategy
+        if kind != table.LIMIT_CHANGE:
+            row["code"] = code
+        return row
+
+    def _leave(self, mark: int, requests: Rows) -> None:
+        """Cancels leave now, the rest as soon as their commit is safe."""
+        if self._send is None or not len(requests):
+            return
+        cancels = requests["kind"] == CANCEL
+        if cancels.any():
+            self._send(_picked(requests, cancels))
+        if not cancels.all():
+            self._waiting.append((mark, _picked(requests, ~cancels)))
+        self.release()
+
+    def release(self) -> None:
+        """Send what waited for a commit that is safe now. Called when the journal says so."""
+        journal = self.recorded.journal
+        if journal.failure:
+            self._stop(journal.failure)
+            return
+        while self._waiting and journal.is_safe(self._waiting[0][0]):
+            _, requests = self._waiting.pop(0)
+            if self._send is not None:
+                self._send(requests)
+
+    def _stop(self, reason: str) -> None:
+        """Without a journal no order leaves any more. Cancels do: they are asked for here and are in no journal."""
+        if self.failure:
+            return
+        self.failure = reason
+        self._waiting.clear()
+        row = self._operator_row(HALT, 0, EVERY_ACCOUNT)
+        row["local_ns"] = max(int(row["local_ns"][0]), int(self.node.decision["clock"]["now_ns"]))
+        handled = self.node.handle(row)
+        cancels = handled.requests["kind"] == CANCEL
+        if self._send is not None and cancels.any():
+            self._send(_picked(handled.requests, cancels))
+        if self._on_turn is not None:
+            self._on_turn()
+
+    @property
+    def trading_state(self) -> str:
+        """ACTIVE, REDUCING or HALTED, of the first account."""
+        return STATE_NAME[int(self.node.decision["accounts"][0]["state"])]
+
+
+def _picked(rows: Rows, chosen: Any) -> Rows:
+    """Rows by their bytes."""
+    raw = rows.view(np.uint8).reshape(-1, ROW.itemsize)[chosen]
+    return join_copies([np.frombuffer(raw.tobytes(), ROW)], rows[:0])

@@ -1,0 +1,320 @@
+"""A live session's process: sockets in, the loop, the journal, and the operator's word, in one thread.
+
+    asyncio.run(run_session(load_session(Path("paper.toml"))))
+
+Start-up, in order: the venue's rules, the journal's lock, recovery of what it holds, the strategies, the operator's socket, the feed.
+SIGTERM and Ctrl-C end it in order: no more orders, working ones cancelled, the journal sealed with a hash of the whole state. This module
+must not decide about orders.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from websockets.exceptions import WebSocketException
+
+from twinloop.data.binance_instruments import instruments_of
+from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream, info_path
+from twinloop.data.errors import DataError, TwinloopError
+from twinloop.data.instruments import MONEY_ONE, Instrument
+from twinloop.engine.journal.folder import FolderLock
+from twinloop.engine.journal.writer import JournalWriter
+from twinloop.engine.limits import limits_lines
+from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.control import SOCKET, serve
+from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.recorded import RecordedNode
+from twinloop.engine.live.recovery import has_journal, recover
+from twinloop.engine.live.session import Session, StrategySpec, session_to_plain, with_digests
+from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.status import status_of
+from twinloop.engine.planning import KINDS
+from twinloop.engine.seam import WORLD, ReceiveClock
+from twinloop.engine.units import bar_kind, bar_size
+from twinloop.kernels import rows as table
+from twinloop.kernels.node import NEVER
+
+REQUEST_S: Final = 10.0  # Total time of one REST request.
+STALE_AFTER_NS: Final = 2_000_000_000  # Without a frame for so long, the market is stale.
+BACKOFF_S: Final = (0.5, 30.0)  # First and longest wait before connecting again; never less than half of it.
+TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
+SNAPSHOT_WAIT_S: Final = 0.5
+
+Say = Callable[[str], None]
+
+
+@dataclass(eq=False)
+class Feed:
+    """One connection and how it does. Its task is the only one that uses it."""
+
+    stream: BinanceStream
+    address: str
+    connected: bool = False
+    connects: int = 0
+    last_frame_ns: int = 0
+    stale: bool = True
+    reason: str = ""
+
+    def told(self, now_ns: int) -> dict[str, Any]:
+        """For a status view."""
+        age = f"{(now_ns - self.last_frame_ns) // 10**6} ms" if self.last_frame_ns else "never"
+        return {
+            "feed": self.address.partition("?")[0],
+            "connected": "yes" if self.connected else "no",
+            "connects": self.connects,
+            "frames": self.stream.counts["frames"],
+            "refused": self.stream.refused,
+            "last": age,
+        } | ({"reason": self.reason} if self.reason and not self.connected else {})
+
+
+async def get(client: aiohttp.ClientSession, url: str) -> bytes:
+    """Body of a GET that was answered with 200. SessionError otherwise."""
+    try:
+        async with client.get(url) as answer:
+            body = await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise SessionError("the venue does not answer", field=url, got=str(error) or type(error).__name__) from None
+    if answer.status != 200:
+        raise SessionError("the venue refused", field=url, expected="200", got=f"{answer.status} {body[:200]!r}")
+    return body
+
+
+def make_session(loaded: LoadedSession, instruments: list[Instrument], start_ns: int) -> Session:
+    """The session of a configuration."""
+    config = loaded.config
+    strategies = []
+    for spec in config.strategy:
+        path, _, cls = spec.path.partition(":")
+        bars = []
+        for text in spec.bars:
+            kind, size = bar_kind(text)
+            bars += [(KINDS[kind], bar_size(kind, size, each.qty_scale)) for each in instruments[:1]]
+        parameters = {
+            name: float(value) if not isinstance(value, int | str | bool) else value
+            for name, value in spec.parameters.items()
+        }
+        strategies.append(
+            StrategySpec(
+                name=spec.name or cls or Path(path).stem,
+                path=spec.path,
+                parameters=parameters,
+                symbols=list(spec.symbols),
+                bars=bars,
+            )
+        )
+    return Session(
+        name=loaded.name, mode=config.session.mode, instruments=instruments, shown=[config.feed.shown] * len(instruments),
+        strategies=strategies, currency=config.account.currency, cash=config.account.cash, limits_section=loaded.limits_section,
+        start_ns=start_ns, fx=dict(config.account.fx), folder=str(loaded.folder), seed=config.session.seed,
+        entry_latency_ns=config.paper.entry_latency, response_latency_ns=config.paper.response_latency,
+        queue_model=config.paper.queue_model,
+    )  # fmt: skip
+
+
+class LiveProcess:
+    """Everything of a running session. `run` returns when it was told to stop, or raises why it cannot go on."""
+
+    def __init__(self, loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
+        self.loaded = loaded
+        self._say = say
+        self._progress = progress
+        self.clock = ReceiveClock()
+        self.started_ns = self.clock.local_ns()
+        self.stopping = asyncio.Event()
+        self.loop: LiveLoop
+        self.feed: Feed
+        self._snapshots: set[str] = set()
+
+    async def run(self) -> None:
+        """Start, trade, stop."""
+        timeout = aiohttp.ClientTimeout(total=REQUEST_S)
+        async with aiohttp.ClientSession(timeout=timeout) as client:
+            await self._start(client)
+            place = self.loaded.place / SOCKET
+            server = await serve(place, self._answer)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._until_stopped(), name="stop")
+                    tasks.create_task(self._read(client), name="feed")
+                    tasks.create_task(self._time(), name="time")
+            except* _StoppedError:
+                pass
+            finally:
+                server.close()
+                place.unlink(missing_ok=True)
+                self._finish()
+
+    async def _start(self, client: aiohttp.ClientSession) -> None:
+        loaded, config = self.loaded, self.loaded.config
+        venue = config.feed.venue
+        body = await get(client, loaded.rest + info_path(venue))
+        fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
+        instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
+        folder = loaded.place / "journal"
+        lock = FolderLock(folder)
+        session = with_digests(make_session(loaded, instruments, self.started_ns))
+        start = (0, 0, 0)
+        if has_journal(folder):
+            found = recover(folder, session, self._progress)
+            node, start = found.node, found.journal.start
+            self._say(
+                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
+            )
+            if found.cut_bytes:
+                self._say(f"! {found.cut_bytes} bytes of a torn end were cut and kept beside the journal")
+            session = node.session
+        else:
+            node = LiveNode(session, "paper")
+        running = asyncio.get_running_loop()
+        journal = JournalWriter(
+            folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
+            durability=config.session.durability, start=start, lock=lock,
+            when_safe=lambda: _call_from_thread(running, self._released),
+        )  # fmt: skip
+        self.loop = LiveLoop(RecordedNode(node, journal), self.clock)
+        if start == (0, 0, 0):
+            self.loop.start()
+        stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
+        self.feed = Feed(stream, stream.url(loaded.stream))
+        for line in limits_lines(session.limits()):
+            self._say(line)
+        self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {folder}")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            running.add_signal_handler(number, self.stopping.set)
+
+    def _released(self) -> None:
+        self.loop.release()
+
+    async def _until_stopped(self) -> None:
+        await self.stopping.wait()
+        raise _StoppedError
+
+    async def _read(self, client: aiohttp.ClientSession) -> None:
+        """The feed's only task: connect, read, and begin again when the connection goes, however it goes."""
+        wait_s = BACKOFF_S[0]
+        while True:
+            try:
+                await self._one_connection(client)
+                wait_s = BACKOFF_S[0]
+            except (OSError, WebSocketException, TimeoutError) as error:
+                self.feed.reason = str(error) or type(error).__name__
+            finally:
+                if self.feed.connected:
+                    self.feed.connected = False
+                    wait_s = BACKOFF_S[0]
+                    self.loop.take(self.feed.stream.on_lost(self.clock.local_ns()))
+                    self.feed.stale = True
+            await WORLD.sleep(wait_s * (0.5 + 0.5 * WORLD.random()))
+            wait_s = min(2 * wait_s, BACKOFF_S[1])
+
+    async def _one_connection(self, client: aiohttp.ClientSession) -> None:
+        feed = self.feed
+        async with await WORLD.connect(
+            feed.address, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=REQUEST_S, close_timeout=1.0
+        ) as socket:
+            feed.connected, feed.connects, feed.reason = True, feed.connects + 1, ""
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    try:
+                        frame = await socket.recv(decode=False)
+                    except WebSocketException as error:
+                        feed.reason = str(error)
+                        break
+                    now_ns = self.clock.local_ns()
+                    feed.last_frame_ns = now_ns
+                    self.loop.take(feed.stream.on_frame(frame, now_ns))
+                    for symbol in feed.stream.wanting:
+                        if symbol not in self._snapshots:
+                            self._snapshots.add(symbol)
+                            tasks.create_task(self._snapshot(client, symbol), name=f"snapshot-{symbol}")
+                    if feed.stale and feed.stream.ready:
+                        feed.stale = False
+                        self.loop.take(feed.stream.state_row(table.FEED_RECOVERED, now_ns))
+
+    async def _snapshot(self, client: aiohttp.ClientSession, symbol: str) -> None:
+        """Ask for a book's snapshot until one can be used."""
+        stream = self.feed.stream
+        try:
+            while self.feed.connected and symbol in stream.wanting:
+                try:
+                    body = await get(client, self.loaded.rest + stream.snapshot_path(symbol))
+                except SessionError as error:
+                    self.feed.reason = str(error)
+                else:
+                    self.loop.take(stream.on_snapshot(symbol, body, self.clock.local_ns()))
+                if symbol in stream.wanting:
+                    await WORLD.sleep(SNAPSHOT_WAIT_S)
+        finally:
+            self._snapshots.discard(symbol)
+
+    async def _time(self) -> None:
+        """Timers and intervals that no fact tells of, and the watch over the feed."""
+        stale_ns = self.loaded.config.feed.stale_after or STALE_AFTER_NS
+        while True:
+            wake_ns = self.loop.node.next_wake_ns()
+            now_ns = self.clock.local_ns()
+            wait_s = TICK_S if wake_ns == NEVER else min(max((wake_ns - now_ns) / 1e9, 0.0005), TICK_S)
+            await WORLD.sleep(wait_s)
+            self.loop.tick()
+            if self.loop.failure:
+                raise SessionError(self.loop.failure)
+            feed, now_ns = self.feed, self.clock.local_ns()
+            if feed.connected and not feed.stale and now_ns - feed.last_frame_ns > stale_ns:
+                feed.stale = True
+                self.loop.take(feed.stream.state_row(table.FEED_STALE, now_ns))
+
+    def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
+        """What the operator's socket answers."""
+        del document
+        loop = self.loop
+        if command == "status":
+            feeds = [self.feed.told(self.clock.local_ns())]
+            return status_of(
+                loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
+            )
+        if command == "limits":
+            return {"lines": limits_lines(loop.node.session.limits())}
+        sequence = loop.command(command, user)
+        return {"sequence": sequence, "state": loop.trading_state}
+
+    def _finish(self) -> None:
+        """No more orders, working ones cancelled, the journal whole."""
+        loop = self.loop
+        journal = loop.recorded.journal
+        if not loop.failure:
+            loop.command("halt")
+            loop.recorded.checkpoint()
+        journal.close()
+        position = loop.node.decision["accounts"][0]
+        equity = int(position["equity"]) / MONEY_ONE
+        self._say(
+            f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
+            f"equity {equity:,.2f} {loop.node.session.currency}"
+        )
+
+
+def _call_from_thread(running: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """Have the session's thread call a function soon; nothing once it has ended."""
+    if not running.is_closed():
+        running.call_soon_threadsafe(function)
+
+
+class _StoppedError(Exception):
+    """Somebody asked for the end."""
+
+
+async def run_session(loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
+    """Run a session until it is told to stop. Raises the project's errors."""
+    try:
+        await LiveProcess(loaded, say, progress).run()
+    except* TwinloopError as group:
+        raise group.exceptions[0] from None
+    except* msgspec.DecodeError as group:
+        raise DataError("the venue's answer cannot be read", got=str(group.exceptions[0])) from None

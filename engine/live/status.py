@@ -1,0 +1,132 @@
+"""How a running session stands: as a plain document for machines, and as a screen for a person.
+
+Reads the node between two turns; must not change anything.
+"""
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from twinloop.data.instruments import MONEY_ONE, from_scaled
+from twinloop.engine.instrument_names import shown_names
+from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.wording import iso
+from twinloop.kernels import codes
+from twinloop.kernels.book import BOOK_LIVE
+
+_STYLE = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "bold red"}
+_BOOK = {0: "empty", 1: "snapshot", BOOK_LIVE: "live", 3: "crossed", 4: "gap", 5: "invalid"}
+
+
+def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Everything a status view shows, as plain values; money as decimal text."""
+    decision = loop.node.decision
+    account = decision["accounts"][0]
+    session = loop.node.session
+    journal = loop.recorded.journal
+    return {
+        "name": name,
+        "mode": mode,
+        "state": loop.trading_state,
+        "reason": codes.CODE_NAME.get(int(account["halt_code"]), "") if int(account["halt_code"]) else "",
+        "failure": loop.failure,
+        "now": iso(loop.clock.local_ns()),
+        "started": iso(started_ns),
+        "running_s": (loop.clock.local_ns() - started_ns) // 10**9,
+        "currency": session.currency,
+        "equity": _money(account["equity"]),
+        "cash": _money(account["cash"]),
+        "profit": _money(int(account["equity"]) - session.cash),
+        "day_profit": _money(int(account["equity"]) - int(account["day_equity"])),
+        "drawdown": _money(int(account["peak_equity"]) - int(account["equity"])),
+        "facts": loop.counts.facts,
+        "requests": loop.counts.requests,
+        "refused": loop.counts.refused,
+        "fills": loop.counts.fills,
+        "decisions": loop.node.decisions(),
+        "epoch": journal.epoch,
+        "commits": journal.commits,
+        "durability": journal.durability,
+        "journal": str(journal.folder),
+        "free_bytes": journal.disk()["free_bytes"],
+        "symbols": [
+            _symbol(decision, slot, instrument, shown, loop.clock.local_ns())
+            for slot, (instrument, shown) in enumerate(
+                zip(session.instruments, shown_names(session.instruments), strict=True)
+            )
+        ],
+        "strategies": [
+            {"name": spec.name, "state": ("ACTIVE", "REDUCING", "HALTED")[int(decision["strategies"][slot]["state"])]}
+            for slot, spec in enumerate(session.strategies)
+        ],
+        "feeds": feeds,
+    }
+
+
+def _money(value: Any) -> str:
+    return from_scaled(round(int(value), -6) if abs(int(value)) > MONEY_ONE else int(value), 8)[:-6]
+
+
+def _symbol(decision: Any, slot: int, instrument: Any, shown: str, now_ns: int) -> dict[str, Any]:
+    market = decision["instruments"][slot]
+    holding = decision["account_holdings"][0][slot]
+    seen_ns = max(int(market["quote_ns"]), int(market["trade_ns"]))
+    book = int(market["book"])
+    return {
+        "symbol": shown,
+        "bid": instrument.price_text(int(market["bid"])),
+        "ask": instrument.price_text(int(market["ask"])),
+        "position": instrument.qty_text(int(holding["position"]["qty"])),
+        "working_buy": instrument.qty_text(int(holding["exposure"]["buy_qty"])),
+        "working_sell": instrument.qty_text(int(holding["exposure"]["sell_qty"])),
+        "age_ms": (now_ns - seen_ns) // 10**6 if seen_ns else None,
+        "book": _BOOK.get(int(decision["books"][book]["state"]), "?") if book >= 0 else "",
+        "stale": bool(market["stale"]),
+    }
+
+
+def status_table(found: dict[str, Any]) -> Group:
+    """The screen."""
+    head = Text()
+    head.append(f"{found['name']}  {found['mode']}  ")
+    head.append(found["state"], style=_STYLE.get(found["state"], ""))
+    if found["reason"]:
+        head.append(f"  {found['reason']}", style="red")
+    head.append(f"  {found['now']}  up {found['running_s']} s", style="dim")
+    lines: list[Any] = [head]
+    if found["failure"]:
+        lines.append(Text(f"! {found['failure']}", style="bold red"))
+    lines.append(_table({
+        "equity": f"{found['equity']} {found['currency']}", "cash": found["cash"], "profit": found["profit"],
+        "today": found["day_profit"], "drawdown": found["drawdown"],
+    }))  # fmt: skip
+    lines.append(_table({name: f"{found[name]:,}" for name in ("facts", "decisions", "requests", "refused", "fills")}))
+    symbols = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("symbol", "bid", "ask", "position", "buying", "selling", "age", "book"):
+        symbols.add_column(name, justify="left" if name in {"symbol", "book"} else "right")
+    for each in found["symbols"]:
+        age = "never" if each["age_ms"] is None else f"{each['age_ms']:,} ms"
+        symbols.add_row(
+            each["symbol"], each["bid"], each["ask"], each["position"], each["working_buy"], each["working_sell"], age,
+            Text(each["book"] + (" stale" if each["stale"] else ""), style="red" if each["stale"] else ""),
+        )  # fmt: skip
+    lines.append(symbols)
+    lines += [Text("  ".join(f"{key} {value}" for key, value in feed.items()), style="dim") for feed in found["feeds"]]
+    lines.append(
+        Text(
+            f"journal {found['journal']}  epoch {found['epoch']}  {found['commits']:,} commits  {found['durability']}",
+            style="dim",
+        )
+    )
+    return Group(*lines)
+
+
+def _table(cells: dict[str, str]) -> Table:
+    """One row of numbers under their names; none is cut."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, text in cells.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), len(text)))
+    table.add_row(*cells.values())
+    return table

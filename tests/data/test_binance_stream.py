@@ -1,0 +1,228 @@
+"""The live side reads frames as the reader of recordings does, and its books follow the venue's rules whatever comes."""
+
+import gzip
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twinloop.data.binance_raw import read_raw
+from twinloop.data.binance_stream import BinanceStream
+from twinloop.data.instruments import PRESETS, Instrument
+from twinloop.data.rowfile import join_rows
+from twinloop.kernels import rows as table
+
+USDM = PRESETS["binance-usdm:BTCUSDT"]
+SPOT = PRESETS["binance-spot:BTCUSDT"]
+SKIP = "TWINLOOP_REAL_DATA does not name a folder of recorded markets"
+
+
+def update(first: int, final: int, previous: int, bids: Any = (), asks: Any = (), spot: bool = False) -> bytes:
+    data = {"e": "depthUpdate", "E": 1_700_000_000_000, "T": 1_700_000_000_000, "s": "BTCUSDT", "U": first, "u": final, "pu": previous, "b": list(bids), "a": list(asks)}  # fmt: skip
+    if spot:
+        del data["T"], data["pu"]
+    name = "btcusdt@depth@100ms" if spot else "btcusdt@depth@0ms"
+    return json.dumps({"stream": name, "data": data}, separators=(",", ":")).encode()
+
+
+def snapshot(last: int, bids: Any, asks: Any) -> bytes:
+    return json.dumps(
+        {"lastUpdateId": last, "E": 1_700_000_000_000, "T": 1_700_000_000_000, "bids": bids, "asks": asks},
+        separators=(",", ":"),
+    ).encode()
+
+
+def spot_snapshot(last: int, bids: Any, asks: Any) -> bytes:
+    return json.dumps({"lastUpdateId": last, "bids": bids, "asks": asks}, separators=(",", ":")).encode()
+
+
+NOW = 1_700_000_000_001_000_000
+
+
+def kinds(rows: Any) -> list[str]:
+    return [table.KIND_NAME[int(kind)] for kind in rows["kind"]]
+
+
+def test_updates_wait_for_a_snapshot_and_what_it_contains_is_left_out() -> None:
+    stream = BinanceStream("binance-usdm", [USDM], depth=True)
+    assert not len(stream.on_frame(update(1, 5, 0, [["100.0", "1"]]), NOW))
+    assert not len(stream.on_frame(update(6, 9, 5, [["101.0", "2"]]), NOW))
+    assert stream.wanting == ["BTCUSDT"]
+    rows = stream.on_snapshot("BTCUSDT", snapshot(7, [["99.0", "3"]], [["102.0", "1"]]), NOW)
+    assert kinds(rows) == ["SNAPSHOT_BEGIN", "SNAPSHOT_LEVEL", "SNAPSHOT_LEVEL", "SNAPSHOT_END", "LEVEL"]
+    assert int(rows[4]["price"]) == USDM.price_int("101.0")
+    assert stream.ready
+    assert kinds(stream.on_frame(update(10, 11, 9, [["101.0", "0"]]), NOW)) == ["LEVEL"]
+
+
+def test_a_snapshot_older_than_the_first_update_is_asked_for_again() -> None:
+    for instrument, spot in ((USDM, False), (SPOT, True)):
+        stream = BinanceStream(instrument.venue, [instrument], depth=True)
+        stream.on_frame(update(50, 55, 49, [["100.00", "1"]], spot=spot), NOW)
+        make = spot_snapshot if spot else snapshot
+        assert not len(stream.on_snapshot("BTCUSDT", make(40, [["99.00", "3"]], []), NOW))
+        assert stream.wanting == ["BTCUSDT"]
+        assert len(stream.on_snapshot("BTCUSDT", make(52, [["99.00", "3"]], []), NOW)) > 0
+        assert stream.ready
+
+
+def test_a_break_of_the_chain_is_a_gap_and_begins_anew() -> None:
+    stream = BinanceStream("binance-usdm", [USDM], depth=True)
+    stream.on_frame(update(1, 5, 0, [["100.0", "1"]]), NOW)
+    stream.on_snapshot("BTCUSDT", snapshot(5, [["99.0", "3"]], [["102.0", "1"]]), NOW)
+    rows = stream.on_frame(update(20, 25, 19, [["101.0", "2"]]), NOW)
+    assert kinds(rows) == ["FEED_GAP"]
+    assert stream.wanting == ["BTCUSDT"]
+    rows = stream.on_snapshot("BTCUSDT", snapshot(22, [["98.0", "3"]], []), NOW)
+    assert kinds(rows) == ["SNAPSHOT_BEGIN", "SNAPSHOT_LEVEL", "SNAPSHOT_END", "LEVEL"]
+
+
+def test_a_lost_connection_makes_every_market_stale() -> None:
+    stream = BinanceStream("binance-usdm", [USDM, PRESETS["binance-usdm:ETHUSDT"]], depth=True, slots=[3, 7])
+    stream.on_frame(update(1, 5, 0, [["100.0", "1"]]), NOW)
+    stream.on_snapshot("BTCUSDT", snapshot(5, [["99.0", "3"]], [["102.0", "1"]]), NOW)
+    rows = stream.on_lost(NOW)
+    assert kinds(rows) == ["FEED_STALE", "FEED_GAP"] * 2
+    assert rows["instrument"].tolist() == [3, 3, 7, 7]
+    # The next connection's chain begins anew, wherever it begins.
+    assert not len(stream.on_frame(update(100, 105, 99, [["100.0", "1"]]), NOW))
+    assert stream.wanting == ["BTCUSDT"]
+
+
+class Venue:
+    """A plain book of a venue, and its updates."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self.draw = draw
+        self.book: dict[tuple[int, int], int] = {}
+        self.last = 100
+
+    def next(self) -> bytes:
+        first, previous = self.last + 1, self.last
+        changes: dict[int, list[list[str]]] = {1: [], -1: []}
+        for _ in range(self.draw.randrange(1, 4)):
+            self.last += 1
+            side = self.draw.choice([1, -1])
+            price, qty = 1000 - 10 * side - side * self.draw.randrange(5), self.draw.randrange(4)
+            self.book[side, price] = qty
+            changes[side].append([f"{price / 10:.1f}", f"{qty}"])
+        return update(first, self.last, previous, changes[1], changes[-1])
+
+    def snapshot(self) -> bytes:
+        def levels(side: int) -> list[list[str]]:
+            return [[f"{price / 10:.1f}", f"{qty}"] for (its, price), qty in self.book.items() if its == side and qty]
+
+        return snapshot(self.last, levels(1), levels(-1))
+
+
+def applied(book: dict[tuple[int, int], int], rows: Any) -> None:
+    for row in rows:
+        kind = int(row["kind"])
+        if kind == table.SNAPSHOT_BEGIN:
+            book.clear()
+        elif kind in {table.LEVEL, table.SNAPSHOT_LEVEL}:
+            book[int(row["side"]), int(row["price"])] = int(row["qty"])
+
+
+@given(seed=st.integers(0, 2**32))
+def test_whatever_is_lost_doubled_or_late_the_book_ends_as_the_venues(seed: int) -> None:
+    draw = random.Random(seed)
+    venue, stream = Venue(draw), BinanceStream("binance-usdm", [USDM], depth=True)
+    mine: dict[tuple[int, int], int] = {}
+    broken = True
+    pending: bytes | None = None
+    for _ in range(60):
+        what = draw.random()
+        frame = venue.next()
+        if what < 0.08:
+            continue  # Lost on the way.
+        rows = [stream.on_frame(frame, NOW)]
+        if what > 0.92:
+            rows.append(stream.on_frame(frame, NOW))  # Twice.
+        if 0.5 < what < 0.53:
+            rows.append(stream.on_lost(NOW))
+        if pending is None and stream.wanting and draw.random() < 0.5:
+            pending = venue.snapshot()  # Asked for now, here after some more updates.
+        elif pending is not None and draw.random() < 0.5:
+            rows.append(stream.on_snapshot("BTCUSDT", pending, NOW))
+            pending = None
+        for each in rows:
+            if "FEED_GAP" in kinds(each):
+                broken = True
+            if "SNAPSHOT_END" in kinds(each):
+                broken = False
+            applied(mine, each)
+    # Heal: the next update is whole, a snapshot is taken, and one more update.
+    for _ in range(2):
+        applied(mine, stream.on_frame(venue.next(), NOW))
+    if not stream.ready:
+        applied(mine, stream.on_snapshot("BTCUSDT", venue.snapshot(), NOW))
+        broken = False
+    applied(mine, stream.on_frame(venue.next(), NOW))
+    assert stream.ready
+    assert not broken
+    held = {(side, price): qty * 1000 for (side, price), qty in venue.book.items() if qty}
+    assert {key: qty for key, qty in mine.items() if qty} == held
+
+
+@given(seed=st.integers(0, 2**32), data=st.data())
+def test_no_frame_raises_and_none_that_is_damaged_gives_wrong_rows(seed: int, data: st.DataObject) -> None:
+    stream = BinanceStream("binance-usdm", [USDM], depth=False)
+    frame = bytearray(
+        b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1700000000000,"T":1700000000000,"s":"BTCUSDT","t":7,"p":"100.1","q":"0.5","X":"MARKET","m":true}}'
+    )
+    assert kinds(stream.on_frame(bytes(frame), NOW)) == ["TRADE"]
+    draw = random.Random(seed)
+    how = data.draw(st.sampled_from(["cut", "flip", "insert", "random"]))
+    if how == "cut":
+        frame = frame[: draw.randrange(len(frame))]
+    elif how == "flip":
+        frame[draw.randrange(len(frame))] ^= 1 << draw.randrange(8)
+    elif how == "insert":
+        at = draw.randrange(len(frame))
+        frame[at:at] = bytes(draw.randrange(256) for _ in range(draw.randrange(1, 9)))
+    else:
+        frame = bytearray(draw.randrange(256) for _ in range(draw.randrange(300)))
+    rows = stream.on_frame(bytes(frame), NOW)
+    assert len(rows) <= 1
+    for row in rows:
+        assert int(row["kind"]) == table.TRADE
+        assert 0 < int(row["price"]) < 10**18
+        assert 0 < int(row["qty"]) < 10**18
+
+
+def recordings() -> list[Path]:
+    named = os.environ.get("TWINLOOP_REAL_DATA")
+    return sorted((Path(named) / "binance-raw-ws").glob("*_*.gz")) if named else []
+
+
+@pytest.mark.skipif(not recordings(), reason=SKIP)
+@pytest.mark.parametrize(("market", "symbol"), [("usdm", "BTCUSDT"), ("spot", "BTCUSDT"), ("cm", "BTCUSD_PERP")])
+def test_the_same_bytes_live_and_recorded_give_the_same_rows(market: str, symbol: str) -> None:
+    """Trades, and the book's rows from its snapshot on: the live class holds updates back where the reader of a file does."""
+    path = next(each for each in recordings() if each.name.startswith(f"{market}_{symbol.lower()}_20240808"))
+    instrument: Instrument = PRESETS[f"binance-{market.replace('cm', 'coinm')}:{symbol}"]
+    recorded = join_rows(list(read_raw(path, instrument, clock_offset_ns=0, assumed_latency_ns=0)))
+    stream = BinanceStream(instrument.venue, [instrument], depth=True)
+    parts = []
+    with gzip.open(path) as lines:
+        for line in lines:
+            local, _, frame = line.rstrip(b"\n").partition(b" ")
+            if b'"lastUpdateId"' in frame[:40] or b'"bids"' in frame[:200]:
+                parts.append(stream.on_snapshot(symbol, frame, int(local)))
+            else:
+                parts.append(stream.on_frame(frame, int(local)))
+    live = join_rows([part for part in parts if len(part)])
+    assert stream.refused == 0
+    for kind in (table.TRADE, table.LEVEL, table.SNAPSHOT_LEVEL, table.QUOTE):
+        one, other = live[live["kind"] == kind], recorded[recorded["kind"] == kind]
+        assert len(one) == len(other) > 100
+        for name in ("local_ns", "sequence", "side", "price", "qty", "flags"):
+            assert (one[name] == other[name]).all(), (table.KIND_NAME[kind], name)
+    assert np.count_nonzero(live["kind"] == table.FEED_GAP) == 0

@@ -1,0 +1,244 @@
+"""Cancels until proven, and amends as each market has them, two legs told apart."""
+
+import pytest
+from reference.gateway_world import LOT, MS, World, request_row
+
+from twinloop.engine.gateway import outcome as kinds
+from twinloop.engine.gateway import reasons
+from twinloop.kernels import codes, rows
+
+MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
+
+
+@MARKETS
+def test_a_cancel_refused_as_unknown_is_filled_only_on_proof(market: str) -> None:
+    world = World(market)
+    world.new(17)
+    world.settle()
+    world.venue.fill(world.of(17), LOT)
+    world.venue.frames.clear()
+    world.cancel(17)
+    world.arrive(world.take(kinds.CANCEL))
+    world.deliver()
+    assert world.kinds() == ["ACK"], "nothing is told of a -2011 until the venue says why"
+    assert world.take(kinds.QUERY)
+    world.gateway.tracker.open[17].legs[0].query_sent_mono_ns = 0
+    world.run(3)
+    assert world.kinds() == ["ACK", "FILL", "CANCEL_REJECT"]
+    assert world.orders[17].state == "FILLED"
+
+
+def test_a_cancel_without_an_answer_is_sent_until_proven() -> None:
+    world = World("spot")
+    world.new(17)
+    world.settle()
+    world.cancel(17)
+    for _ in range(3):
+        cancel = world.take(kinds.CANCEL)
+        assert cancel.is_cancel
+        world.lose(cancel)
+        world.tick(6000)
+    assert "CANCEL_UNPROVEN" in world.names()
+    world.run(10)
+    assert world.orders[17].state == "CANCELLED"
+    assert world.orders[17].code == codes.REASON_REQUESTED
+
+
+def test_a_cancel_that_overtakes_its_order_is_sent_again() -> None:
+    world = World("spot")
+    world.new(17)
+    place = world.take(kinds.PLACE)
+    world.cancel(17)
+    world.arrive(world.take(kinds.CANCEL))  # -2011: not there yet.
+    world.deliver()
+    world.arrive(place)
+    world.run(10)
+    assert world.of(17).status == "CANCELED"
+    assert world.orders[17].state == "CANCELLED"
+
+
+def test_a_cancel_of_what_has_ended_is_refused() -> None:
+    world = World("spot")
+    world.new(17)
+    world.settle()
+    world.cancel(17)
+    world.settle()
+    world.cancel(17)
+    world.request(request_row(rows.CANCEL, 99))
+    assert world.kinds() == ["ACK", "CANCELLED", "CANCEL_REJECT", "CANCEL_REJECT"]
+    assert world.held == []
+
+
+@MARKETS
+def test_an_unsolicited_end_is_told_with_its_reason(market: str) -> None:
+    world = World(market)
+    for number in (17, 18, 19):
+        world.new(number, flags=codes.IOC if number == 19 else codes.GTC)
+    world.settle()
+    world.venue.end(world.of(17), "CANCELED")
+    world.venue.end(world.of(18), "EXPIRED_IN_MATCH")
+    world.venue.end(world.of(19), "EXPIRED")
+    world.settle()
+    ends = {number: (order.state, order.code) for number, order in world.orders.items()}
+    assert ends == {
+        17: ("CANCELLED", reasons.REASON_UNSOLICITED),
+        18: ("EXPIRED", reasons.REASON_SELF_MATCH),
+        19: ("EXPIRED", codes.REASON_IOC),
+    }
+    assert world.names().count("UNSOLICITED_CANCEL") == 1
+    assert world.count(kinds.PLACE) == 0
+
+
+@MARKETS
+def test_cancel_all_goes_in_bulk_and_one_by_one_until_proven(market: str) -> None:
+    world = World(market)
+    for number in (17, 18):
+        world.new(number)
+    world.settle()
+    world.keep(world.gateway.cancel_all(*world.times))
+    assert world.count(kinds.CANCEL_ALL) >= 2
+    assert world.count(kinds.CANCEL) == 2
+    assert all(outgoing.is_cancel for outgoing in world.held)
+    world.settle()
+    world.run(2)
+    assert {order.state for order in world.orders.values()} == {"CANCELLED"}
+
+
+def test_an_order_ends_at_its_time_though_the_venue_knows_no_time() -> None:
+    world = World("spot")
+    world.new(17, flags=codes.GTD, venue_ns=world.now_ns + 3_000 * MS)
+    world.run(2.5)
+    assert world.orders[17].state == "ACKED"
+    world.run(2)
+    assert (world.orders[17].state, world.orders[17].code) == ("EXPIRED", codes.REASON_TIME)
+
+
+@MARKETS
+def test_an_amend_changes_price_and_quantity(market: str) -> None:
+    world = World(market)
+    world.new(17, 2 * LOT)
+    world.settle()
+    world.amend(17, 3 * LOT, 10_100)
+    world.settle()
+    order = world.orders[17]
+    assert (order.state, order.qty, order.price, order.amends) == ("ACKED", 3 * LOT, 10_100, 0)
+    assert [each.status for each in world.venue.orders].count("NEW") == 1
+
+
+def test_less_of_a_spot_order_keeps_its_place_and_its_id() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.venue.fill(world.of(17), LOT)
+    world.frames()
+    world.amend(17, 2 * LOT)
+    assert world.held[0].path.endswith("keepPriority")
+    world.settle()
+    assert len(world.venue.orders) == 1
+    assert (world.orders[17].qty, world.of(17).qty) == (2 * LOT, 2 * LOT)
+
+
+def test_a_spot_order_filled_in_part_is_cancelled_before_its_successor_is_placed() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.venue.fill(world.of(17), LOT)
+    world.frames()
+    world.amend(17, 3 * LOT, 10_100)
+    assert [outgoing.kind for outgoing in world.held] == [kinds.CANCEL]
+    world.venue.fill(world.of(17), LOT)  # While the cancel is on its way.
+    world.settle()
+    assert world.of(17, leg=1).qty == LOT, "what has filled meanwhile is not ordered again"
+    assert (world.orders[17].qty, world.orders[17].filled) == (3 * LOT, 2 * LOT)
+    world.venue.fill(world.of(17, leg=1), LOT)
+    world.frames()
+    assert world.orders[17].state == "FILLED"
+    assert "OVERFILL" not in world.names()
+
+
+def test_a_replace_half_done_leaves_a_cancelled_order() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 7 * LOT, 10_100)  # The venue refuses sevens after it has cancelled.
+    world.settle()
+    assert world.kinds() == ["ACK", "AMEND_REJECT", "CANCELLED"]
+    assert world.orders[17].code == reasons.REASON_AMEND_LOST
+    assert "REPLACE_HALF_DONE" in world.names()
+
+
+def test_a_replace_that_fails_leaves_the_order_as_it_is() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    world.venue.fill(world.of(17), LOT)  # It is not NEW any more when the request arrives.
+    world.settle()
+    assert world.kinds() == ["ACK", "AMEND_REJECT", "FILL"]
+    assert (world.orders[17].state, world.orders[17].qty) == ("PARTIAL", 3 * LOT)
+    assert len(world.venue.orders) == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@MARKETS
+def test_an_amend_without_an_answer_is_unknown_until_proven(market: str, arrived: bool) -> None:
+    world = World(market)
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    amend = world.take()
+    if arrived:
+        world.arrive(amend)
+        world.answered.clear()
+        world.venue.frames.clear()
+    world.lose(amend)
+    assert world.kinds() == ["ACK", "UNKNOWN"]
+    assert world.orders[17].amends == 1, "the larger quantity stays reserved"
+    world.run(25)
+    order = world.orders[17]
+    assert (order.state, order.amends) == ("ACKED", 0)
+    assert (order.qty, order.price) == ((4 * LOT, 10_100) if arrived else (3 * LOT, 10_000))
+
+
+def test_a_second_amend_under_way_is_refused_at_once() -> None:
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    world.amend(17, 5 * LOT, 10_100)
+    assert world.kinds() == ["ACK", "AMEND_REJECT"]
+    world.settle()
+    assert world.orders[17].qty == 4 * LOT
+
+
+def test_an_amend_from_elsewhere_is_told_to_the_kernel() -> None:
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.settle()
+    at_venue = world.of(17)
+    at_venue.qty, at_venue.price = 5 * LOT, 10_200
+    world.venue.frame(at_venue, "AMENDMENT")
+    world.settle()
+    assert (world.orders[17].qty, world.orders[17].price) == (5 * LOT, 10_200)
+    assert "UNSOLICITED_AMEND" in world.names()
+
+
+@MARKETS
+def test_an_amend_to_less_than_has_filled_cancels_the_rest(market: str) -> None:
+    world = World(market)
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.venue.fill(world.of(17), 2 * LOT)
+    world.frames()
+    world.amend(17, 2 * LOT)
+    world.settle()
+    assert world.orders[17].state == "CANCELLED"
+
+
+def test_no_need_to_amend_is_an_amend_that_is_done() -> None:
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 3 * LOT)
+    world.settle()
+    assert world.kinds() == ["ACK", "AMENDED"]

@@ -1,0 +1,156 @@
+"""Streams that break, the dead-man timer, and orders that are not ours, or not any more."""
+
+from typing import Any
+
+import pytest
+from reference.gateway_world import LOT, World, request_row
+
+from twinloop.engine.gateway import outcome as kinds
+from twinloop.engine.gateway.alerts import REDUCE
+from twinloop.engine.gateway.tracker import ENDED_MAX
+from twinloop.kernels import rows
+
+MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
+
+
+def test_without_the_stream_fills_come_by_sweeps_at_a_shorter_interval() -> None:
+    world = World("spot")
+    world.new(17, 2 * LOT)
+    world.settle()
+    world.keep(world.gateway.on_stream(up=False, now_ns=world.now_ns, mono_ns=world.mono_ns))
+    down = next(alert for alert in world.alerts if alert.name == "STREAM_DOWN")
+    assert down.demand == REDUCE
+    world.run(4, frames=False)
+    world.venue.fill(world.of(17), LOT)
+    world.venue.frames.clear()
+    world.run(2.5, frames=False)
+    assert len(world.fills) == 1
+
+
+def test_a_frame_that_ends_the_stream_is_a_stream_down() -> None:
+    world = World("usdm")
+    world.frame(b'{"e":"listenKeyExpired","E":1}')
+    assert "STREAM_DOWN" in world.names()
+    assert not world.gateway.stream_up
+
+
+def test_the_dead_man_timer_is_armed_refreshed_and_disarmed() -> None:
+    world = World("usdm")
+    world.run(1)
+    assert world.venue.countdowns == {}
+    world.new(17)
+    world.run(1)
+    assert world.venue.countdowns == {"BTCUSDT": 60_000}
+    world.run(31)
+    assert sum(path.endswith("countdownCancelAll") for _, path, _ in world.venue.requests) == 3
+    world.cancel(17)
+    world.run(1)
+    assert world.venue.countdowns == {"BTCUSDT": 0}
+
+
+def test_a_timer_that_may_have_fired_puts_the_orders_in_doubt() -> None:
+    world = World("usdm")
+    world.new(17)
+    world.run(1)
+    for _ in range(70):
+        world.tick(1000)
+        world.held.clear()
+    world.venue.end(world.of(17))
+    world.venue.frames.clear()
+    assert "DEAD_MAN_LATE" in world.names()
+    assert world.orders[17].state == "UNKNOWN"
+    world.run(60)
+    assert world.orders[17].state == "CANCELLED"
+
+
+def foreign(world: World, client_id: str) -> Any:
+    terms = {"symbol": "BTCUSDT", "side": "SELL", "type": "LIMIT", "quantity": "3.000", "price": "100.00"}
+    return world.venue.place(terms, client_id)
+
+
+@pytest.mark.parametrize("told", [True, False])
+@MARKETS
+def test_a_fill_of_a_foreign_order_is_booked_for_nobody(market: str, told: bool) -> None:
+    world = World(market)
+    order = foreign(world, "web_abc")
+    world.venue.fill(order, LOT)
+    if not told:
+        world.venue.frames.clear()
+    world.run(62)
+    head = next(facts[0] for facts in world.facts if facts[0]["kind"] == rows.FILL)
+    assert [int(head[name]) for name in ("order_id", "strategy", "side", "qty")] == [0, 255, -1, LOT]
+    assert len(world.fills) == 1
+    assert world.names().count("EXTERNAL_ORDER") == 1
+    assert "EXTERNAL_FILL" in world.names()
+    world.venue.fill(order, LOT)
+    world.run(62)
+    assert len(world.fills) == 2
+    assert order.status == "PARTIALLY_FILLED", "another's order is not ours to cancel"
+
+
+@pytest.mark.parametrize(
+    ("client_id", "alert", "strategy", "cancelled"),
+    [
+        ("tl-9-6-h-0", "FOREIGN_EPOCH", 255, False),  # A process after ours: it is the one that runs.
+        ("tl-3-6-h-0", "LOST_ORDER", 6, True),  # Of ours, its record lost in a crash.
+        ("tl-7-6-h-0", "FOREIGN_EPOCH", 255, False),  # Of our own epoch, and we never made it.
+        ("autoclose-1699", "LIQUIDATION", 255, False),
+    ],
+)
+def test_an_order_of_our_prefix_that_nobody_remembers(
+    client_id: str, alert: str, strategy: int, cancelled: bool
+) -> None:
+    world = World("spot")
+    order = foreign(world, client_id)
+    world.venue.fill(order, LOT)
+    world.settle()
+    world.run(2)
+    assert alert in world.names()
+    head = next(facts[0] for facts in world.facts if facts[0]["kind"] == rows.FILL)
+    assert (int(head["order_id"]), int(head["strategy"])) == (0, strategy)
+    assert (order.status == "CANCELED") == cancelled
+
+
+def test_memory_of_ended_orders_is_bounded_and_a_late_fill_is_still_ours() -> None:
+    world = World("spot")
+    tracker = world.gateway.tracker
+    for number in range(17, 17 + ENDED_MAX + 10):
+        world.gateway.on_requests(request_row(rows.NEW, number, instrument=99), *world.times)
+    assert len(tracker.ended) == ENDED_MAX
+    assert tracker.open == {}
+    assert tracker.find(17) is None
+    late = foreign(world, world.gateway.ids.make(7, 6, 17))
+    world.venue.fill(late, LOT)
+    world.venue.frames.pop(0)
+    world.frames()
+    head = world.facts[-1][0]
+    assert (int(head["kind"]), int(head["order_id"]), int(head["strategy"])) == (rows.FILL, 17, 6)
+
+
+def test_an_instrument_or_a_message_nobody_knows_is_counted_and_told() -> None:
+    world = World("spot")
+    order = foreign(world, "web_abc")
+    order.symbol = "DOGEUSDT"
+    world.venue.fill(order, LOT)
+    world.venue.frames.pop(0)
+    world.frames()
+    assert "UNKNOWN_INSTRUMENT" in world.names()
+    world.frame(b'{"e":"brandNew"}')
+    assert world.gateway.unknown_frames == 1
+    world.frame(b"\xff\x00 not json")
+    assert "BAD_MESSAGE" in world.names()
+    assert world.fills == []
+
+
+def test_balances_are_unknown_until_told_and_again_when_asked_for_in_vain() -> None:
+    world = World("spot")
+    assert world.gateway.account is None
+    world.keep(world.gateway.ask_account(*world.times))
+    world.settle()
+    assert world.gateway.account is not None
+    assert world.gateway.account.balances == {"USDT": "11.50"}
+    world.frame(b'{"e":"outboundAccountPosition","u":9,"B":[{"a":"BTC","f":"1.0","l":"0.5"}]}')
+    assert world.gateway.account.balances == {"USDT": "11.50", "BTC": "1.5"}
+    world.keep(world.gateway.ask_account(*world.times))
+    world.lose(world.take(kinds.ACCOUNT))
+    assert world.gateway.account is None
