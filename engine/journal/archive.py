@@ -2,6 +2,7 @@
 
     archive(folder)                       # every sealed segment but the newest `keep` becomes Parquet
     restore_segment(parquet, target)      # the segment again, byte for byte
+    each_archived(folder)                 # the commits before those of Journal.each
     retire(folder, now_ns=..., age_ns=..., size=...)
 
 A segment is removed only after its Parquet file was read back and gave the same digest, and only when the index on disk stands for it.
@@ -10,6 +11,7 @@ The segment being written is never touched. This module must not decide when.
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +24,8 @@ from twinloop.data.errors import CorruptError
 from twinloop.data.parquet import GROUP, read_records, rows_to_frame, write_records
 from twinloop.engine.journal.archive_index import Archived, read_index, write_index
 from twinloop.engine.journal.folder import ARCHIVE, segment_number, segments_of
-from twinloop.engine.journal.reader import Segment, read_segment
+from twinloop.engine.journal.format import read_header
+from twinloop.engine.journal.segment import Commit, Segment, each_commit, read_segment
 from twinloop.kernels.rows import ROW
 
 HEADER_KEY: Final = "twinloop.journal_header"
@@ -51,7 +54,7 @@ def archive(folder: Path, *, keep: int = 1) -> list[Archived]:
 
 
 def _put_away(folder: Path, path: Path) -> Archived:
-    segment = read_segment(path)
+    segment, _ = read_segment(path)
     if segment.torn_bytes:
         raise CorruptError(
             f"a journal segment that breaks off at byte {segment.end}", file=path, expected="a sealed segment",
@@ -91,16 +94,39 @@ def segment_bytes(parquet: Path) -> bytes:
     return b"".join((base64.b64decode(header), *parts))
 
 
-def restore_segment(parquet: Path, target: Path) -> None:
-    """Write a segment again as it was, whole or not at all, checked against the index beside the Parquet file where there is one."""
+def each_archived(folder: Path) -> Iterator[Commit]:
+    """The commits that are Parquet now, in order: those before Journal.each. CorruptError where one is retired or not as it was."""
+    for entry in read_index(folder):
+        path = parquet_path(folder, entry.segment)
+        if entry.retired_ns:
+            raise CorruptError(
+                "the beginning of this journal was retired", file=path, expected="every commit from the first on",
+                got=f"none before commit {entry.next_commit}", remedy="restore the archive from where it was copied to",
+            )  # fmt: skip
+        content = _checked(path, entry)
+        header, size = read_header(content, path)
+        rows = np.frombuffer(content, np.uint8, offset=size).view(ROW)
+        yield from each_commit(rows, header.segment, header.first_commit, header.checksum, size)
+
+
+def _checked(parquet: Path, entry: Archived | None) -> bytes:
+    """The bytes of a segment, compared with the index."""
     content = segment_bytes(parquet)
-    entries = {entry.segment: entry for entry in read_index(parquet.parent.parent)}
-    entry = entries.get(segment_number(parquet))
     digest = hashlib.sha256(content).hexdigest()
     if entry is not None and entry.digest != digest:
         raise CorruptError(
-            "a segment's Parquet file does not give back what was put away", file=parquet, expected=entry.digest, got=digest
+            "a segment's Parquet file does not give back what was put away",
+            file=parquet,
+            expected=entry.digest,
+            got=digest,
         )
+    return content
+
+
+def restore_segment(parquet: Path, target: Path) -> None:
+    """Write a segment again as it was, whole or not at all, checked against the index beside the Parquet file where there is one."""
+    entries = {entry.segment: entry for entry in read_index(parquet.parent.parent)}
+    content = _checked(parquet, entries.get(segment_number(parquet)))
     with atomic_file(target) as temporary:
         temporary.write_bytes(content)
 

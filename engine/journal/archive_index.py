@@ -1,5 +1,6 @@
 """What stands for the segments that were put away: one line each in `archive/index.json`, so that the chain still has a beginning."""
 
+import itertools
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +44,7 @@ def read_index(folder: Path) -> list[Archived]:
         return []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError("a journal's archive index cannot be read", file=path, got=str(error)) from None
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         if (after.segment, after.first_commit) != (before.segment + 1, before.next_commit):
             raise CorruptError(
                 "a journal's archive index has a gap", file=path,

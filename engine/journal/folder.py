@@ -1,10 +1,10 @@
 """A journal's folder: its lock against a second instance, its epoch, and its segments in order.
 
-    lock                       the number of the process that writes it, held by the system's file lock
-    epoch                      the last epoch that was taken
-    segment-000001.journal     segments; the highest is the one being written
-    segment-000001.torn-1      what a process that died had not sealed, cut and kept
-    archive/                   sealed segments as Parquet, with what stands for those that were retired (archive.py)
+lock                       the number of the process that writes it, held by the system's file lock
+epoch                      the last epoch that was taken
+segment-000001.journal     segments; the highest is the one being written
+segment-000001.torn-1      what a process that died had not sealed, cut and kept
+archive/                   sealed segments as Parquet, with what stands for those that were retired (archive.py)
 """
 
 import re
@@ -70,7 +70,7 @@ class FolderLock:
             holder = self._file.read(20).strip() or "unknown"
             self._file.close()
             raise SessionError(
-                f"this journal is in use by process {holder}", file=folder, expected="one instance an account",
+                f"this journal is in use by another process, number {holder}", file=folder, expected="one instance an account",
                 remedy="stop it first, or give this session a journal of its own",
             ) from None  # fmt: skip
         self._file.seek(0)

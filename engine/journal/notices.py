@@ -18,6 +18,7 @@ class MarkNotices:
         self._journal = journal
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
+        self._outstanding = 0  # Those that wait, and those that may go on and did not yet.
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -33,8 +34,11 @@ class MarkNotices:
         self._waiting.clear()
 
     async def reach(self, mark: int) -> None:
-        """Return once a commit is as safe as the durability says. Raises JournalFailedError when that will not be."""
-        if self._journal.is_safe(mark):
+        """Return once a commit is as safe as the durability says, never before one that was waited for earlier with a lower mark.
+
+        Raises JournalFailedError when that will not be.
+        """
+        if self._outstanding == 0 and self._journal.is_safe(mark):
             return
         if self._journal.failure:
             raise self._failed()
@@ -43,7 +47,13 @@ class MarkNotices:
         future: asyncio.Future[None] = self._loop.create_future()
         self._count += 1
         heapq.heappush(self._waiting, (mark, self._count, future))
-        await future
+        self._outstanding += 1
+        try:
+            if self._journal.is_safe(mark):
+                self._loop.call_soon(self._look)  # A future that is done is not waited for: it would overtake.
+            await future
+        finally:
+            self._outstanding -= 1
 
     def _look(self) -> None:
         journal = self._journal

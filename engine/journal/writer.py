@@ -97,7 +97,9 @@ class JournalWriter:
     instruments: by slot; taken from the session when it tells them. epoch_above: the highest epoch its segments know of.
     """
 
-    append: Callable[[Any], None]  # (rows), a contiguous ROW array or its bytes: copied. They count once their commit is sealed.
+    append: Callable[
+        [Any], None
+    ]  # (rows), a contiguous ROW array or its bytes: copied. They count once their commit is sealed.
     append_at: Callable[[int, int], None]  # (address, count): rows in memory.
     commit: Callable[..., int]  # (monotonic_ns, wall_ns, local_ns=0, sequence=-1): the mark of all appended so far.
 
@@ -223,6 +225,11 @@ class JournalWriter:
             "free_bytes": room.f_bavail * room.f_frsize,
         }
 
+    def fail(self, reason: str) -> None:
+        """Stop the journal for good: nothing of what it is given from now on would be safe."""
+        self._reason = self._reason or reason
+        self._core.fail(errno.ECANCELED)
+
     def operations(self) -> tuple[int, int]:
         """How often files were written and synced."""
         return self._core.operations()
@@ -257,9 +264,7 @@ class JournalWriter:
     def _refuse(self, code: int) -> None:
         if code == journal_write.FAILED:
             what = "was closed" if self._closed_well else f"has failed: {self.failure}"
-            raise JournalFailedError(
-                f"the journal {what}", file=self.folder, remedy="no order may be sent without it"
-            )
+            raise JournalFailedError(f"the journal {what}", file=self.folder, remedy="no order may be sent without it")
         if code == journal_write.NO_ROOM:
             raise JournalFullError(
                 f"the journal's buffer is full, {self._core.bytes_waiting()} bytes wait for the disk", file=self.path, expected="a disk that keeps up",
@@ -288,10 +293,17 @@ class JournalWriter:
         commit, checksum, sequence, position = roll
         head = header_bytes(
             Header(
-                epoch=self.epoch, segment=self._number, first_sequence=sequence, first_commit=commit, checksum=checksum,
-                code=self._code, config=self._config, session=self._session, instruments=self._instruments,
+                epoch=self.epoch,
+                segment=self._number,
+                first_sequence=sequence,
+                first_commit=commit,
+                checksum=checksum,
+                code=self._code,
+                config=self._config,
+                session=self._session,
+                instruments=self._instruments,
                 created_ns=WORLD.wall_ns(),
-            )  # fmt: skip
+            )
         )
         self._layer.write_header(handle, head)
         if durable and self._core.sync(handle) != journal_write.FINE:

@@ -160,10 +160,10 @@ class LiveProcess:
         folder = loaded.place / "journal"
         lock = FolderLock(folder)
         session = with_digests(make_session(loaded, instruments, self.started_ns))
-        start = (0, 0, 0)
+        start, epoch = (0, 0, 0), 0
         if has_journal(folder):
             found = recover(folder, session, self._progress)
-            node, start = found.node, found.journal.start
+            node, start, epoch = found.node, found.journal.start, found.journal.epoch
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
             )
@@ -175,9 +175,9 @@ class LiveProcess:
         running = asyncio.get_running_loop()
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=config.session.durability, start=start, lock=lock,
-            when_safe=lambda: _call_from_thread(running, self._released),
+            durability=config.session.durability, start=start, epoch_above=epoch, lock=lock,
         )  # fmt: skip
+        running.add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(RecordedNode(node, journal), self.clock)
         if start == (0, 0, 0):
             self.loop.start()
@@ -190,6 +190,8 @@ class LiveProcess:
             running.add_signal_handler(number, self.stopping.set)
 
     def _released(self) -> None:
+        """The journal has news: commits became safe, or it failed."""
+        self.loop.recorded.journal.clear_notice()
         self.loop.release()
 
     async def _until_stopped(self) -> None:
@@ -291,6 +293,7 @@ class LiveProcess:
         if not loop.failure:
             loop.command("halt")
             loop.recorded.checkpoint()
+        asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         position = loop.node.decision["accounts"][0]
         equity = int(position["equity"]) / MONEY_ONE
@@ -298,12 +301,6 @@ class LiveProcess:
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity:,.2f} {loop.node.session.currency}"
         )
-
-
-def _call_from_thread(running: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    """Have the session's thread call a function soon; nothing once it has ended."""
-    if not running.is_closed():
-        running.call_soon_threadsafe(function)
 
 
 class _StoppedError(Exception):

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from twinloop.engine.journal.reader import Journal, cut_torn_tail, open_journal
+from twinloop.engine.journal.reader import Journal, open_journal
+from twinloop.engine.journal.recovery import cut_torn_tail
 from twinloop.engine.live.node import LiveNode, Rows
 from twinloop.engine.live.session import Session, session_from_plain
 from twinloop.engine.live.session_errors import ParityError, SessionError

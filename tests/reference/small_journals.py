@@ -22,7 +22,13 @@ def facts(first: int, count: int) -> Any:
     return out
 
 
-OPTIONS: dict[str, Any] = {"session": {"name": "test"}, "code": "c", "config": "d", "segment_rows": 64, "buffer_rows": 128}
+OPTIONS: dict[str, Any] = {
+    "session": {"name": "test"},
+    "code": "c",
+    "config": "d",
+    "segment_rows": 64,
+    "buffer_rows": 128,
+}
 
 
 def writer(folder: Path, **more: Any) -> JournalWriter:

@@ -11,7 +11,7 @@ from reference.small_journals import OPTIONS, append, facts, read, writer, writt
 
 from twinloop.data.errors import CorruptError
 from twinloop.engine.journal import archive as archive_module
-from twinloop.engine.journal.archive import archive, parquet_path, restore_segment, retire, segment_bytes
+from twinloop.engine.journal.archive import archive, each_archived, parquet_path, restore_segment, retire, segment_bytes
 from twinloop.engine.journal.archive_index import read_index
 from twinloop.engine.journal.forecast import HOUR_NS, forecast
 from twinloop.engine.journal.reader import open_journal
@@ -40,6 +40,8 @@ def test_every_sealed_segment_but_the_newest_becomes_parquet_that_restores_it(tm
         restore_segment(parquet_path(tmp_path, number), target)
         assert target.read_bytes() == content
     assert archive(tmp_path) == []
+    assert [commit.rows.tobytes() for commit in each_archived(tmp_path)] == commits[:6]
+    assert [commit.number for commit in each_archived(tmp_path)] == list(range(6))
     # The restored segments and the one that stayed are the journal as it was.
     (tmp_path / "again" / "segment-000003.journal").write_bytes(before["segment-000003.journal"])
     assert read(tmp_path / "again") == commits
@@ -120,6 +122,8 @@ def test_parquet_of_something_else_is_refused(tmp_path: Path) -> None:
     first.write_bytes(second.read_bytes())
     with pytest.raises(CorruptError, match="does not give back what was put away"):
         restore_segment(first, tmp_path / "x.journal")
+    with pytest.raises(CorruptError, match="does not give back what was put away"):
+        next(each_archived(tmp_path))
     first.write_bytes(b"PAR1 not at all")
     with pytest.raises(CorruptError, match="cannot be read"):
         restore_segment(first, tmp_path / "x.journal")
@@ -163,6 +167,8 @@ def test_the_oldest_are_retired_by_age(tmp_path: Path) -> None:
     assert open_journal(tmp_path).first_commit == 12
     assert [entry.retired_ns for entry in read_index(tmp_path)] == [5 * SECOND_NS] * 2 + [0, 0]
     assert retire(tmp_path, now_ns=5 * SECOND_NS, age_ns=2 * SECOND_NS) == []
+    with pytest.raises(CorruptError, match=r"beginning of this journal was retired.*none before commit 3"):
+        next(each_archived(tmp_path))
 
 
 def test_the_oldest_are_retired_by_size(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from reference.small_journals import OPTIONS, append, facts
+from reference.small_journals import OPTIONS, append, facts, writer
 
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.recovery import resume
@@ -79,3 +79,35 @@ def test_what_was_safe_survives_kills_again_and_again(tmp_path: Path, durability
     recovered.writer.close()
     assert open_journal(tmp_path).commits >= safe + 1
     assert not list(tmp_path.glob("*.part"))
+
+
+READER = """
+import sys
+from pathlib import Path
+from twinloop.engine.journal.reader import open_journal
+folder, wanted, seen = Path(sys.argv[1]), int(sys.argv[2]), 0
+print("ready", flush=True)
+while seen < wanted:
+    journal = open_journal(folder)
+    assert journal.problems == []
+    commits = [commit.number for commit in journal.each()]
+    assert commits == list(range(len(commits)))
+    assert len(commits) >= seen
+    seen = len(commits)
+print(seen, flush=True)
+"""
+
+
+@pytest.mark.parametrize("durability", ["async", "strict"])
+def test_another_process_reads_while_segments_come_and_are_trimmed(tmp_path: Path, durability: str) -> None:
+    """What is being written is neither torn nor damaged for good, and room that is given back is not looked at."""
+    with writer(tmp_path, durability=durability, segment_rows=300) as journal:
+        command = [sys.executable, "-c", READER, str(tmp_path), "3000"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "ready\n"
+            for number in range(3000):
+                append(journal, facts(number, 1))
+                journal.commit(1, 1)
+            assert int(reader.stdout.readline()) == 3000
+    assert reader.returncode == 0

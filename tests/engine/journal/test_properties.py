@@ -2,12 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from reference import journal as twin
 from reference.small_journals import OPTIONS, append, facts
 
@@ -117,9 +123,9 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_a_journal_reads_as_the_list_of_its_commits(tmp_path_factory: pytest.TempPathFactory) -> None:
-    def machine() -> Any:
-        found = Machine()
-        found.folder = tmp_path_factory.mktemp("journal")
-        return found
+    class InFolder(Machine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.folder = tmp_path_factory.mktemp("journal")
 
-    run_state_machine_as_test(machine, settings=settings(stateful_step_count=40, max_examples=40))
+    run_state_machine_as_test(InFolder, settings=settings(stateful_step_count=40, max_examples=40))

@@ -15,8 +15,9 @@ from reference.small_journals import OPTIONS, append, facts, read, writer, writt
 from twinloop.data import journal_scan
 from twinloop.data.errors import CorruptError, DataError
 from twinloop.engine.journal.format import HEADER_MAX, Header, header_bytes, read_header
-from twinloop.engine.journal.reader import open_journal, read_segment
+from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.recovery import cut_torn_tail, resume
+from twinloop.engine.journal.segment import read_segment
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW, ROW_SIZE
 
@@ -30,7 +31,7 @@ def small(folder: Path, sizes: list[int]) -> tuple[Path, bytes, list[bytes], lis
     """One segment: its path, bytes, commits, and the byte behind its header and behind each commit."""
     commits = written(folder, sizes)
     path = only_segment(folder)
-    ends = itertools.accumulate((len(each) + ROW_SIZE for each in commits), initial=read_segment(path).header_bytes)
+    ends = itertools.accumulate((len(each) + ROW_SIZE for each in commits), initial=read_segment(path)[0].header_bytes)
     return path, path.read_bytes(), commits, list(ends)
 
 
@@ -86,7 +87,9 @@ def test_every_flipped_bit_is_seen_and_never_replayed(tmp_path: Path) -> None:
             with pytest.raises(CorruptError) as caught:
                 open_journal(tmp_path)
             row = (ends[number] - ends[0]) // ROW_SIZE
-            assert f"{path.name}: a journal was changed after it was written, at byte {ends[number]}" in str(caught.value)
+            assert f"{path.name}: a journal was changed after it was written, at byte {ends[number]}" in str(
+                caught.value
+            )
             assert f"expected a whole commit at row {row}" in str(caught.value)
             seen["changed"] += 1
         else:  # In the last commit: as one that was cut short, and told what it looks like.
@@ -174,7 +177,10 @@ def test_random_bytes_never_read_as_a_journal(tmp_path_factory: pytest.TempPathF
 HEADER = header_bytes(Header(epoch=1, segment=1, first_sequence=0, first_commit=0, checksum=0, code="", config=""))
 
 
-@given(rows=st.lists(st.tuples(st.sampled_from([0, 1, 80, 96, 96, 96, 255]), st.integers(-2, 40)), max_size=60), rest=st.binary(max_size=63))
+@given(
+    rows=st.lists(st.tuples(st.sampled_from([0, 1, 80, 96, 96, 96, 255]), st.integers(-2, 40)), max_size=60),
+    rest=st.binary(max_size=63),
+)
 def test_random_rows_behind_a_header_read_as_the_slow_reader_says(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], rest: bytes
 ) -> None:
@@ -260,7 +266,13 @@ def test_a_missing_or_renamed_segment_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sequences", "row", "expected", "got"),
-    [([0, 1, 3, 4], 3, 2, 3), ([0, 1, 1, 2], 3, 2, 1), ([0, 0, 1, 2], 1, 1, 0), ([5, 6, 7, 8], 0, 0, 5), ([0, 1, 3, 5], 3, 2, 3)],
+    [
+        ([0, 1, 3, 4], 3, 2, 3),
+        ([0, 1, 1, 2], 3, 2, 1),
+        ([0, 0, 1, 2], 1, 1, 0),
+        ([5, 6, 7, 8], 0, 0, 5),
+        ([0, 1, 3, 5], 3, 2, 3),
+    ],
 )
 def test_facts_missing_or_repeated_are_named_and_not_gone_on_with(
     tmp_path: Path, sequences: list[int], row: int, expected: int, got: int

@@ -18,7 +18,7 @@ from twinloop.engine.journal.folder import FolderLock, next_epoch
 from twinloop.engine.journal.notices import MarkNotices
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.recovery import resume
-from twinloop.engine.journal.writer import FileLayer
+from twinloop.engine.journal.writer import FileLayer, JournalWriter
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW, ROW_SIZE
@@ -47,6 +47,15 @@ class Faulty(FileLayer):
     def trim(self, handle: int, size: int) -> None:
         self._count("trim", EIO)
         super().trim(handle, size)
+
+
+def go_on(journal: JournalWriter, count: int, marks: list[int] | None = None, *, wait: bool = True) -> None:
+    """Commits of one row each; those that became safe are added to `marks`."""
+    for number in range(count):
+        journal.append(facts(number, 1))
+        mark = journal.commit(1, 1)
+        if wait and journal.wait(mark, 10.0) and marks is not None:
+            marks.append(mark)
 
 
 def test_facts_requests_and_notes_are_told_apart(tmp_path: Path) -> None:
@@ -176,13 +185,9 @@ def test_a_group_shares_one_sync(tmp_path: Path) -> None:
 def test_a_full_buffer_is_said_and_loses_nothing(tmp_path: Path) -> None:
     # The group never fills, so nothing is written before the journal is closed.
     journal = writer(tmp_path, durability="group", group_us=60_000_000, group_rows=1 << 20, buffer_rows=16)
-    taken = 0
     with pytest.raises(JournalFullError, match=r"buffer is full, 1024 bytes wait"):
-        while True:
-            journal.append(facts(taken, 1))
-            journal.commit(1, 1)
-            taken += 1
-    assert taken == 8
+        go_on(journal, 100, wait=False)
+    assert journal.commits == 8
     assert journal.failure == ""
     assert journal.disk()["waiting_bytes"] == 16 * ROW_SIZE
     journal.close()
@@ -198,20 +203,18 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, durability: str, size: in
 
 
 @pytest.mark.parametrize("durability", ["async", "group", "strict"])
-@pytest.mark.parametrize(("effect", "said"), [(-EIO, "Input/output"), (-ENOSPC, "No space left"), (0, "nothing was taken")])
+@pytest.mark.parametrize(
+    ("effect", "said"), [(-EIO, "Input/output"), (-ENOSPC, "No space left"), (0, "nothing was taken")]
+)
 @pytest.mark.parametrize("call", [0, 1, 3])
 def test_after_a_failed_write_nothing_more_is_written_or_synced(
     tmp_path: Path, durability: str, effect: int, said: str, call: int
 ) -> None:
     """The fault is one call long: whoever tried again would be told that all is well."""
     journal = writer(tmp_path, layer=Faulty((journal_write.WRITE, call, call + 1, effect)), durability=durability)
-    marks = []
+    marks: list[int] = []
     with pytest.raises(JournalFailedError, match=f"has failed: writing segment-000001.journal: {said}"):
-        for number in range(10):
-            journal.append(facts(number, 1))
-            mark = journal.commit(1, 1)
-            if journal.wait(mark, 10.0):
-                marks.append(mark)
+        go_on(journal, 10, marks)
     assert marks == list(range(1, call + 1))
     assert journal.reached() == call
     assert not journal.is_safe(1), "nothing may rest on a journal that has failed"
@@ -230,9 +233,7 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path, durability: str, cal
     disk = Faulty((journal_write.SYNC, call, call + 1, -EIO))  # Sync 0 is the header's.
     journal = writer(tmp_path, layer=disk, durability=durability)
     with pytest.raises(JournalFailedError, match=r"syncing segment-000001.journal: Input/output"):
-        for number in range(10):
-            journal.append(facts(number, 1))
-            journal.wait(journal.commit(1, 1), 10.0)
+        go_on(journal, 10)
     assert journal.reached() == call - 1
     journal.close()
     assert journal.operations()[1] == call + 1
@@ -242,16 +243,11 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path, durability: str, cal
 @pytest.mark.parametrize("durability", ["async", "group", "strict"])
 def test_a_full_disk_at_a_new_segment_stops_the_journal(tmp_path: Path, durability: str) -> None:
     journal = writer(tmp_path, layer=Faulty(create=2), durability=durability)
-    journal.append(facts(0, 60))
-    first = journal.commit(1, 1)
-    assert journal.wait(first, 10.0)
     with pytest.raises(JournalFailedError, match=r"new segment cannot be made: No space left.*no order"):
-        journal.append(facts(60, 10))
-        assert not journal.wait(journal.commit(2, 2), 10.0)
-        journal.append(facts(70, 1))
-    assert journal.reached() == first
+        go_on(journal, 40)
+    assert journal.reached() == 32
     journal.close()
-    assert read(tmp_path) == [facts(0, 60).tobytes()]
+    assert read(tmp_path) == [facts(number, 1).tobytes() for number in range(32)]
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -286,7 +282,9 @@ def test_an_async_segment_put_away_is_synced_and_its_failure_stops_the_journal(t
 def test_a_second_instance_is_refused_by_name(tmp_path: Path) -> None:
     with writer(tmp_path):
         for again in (lambda: FolderLock(tmp_path), lambda: writer(tmp_path), lambda: resume(tmp_path)):
-            with pytest.raises(SessionError, match=rf"in use by process {os.getpid()}, .*stop it first"):
+            with pytest.raises(
+                SessionError, match=rf"in use by another process, number {os.getpid()}, .*stop it first"
+            ):
                 again()
     FolderLock(tmp_path).close()
     assert (tmp_path / "epoch").read_text() == "1", "who is refused takes no epoch"
