@@ -44,9 +44,11 @@ COMMANDS: Final = (
     ("live", "Run a session on a live feed, with its journal and limits."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
     ("replay", "Replay a live session's journal and compare every decision."),
+    ("journal", "Check, show and export a session's journal."),
     ("doctor", "Check the installation: versions, caches, disk, links."),
     ("warmup", "Compile everything now, so that the first run starts at once."),
 )
+APPS: Final = ("data", "journal")  # Commands of several.
 HELP: Final = """One compiled event loop for backtests and live trading.
 
 For example, make a market, trade it, and write a report:
@@ -64,7 +66,7 @@ def build_app(chosen: str = "") -> App:
     """The commands, none of them loaded yet; the chosen one's help will be its own, the others' a line."""
     app = App(name="twinloop", help=HELP, help_format="plaintext", version=f"twinloop {twinloop.__version__}")
     for name, text in COMMANDS:
-        place = f"twinloop.engine.cli.{name}:{'app' if name == 'data' else name}"
+        place = f"twinloop.engine.cli.{name}:{'app' if name in APPS else name}"
         app.command(place, name=name, help=None if name == chosen else text)
     return app
 

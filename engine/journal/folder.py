@@ -1,11 +1,21 @@
-"""A journal's folder: its lock against a second instance, its epoch, and its segments in order."""
+"""A journal's folder: its lock against a second instance, its epoch, and its segments in order.
 
-import os
+lock                       the number of the process that writes it, held by the system's file lock
+epoch                      the last epoch that was taken
+segment-000001.journal     segments; the highest is the one being written
+segment-000001.torn-1      what a process that died had not sealed, cut and kept
+archive/                   sealed segments as Parquet, with what stands for those that were retired (archive.py)
+"""
+
+import re
 from pathlib import Path
 from typing import Any, Final
 
+from twinloop.data.atomic import make_folder, write_atomic
 from twinloop.data.errors import CorruptError, DataError
+from twinloop.engine.journal.format import SEGMENT_NAME, SEGMENT_PATTERN
 from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.seam import process_id
 
 try:
     import fcntl
@@ -14,50 +24,58 @@ except ImportError:  # Not on this system.
 
 LOCK: Final = "lock"
 EPOCH: Final = "epoch"
+ARCHIVE: Final = "archive"
+PART: Final = ".part"  # Of a segment that was never begun: it holds nothing.
+_NUMBER: Final = re.compile(r"segment-(\d{6,})\.")
 
 
-def sync_folder(path: Path) -> None:
-    """Make what was created or renamed in a folder last."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def segment_number(path: Path) -> int:
+    """The number in a segment's name."""
+    found = _NUMBER.match(path.name)
+    if found is None:
+        raise DataError("not a segment's name", file=path, expected=SEGMENT_NAME.format(1), got=path.name)
+    return int(found[1])
 
 
 def segments_of(folder: Path) -> list[Path]:
     """The segments of a journal, oldest first. DataError where there is no journal."""
     if not folder.is_dir():
         raise DataError("no such journal", file=folder, expected="a folder with segments", remedy="check the path")
-    found = sorted(folder.glob("segment-*.journal"))
+    found = sorted(folder.glob(SEGMENT_PATTERN), key=segment_number)
     if not found:
         raise DataError(
-            "a folder without journal segments", file=folder, expected="segment-000001.journal", remedy="check the path"
+            "a folder without journal segments", file=folder, expected=SEGMENT_NAME.format(1), remedy="check the path"
         )
     return found
+
+
+def last_number(folder: Path) -> int:
+    """The highest number a segment had, those put away counted; 0 in a new folder."""
+    held = [*folder.glob(SEGMENT_PATTERN), *(folder / ARCHIVE).glob("segment-*.parquet")]
+    return max((segment_number(path) for path in held), default=0)
 
 
 class FolderLock:
     """The exclusive right to write a journal. Held until close(), or until the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: Any = (folder / LOCK).open("a+", encoding="ascii")
+        make_folder(folder)
+        self._file: Any = (folder / LOCK).open("a+", encoding="ascii", errors="replace")
         if fcntl is None:
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
+            holder = self._file.read(20).strip() or "unknown"
             self._file.close()
             raise SessionError(
-                "this journal is in use by another process", file=folder, expected="one instance an account",
-                got=f"process {holder}", remedy="stop it first, or give this session a journal of its own",
+                f"this journal is in use by another process, number {holder}", file=folder, expected="one instance an account",
+                remedy="stop it first, or give this session a journal of its own",
             ) from None  # fmt: skip
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(str(os.getpid()))
+        self._file.write(str(process_id()))
         self._file.flush()
 
     def close(self) -> None:
@@ -65,23 +83,20 @@ class FolderLock:
         self._file.close()
 
 
-def next_epoch(folder: Path) -> int:
-    """Take the next epoch: written and synced before it is used, so that none is ever used twice. The caller holds the lock."""
+def next_epoch(folder: Path, above: int = 0) -> int:
+    """Take the next epoch: written and synced before it is used, so that none is ever used twice. The caller holds the lock.
+
+    above: the highest epoch its segments know of, for a folder whose counter was lost or put back.
+    """
     path = folder / EPOCH
-    last = 0
+    last = above
     if path.exists():
         text = path.read_text(encoding="ascii", errors="replace").strip()
-        if not text.isdigit():
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise CorruptError(
-                "the epoch of this journal is damaged", file=path, expected="a whole number", got=text,
-                remedy="write the highest epoch of its segments there (twinloop journal show)",
+                "the epoch of this journal is damaged", file=path, expected="a whole number", got=text[:40],
+                remedy="write the highest epoch of its segments there (twinloop journal verify shows it)",
             )  # fmt: skip
-        last = int(text)
-    half_made = folder / f"{EPOCH}.part"
-    with half_made.open("w", encoding="ascii") as file:
-        file.write(str(last + 1))
-        file.flush()
-        os.fsync(file.fileno())
-    half_made.replace(path)
-    sync_folder(folder)
+        last = max(last, int(text))
+    write_atomic(path, str(last + 1).encode("ascii"))
     return last + 1

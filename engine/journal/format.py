@@ -5,45 +5,49 @@
     rows     commits: rows of kernels/rows.py, the last of each a SEAL
     zeros    room not used yet
 
-A SEAL holds how many rows its commit has before it, both clocks, and a checksum: CRC32C over those rows and the seal itself (its checksum
-taken as 0), continued from the checksum of the seal before, across segments too. So a commit is whole or it is not there, and none can be
-left out, changed or put elsewhere without being seen.
+A SEAL holds the number of its commit (in `sequence`), how many rows stand before it in the commit, both clocks, and a checksum: CRC32C over
+those rows and the seal itself (its checksum taken as 0), continued from the checksum of the seal before, across segments too. So a commit
+is whole or it is not there, and none can be left out, changed or put elsewhere without being seen. The compiled halves are
+data/journal_write.pyx and data/journal_scan.pyx. This module must not open files.
 """
 
 import struct
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from crc32c import crc32c
 
-from twinloop.data.errors import CorruptError, DataError
-from twinloop.kernels.rows import ROW, ROW_SIZE, SEAL
+from twinloop.data.errors import ConfigError, CorruptError, DataError
+from twinloop.data.instruments import Instrument
+from twinloop.data.journal_scan import crc32c
+from twinloop.kernels.rows import ROW_SIZE
 
 MAGIC: Final = b"TWINLOOP"
 VERSION: Final = 1
-_FIXED: Final = struct.Struct("<8sIIII")
-# venue_ns, local_ns, sequence, kind, seven bytes of the row's header, rows, checksum, monotonic_ns, wall_ns
-_SEAL: Final = struct.Struct("<qqqB7xqqqq")
-assert _SEAL.size == ROW_SIZE
-CHECKSUM_AT: Final = int(ROW.fields["checksum"][1])  # type: ignore[index]
+HEADER_MAX: Final = 1 << 20  # A header that claims more is not one: nothing is allocated for it.
 SEGMENT_NAME: Final = "segment-{:06d}.journal"
+SEGMENT_PATTERN: Final = "segment-*.journal"
+_FIXED: Final = struct.Struct("<8sIIII")
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Checksum = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """What a segment says of itself.
 
-    epoch: of the process that wrote it. first_sequence: of the first fact in it. first_commit, checksum: number of its first commit and
-    the checksum that one continues. session: see engine/live/session.py. code, config: digests of the kernels and of the session.
+    epoch: of the process that wrote it, strictly rising. segment: counted from 1. first_sequence: of the first fact in it. first_commit,
+    checksum: number of its first commit and the checksum that one continues. code, config: digests of the kernels and of the session.
+    instruments: by slot, the rows' instrument number. session: what the session wrote of itself (engine/live/session.py).
     """
 
-    epoch: int
-    segment: int
-    first_sequence: int
-    first_commit: int
-    checksum: int
+    epoch: Count
+    segment: Count
+    first_sequence: Count
+    first_commit: Count
+    checksum: Checksum
     code: str
     config: str
     session: dict[str, Any] = {}
+    instruments: tuple[Instrument, ...] = ()
     created_ns: int = 0
 
 
@@ -52,48 +56,44 @@ def header_bytes(header: Header) -> bytes:
     text = msgspec.json.encode(header)
     blocks = -(-(_FIXED.size + len(text)) // ROW_SIZE)
     body = bytearray(blocks * ROW_SIZE)
+    if len(body) > HEADER_MAX:
+        raise DataError("a journal's header is too large", expected=f"at most {HEADER_MAX} bytes", got=len(body))
     _FIXED.pack_into(body, 0, MAGIC, VERSION, blocks, len(text), 0)
     body[_FIXED.size : _FIXED.size + len(text)] = text
-    struct.pack_into("<I", body, _FIXED.size - 4, crc32c(bytes(body)))
+    struct.pack_into("<I", body, _FIXED.size - 4, crc32c(body))
     return bytes(body)
 
 
 def read_header(data: Any, file: Any) -> tuple[Header, int]:
-    """The header at the start of a file's bytes, and how many bytes it takes. Raises DataError, CorruptError."""
+    """The header at the start of a file's bytes, and how many bytes it takes. Raises DataError, CorruptError.
+
+    data: bytes or anything sliced to bytes-like; no more than HEADER_MAX of it is looked at.
+    """
     if len(data) < _FIXED.size:
         raise CorruptError(
             "a journal segment without a header", file=file, expected=f"{_FIXED.size} bytes", got=len(data)
         )
-    magic, version, blocks, length, checksum = _FIXED.unpack_from(data, 0)
+    magic, version, blocks, length, checksum = _FIXED.unpack(data[: _FIXED.size])
     if magic != MAGIC:
-        raise DataError("not a journal segment", file=file, expected=repr(MAGIC), got=repr(bytes(magic)))
+        raise DataError("not a journal segment", file=file, expected=repr(MAGIC), got=repr(magic))
     if version != VERSION:
         raise DataError(
             "a journal of another format", file=file, expected=f"version {VERSION}", got=version,
             remedy="read it with the version of twinloop that wrote it",
         )  # fmt: skip
     size = blocks * ROW_SIZE
-    if size > len(data) or _FIXED.size + length > size:
+    if size > min(len(data), HEADER_MAX) or _FIXED.size + length > size:
         raise CorruptError(
             "a journal segment whose header breaks off", file=file, expected=f"{size} bytes", got=len(data)
         )
     body = bytearray(data[:size])
     struct.pack_into("<I", body, _FIXED.size - 4, 0)
-    if crc32c(bytes(body)) != checksum:
+    found = crc32c(body)
+    if found != checksum:
         raise CorruptError(
-            "a journal segment whose header is damaged", file=file, expected="its checksum", got="another"
-        )
+            "a journal segment whose header is damaged", file=file, expected=f"checksum {checksum:08x}", got=f"{found:08x}",
+        )  # fmt: skip
     try:
         return msgspec.json.decode(body[_FIXED.size : _FIXED.size + length], type=Header), size
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
         raise CorruptError("a journal segment whose header cannot be read", file=file, got=str(error)) from None
-
-
-def pack_seal(into: Any, at: int, commit: int, rows: int, monotonic_ns: int, wall_ns: int, local_ns: int) -> None:
-    """Write a SEAL row with checksum 0 at a byte offset."""
-    _SEAL.pack_into(into, at, 0, local_ns, commit, SEAL, rows, 0, monotonic_ns, wall_ns)
-
-
-def commit_checksum(data: Any, previous: int) -> int:
-    """Checksum of a commit: its rows and its seal with checksum 0, as one buffer, continued from the one before."""
-    return int(crc32c(data, previous))

@@ -1,98 +1,107 @@
-"""Writing a journal: rows and seals into a mapped file that was given its room beforehand, made to last by a thread.
+"""Writing a journal: rows and seals into a bounded buffer, and from there into segments that last as the durability says.
 
-    journal.append(rows); mark = journal.commit(monotonic_ns, wall_ns)
-    journal.is_safe(mark)      # at the chosen durability: may what depends on it leave?
+    with JournalWriter(folder, session=..., code=..., config=..., durability="group") as journal:
+        journal.append(rows)
+        mark = journal.commit(monotonic_ns, wall_ns)
+        journal.is_safe(mark)      # may what depends on it leave?
 
-A commit is a copy into the page cache: it survives the end of the process, however that comes, and costs no system call. What survives
-the loss of power is what fdatasync returned for. Durability: `async` counts a commit as safe at once, `group` after the next sync of the
-thread, `strict` asks for a sync at every commit. After one error nothing is synced again on that file (the system may have dropped the
-pages and would report success): the journal has failed, every later append says so, and whoever trades has to stop.
+`async`: commit writes into the page cache, so its mark is reached at once; it survives the end of the process, however that comes, but not
+the loss of power. `group`: a thread writes and syncs what came within `group_us` or `group_rows`, whichever is first. `strict`: it does so
+at once; commits that come during one sync share the next. What waits for a mark asks `is_safe`, or waits in `wait`, or in MarkNotices of an
+event loop; cancels wait for none.
+
+A full buffer raises JournalFullError and takes nothing. After one error of a file nothing is written or synced again (the system may have
+dropped the pages and would report success): the journal has failed, every later call says so, and whoever trades has to stop. Segments are
+given their room before they are used, and what is left is given back at their end. This module must not read journals.
 """
 
-import mmap
+import errno
 import os
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from types import TracebackType
+from typing import Any, Final, Literal, Self
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from twinloop.engine.journal.folder import FolderLock, next_epoch, segments_of, sync_folder
-from twinloop.engine.journal.format import (
-    CHECKSUM_AT,
-    SEGMENT_NAME,
-    Header,
-    commit_checksum,
-    header_bytes,
-    pack_seal,
-)
-from twinloop.engine.live.session_errors import SessionError
+from twinloop.data import journal_write
+from twinloop.data.atomic import sync_folder
+from twinloop.data.instruments import Instrument
+from twinloop.engine.journal.errors import JournalError, JournalFailedError, JournalFullError
+from twinloop.engine.journal.folder import PART, FolderLock, last_number, next_epoch
+from twinloop.engine.journal.format import SEGMENT_NAME, Header, header_bytes
 from twinloop.engine.seam import WORLD
 from twinloop.kernels.rows import ROW_SIZE
 
 Durability = Literal["async", "group", "strict"]
 SEGMENT_ROWS: Final = 1 << 20  # 64 MiB.
-GROUP_S: Final = 0.001
-
-
-class JournalFailedError(SessionError):
-    """The journal cannot be written any more."""
+BUFFER_ROWS: Final = 1 << 16  # 4 MiB: over half a minute of a busy market while a disk says nothing.
+GROUP_US: Final = 200
+GROUP_ROWS: Final = 64
+_LEVELS: Final = {
+    "async": journal_write.ASYNC,
+    "group": journal_write.GROUP,
+    "strict": journal_write.STRICT,
+}
+_HEADER_ROOM: Final = 1 << 16
 
 
 class FileLayer:
-    """What the writer asks of the file system; tests put failures here."""
+    """What the writer asks of the file system, and the failures of writes and syncs that tests put there.
+
+    faults: (n, 4) int64 or None: operation (data/journal_write.py), first call, call behind the last, and -errno or the bytes a write takes.
+    """
+
+    faults: npt.NDArray[np.int64] | None = None
 
     def create(self, path: Path, size: int) -> int:
-        """A new file of a size with room for all of it: its descriptor."""
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        """A new file with room for all of `size`: its descriptor."""
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
-            os.posix_fallocate(handle, 0, size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle, 0, size)
+            else:
+                os.ftruncate(handle, size)
         except OSError:
             os.close(handle)
             path.unlink(missing_ok=True)
             raise
         return handle
 
-    def sync(self, handle: int) -> None:
-        """Make what was written so far last."""
-        os.fdatasync(handle)
+    def write_header(self, handle: int, content: bytes) -> None:
+        """Put a header at the start of a file."""
+        if os.pwrite(handle, content, 0) != len(content):
+            raise OSError(errno.EIO, "a header was written in part")
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file its name."""
+        path.rename(target)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make names last."""
+        sync_folder(folder)
 
     def trim(self, handle: int, size: int) -> None:
         """Give room back that was not used."""
         os.ftruncate(handle, size)
 
 
-class _Segment:
-    """One file being written. `at`: the byte where the next row goes."""
-
-    def __init__(self, layer: FileLayer, path: Path, header: Header, rows: int) -> None:
-        head = header_bytes(header)
-        self.path = path
-        self.size = len(head) + rows * ROW_SIZE
-        # Under another name until its header is there: a process that dies in between leaves no segment without one.
-        half_made = path.with_suffix(".part")
-        half_made.unlink(missing_ok=True)
-        self.handle = layer.create(half_made, self.size)
-        self.memory = mmap.mmap(self.handle, self.size)
-        self.memory[: len(head)] = head
-        half_made.replace(path)
-        self.at = len(head)
-        self.start = len(head)
-
-    def close(self, layer: FileLayer, *, trim: bool) -> None:
-        """Unmap; trim: give back the room that was not used."""
-        self.memory.close()
-        if trim:
-            layer.trim(self.handle, self.at)
-        os.close(self.handle)
-
-
 class JournalWriter:
-    """The one writer of a journal. Its methods are called by one thread; `when_safe` may be called from the syncing one.
+    """The one writer of a journal; one thread appends and commits. Raises SessionError where another process holds the folder.
 
-    start: (commits so far, checksum, next sequence) of what the folder holds already, from reader.verify.
+    start: (commits so far, checksum, next sequence) of what the folder holds already: Journal.start of reader.py, or recovery.resume.
+    instruments: by slot; taken from the session when it tells them. epoch_above: the highest epoch its segments know of.
     """
+
+    append: Callable[
+        [Any], None
+    ]  # (rows), a contiguous ROW array or its bytes: copied. They count once their commit is sealed.
+    append_at: Callable[[int, int], None]  # (address, count): rows in memory.
+    commit: Callable[..., int]  # (monotonic_ns, wall_ns, local_ns=0, sequence=-1): the mark of all appended so far.
 
     def __init__(
         self,
@@ -101,180 +110,280 @@ class JournalWriter:
         session: dict[str, Any],
         code: str,
         config: str,
+        instruments: Sequence[Instrument] | None = None,
         durability: Durability = "group",
         segment_rows: int = SEGMENT_ROWS,
+        buffer_rows: int = BUFFER_ROWS,
+        group_us: int = GROUP_US,
+        group_rows: int = GROUP_ROWS,
         start: tuple[int, int, int] = (0, 0, 0),
+        epoch_above: int = 0,
         layer: FileLayer | None = None,
-        when_safe: Callable[[], None] | None = None,
         lock: FolderLock | None = None,
     ) -> None:
         self.folder = folder
-        self._lock = lock or FolderLock(folder)
-        self.epoch = next_epoch(folder)
-        self._layer = layer or FileLayer()
-        self._session, self._code, self._config = session, code, config
         self.durability: Durability = durability
-        self._segment_rows = segment_rows
-        self.commits, self._checksum, self._sequence = start
-        self._safe = self.commits
-        self.failure = ""
-        self.when_safe = when_safe
-        self._segment_number = len(segments_of(folder)) if any(folder.glob("segment-*.journal")) else 0
-        self._pending = 0  # Bytes appended since the last seal.
-        self._segment = self._new_segment()
-        self._done: list[_Segment] = []
-        self._wake = threading.Condition()
-        self._wanted = self.commits
-        self._closing = False
-        self._thread = threading.Thread(target=self._sync_on, name="journal-sync", daemon=True)
-        self._thread.start()
-
-    def _new_segment(self) -> _Segment:
-        self._segment_number += 1
-        header = Header(
-            epoch=self.epoch, segment=self._segment_number, first_sequence=self._sequence, first_commit=self.commits,
-            checksum=self._checksum, code=self._code, config=self._config, session=self._session, created_ns=WORLD.wall_ns(),
+        self._lock = lock or FolderLock(folder)
+        self._layer = layer or FileLayer()
+        self._reason = ""
+        self._closed = self._closed_well = False
+        self._session, self._code, self._config = session, code, config
+        self._instruments = tuple(_of_session(session) if instruments is None else instruments)
+        self._segment_bytes = segment_rows * ROW_SIZE
+        self._core = core = journal_write.CommitBuffer(
+            level=_LEVELS[durability], buffer_rows=buffer_rows, segment_rows=segment_rows, group_rows=group_rows,
+            group_ns=group_us * 1000, start=start, refuse=self._refuse, roll=self._roll_now, faults=self._layer.faults,
         )  # fmt: skip
-        path = self.folder / SEGMENT_NAME.format(self._segment_number)
+        self.append, self.append_at, self.commit = core.append, core.append_at, core.commit
         try:
-            segment = _Segment(self._layer, path, header, self._segment_rows)
-            sync_folder(self.folder)
+            self.epoch = next_epoch(folder, epoch_above)
+            self._number = last_number(folder) + 1
+            self._handle = self._part(self._number)
+            self._begin(self._handle, (*start, 0), durable=True)
         except OSError as error:
-            self._fail(f"a new segment cannot be made: {error.strerror or error}")
-            raise self._failed() from None
-        return segment
+            core.close_pipes()
+            if lock is None:
+                self._lock.close()
+            raise JournalFailedError(
+                f"a journal cannot be begun: {error.strerror or error}", file=folder, remedy="no order may be sent without it"
+            ) from None  # fmt: skip
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._prepared: queue.SimpleQueue[int | OSError] = queue.SimpleQueue()
+        # One thread: with `async` it makes room ahead and puts finished segments away, else it writes.
+        work = self._keep_house if durability == "async" else self._write_on
+        self._thread = threading.Thread(target=work, name="journal", daemon=True)
+        self._thread.start()
+        if durability == "async":
+            self._jobs.put(self._prepare)
 
-    def _fail(self, reason: str) -> None:
-        self.failure = self.failure or reason
+    def __enter__(self) -> Self:
+        return self
 
-    def _failed(self) -> JournalFailedError:
-        return JournalFailedError(
-            f"the journal has failed: {self.failure}", file=self.folder, remedy="no order may be sent without it"
-        )
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    def append(self, rows: Any) -> None:
-        """Copy rows (a contiguous ROW array) behind what is there. They count once their commit is sealed."""
-        if self.failure:
-            raise self._failed()
-        size = rows.nbytes
-        if size == 0:
-            return
-        segment = self._segment
-        # A commit lies in one segment: room for these and the seal, or the commit begins the next one.
-        if segment.at + size + ROW_SIZE > segment.size:
-            segment = self._roll(size)
-        segment.memory[segment.at : segment.at + size] = rows.view(np.uint8).data
-        segment.at += size
-        self._pending += size
+    # ---- Marks.
 
-    def _roll(self, size: int) -> _Segment:
-        old = self._segment
-        begun = bytes(old.memory[old.at - self._pending : old.at])
-        if len(begun) + size + ROW_SIZE > self._segment_rows * ROW_SIZE:
-            self._fail(f"one commit of more than {self._segment_rows} rows")
-            raise self._failed()
-        old.memory[old.at - self._pending : old.at] = bytes(self._pending)
-        old.at -= self._pending
-        new = self._new_segment()
-        new.memory[new.at : new.at + len(begun)] = begun
-        new.at += len(begun)
-        with self._wake:
-            self._segment = new
-            self._done.append(old)
-            self._wake.notify()
-        return new
+    @property
+    def commits(self) -> int:
+        """Commits sealed so far, those of earlier processes counted: the last mark."""
+        return self._core.commits()
 
-    def commit(self, monotonic_ns: int, wall_ns: int, *, local_ns: int = 0, sequence: int = 0) -> int:
-        """Seal what was appended since the last commit: its mark. Without rows, the last mark. sequence: of the next fact."""
-        if self.failure:
-            raise self._failed()
-        if self._pending == 0:
-            return self.commits
-        segment = self._segment
-        pack_seal(segment.memory, segment.at, self.commits, self._pending // ROW_SIZE, monotonic_ns, wall_ns, local_ns)
-        start, end = segment.at - self._pending, segment.at + ROW_SIZE
-        self._checksum = commit_checksum(segment.memory[start:end], self._checksum)
-        place = segment.at + CHECKSUM_AT
-        segment.memory[place : place + 8] = self._checksum.to_bytes(8, "little")
-        segment.at = end
-        self._pending = 0
-        self._sequence = sequence or self._sequence
-        self.commits += 1
-        if self.durability == "async":
-            self._safe = self.commits
-        else:
-            with self._wake:
-                self._wanted = self.commits
-                self._wake.notify()
-        return self.commits
+    def reached(self) -> int:
+        """The highest mark that is as safe as the durability says."""
+        return self._core.reached()
 
     def is_safe(self, mark: int) -> bool:
-        """Whether a commit is as safe as the durability asks, and the journal has not failed."""
-        return mark <= self._safe and not self.failure
+        """Whether a commit is as safe as the durability says, and the journal has not failed."""
+        return mark <= self._core.reached() and (self._core.failure() == 0 or self._closed_well)
 
     def wait(self, mark: int, timeout_s: float) -> bool:
         """Wait until a commit is safe; False when it did not become so in time or the journal failed."""
-        with self._wake:
-            self._wake.wait_for(lambda: mark <= self._safe or bool(self.failure), timeout_s)
+        limit_ns = WORLD.monotonic_ns() + int(timeout_s * 1e9)
+        while self._core.reached() < mark and self._core.failure() == 0:
+            left_ns = limit_ns - WORLD.monotonic_ns()
+            if left_ns <= 0:
+                return False
+            self._core.wait(mark, left_ns)
         return self.is_safe(mark)
 
-    def _sync_on(self) -> None:
-        """The thread: one sync for all commits since the last one, then the next."""
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._wanted > self._safe or self._closing or bool(self._done))
-                if self._closing and self._wanted <= self._safe and not self._done:
-                    return
-            if self.durability == "group" and not self._closing:
-                # Let commits of the next moment share this sync.
-                threading.Event().wait(GROUP_S)
-            with self._wake:
-                wanted, done, segment = self._wanted, self._done, self._segment
-                self._done = []
-            try:
-                for old in done:
-                    self._layer.sync(old.handle)
-                    old.close(self._layer, trim=True)
-                if self.durability != "async" or self._closing:
-                    self._layer.sync(segment.handle)
-            except OSError as error:
-                with self._wake:
-                    self._fail(f"what was written may not last: {error.strerror or error}")
-                    self._wake.notify_all()
-                if self.when_safe is not None:
-                    self.when_safe()
-                return
-            with self._wake:
-                self._safe = max(self._safe, wanted)
-                self._wake.notify_all()
-            if self.when_safe is not None:
-                self.when_safe()
+    @property
+    def notice_fd(self) -> int:
+        """A descriptor that turns readable when marks are reached or the journal fails (`group`, `strict`); see MarkNotices."""
+        return self._core.notice_fd()
+
+    def clear_notice(self) -> None:
+        """Call it before looking at `reached`: later news turns the descriptor readable again."""
+        self._core.clear_notice()
+
+    # ---- Its state.
+
+    @property
+    def failure(self) -> str:
+        """Why the journal failed; empty while it has not."""
+        number = self._core.failure()
+        if number == 0 or self._closed_well:
+            return ""
+        if self._reason:
+            return self._reason
+        what = "writing" if self._core.failed_at() == journal_write.WRITE else "syncing"
+        return f"{what} {self.path.name}: {os.strerror(number) if number > 0 else 'nothing was taken'}"
+
+    @property
+    def path(self) -> Path:
+        """The segment being written."""
+        return self.folder / SEGMENT_NAME.format(self._number)
+
+    def disk(self) -> dict[str, int]:
+        """Bytes of rows sealed by this process, those waiting for the disk, and free bytes of the disk."""
+        room = os.statvfs(self.folder)
+        return {
+            "sealed_bytes": self._core.bytes_sealed(),
+            "waiting_bytes": self._core.bytes_waiting(),
+            "free_bytes": room.f_bavail * room.f_frsize,
+        }
+
+    def fail(self, reason: str) -> None:
+        """Stop the journal for good: nothing of what it is given from now on would be safe."""
+        self._reason = self._reason or reason
+        self._core.fail(errno.ECANCELED)
+
+    def operations(self) -> tuple[int, int]:
+        """How often files were written and synced."""
+        return self._core.operations()
 
     def close(self) -> None:
         """Sync what is sealed, give unused room back, and let the folder go. Rows without a seal are dropped."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify_all()
+        if self._closed:
+            return
+        self._closed = True
+        core = self._core
+        core.close()
+        self._jobs.put(None)
         self._thread.join()
-        segment = self._segment
+        core.discard()
+        if core.failure() == 0 and self.durability == "async":
+            core.sync(self._handle)
         try:
-            if not self.failure:
-                if self._pending:
-                    segment.memory[segment.at - self._pending : segment.at] = bytes(self._pending)
-                    segment.at -= self._pending
-                    self._pending = 0
-                self._layer.sync(segment.handle)
-            segment.close(self._layer, trim=not self.failure)
+            if core.failure() == 0:
+                self._layer.trim(self._handle, self._header_bytes + core.bytes_sealed() - self._start)
         except OSError as error:
-            self._fail(f"closing: {error.strerror or error}")
+            self._fail("closing", error)
+        os.close(self._handle)
+        if core.failure() == 0:
+            self._closed_well = True
+            core.fail(errno.EBADF)  # Nothing is written to a descriptor that may be another file's by now.
+        self._drop_prepared()
+        core.close_pipes()
         self._lock.close()
 
-    def disk(self) -> dict[str, int]:
-        """Bytes written in this segment, and free bytes of the disk it is on."""
-        free = os.statvfs(self.folder)
-        return {"segment_bytes": self._segment.at, "free_bytes": free.f_bavail * free.f_frsize}
+    # ---- Why something was not taken.
+
+    def _refuse(self, code: int) -> None:
+        if code == journal_write.FAILED:
+            what = "was closed" if self._closed_well else f"has failed: {self.failure}"
+            raise JournalFailedError(f"the journal {what}", file=self.folder, remedy="no order may be sent without it")
+        if code == journal_write.NO_ROOM:
+            raise JournalFullError(
+                f"the journal's buffer is full, {self._core.bytes_waiting()} bytes wait for the disk", file=self.path, expected="a disk that keeps up",
+                remedy="send no order before it has room again",
+            )  # fmt: skip
+        what, expected = {
+            journal_write.BROKEN_ROWS: ("what the journal was given is no rows", f"whole rows of {ROW_SIZE} bytes with a kind"),
+            journal_write.HOLDS_SEAL: ("only the journal seals", "rows without a SEAL"),
+            journal_write.TOO_LARGE: ("a commit larger than a segment or the buffer", "fewer rows in one commit"),
+        }[code]  # fmt: skip
+        raise JournalError(what, file=self.path, expected=expected)
+
+    def _fail(self, what: str, error: OSError) -> None:
+        self._reason = self._reason or f"{what}: {error.strerror or error}"
+        self._core.fail(error.errno or errno.EIO)
+
+    # ---- Segments.
+
+    def _part(self, number: int) -> int:
+        """Room for a segment under a name that no reader looks at."""
+        path = self.folder / (SEGMENT_NAME.format(number) + PART)
+        return self._layer.create(path, self._segment_bytes + _HEADER_ROOM)
+
+    def _begin(self, handle: int, roll: tuple[int, int, int, int], *, durable: bool) -> None:
+        """Make a file with room the segment `self._number`, and go on in it."""
+        commit, checksum, sequence, position = roll
+        head = header_bytes(
+            Header(
+                epoch=self.epoch,
+                segment=self._number,
+                first_sequence=sequence,
+                first_commit=commit,
+                checksum=checksum,
+                code=self._code,
+                config=self._config,
+                session=self._session,
+                instruments=self._instruments,
+                created_ns=WORLD.wall_ns(),
+            )
+        )
+        self._layer.write_header(handle, head)
+        if durable and self._core.sync(handle) != journal_write.FINE:
+            raise OSError(self._core.failure(), "its header cannot be synced")
+        self._layer.rename(self.folder / (SEGMENT_NAME.format(self._number) + PART), self.path)
+        if durable:
+            self._layer.sync_folder(self.folder)
+        self._handle, self._header_bytes, self._start = handle, len(head), position
+        self._core.begin_segment(handle, len(head))
+
+    # ---- `group`, `strict`: the thread that writes.
+
+    def _write_on(self) -> None:
+        core, layer = self._core, self._layer
+        while core.run() == journal_write.ROLL:
+            roll = core.next_roll()
+            old, size = self._handle, self._header_bytes + roll[3] - self._start
+            try:
+                # The old one's bytes are synced; the new one has its name and header before its first row.
+                layer.trim(old, size)
+                self._number += 1
+                self._handle = self._part(self._number)
+                os.close(old)
+                self._begin(self._handle, roll, durable=True)
+            except OSError as error:
+                self._fail("a new segment cannot be made", error)
+                return
+
+    # ---- `async`: the thread that makes room and puts away.
+
+    def _keep_house(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _prepare(self) -> None:
+        try:
+            self._prepared.put(self._part(self._number + 1))
+        except OSError as error:
+            self._prepared.put(error)
+
+    def _roll_now(self) -> None:
+        """Called by commit, on its thread, when the commit it seals begins a new segment."""
+        old, size = self._handle, self._header_bytes - self._start
+        try:
+            ready = self._prepared.get()
+            if isinstance(ready, OSError):
+                raise ready
+            roll = self._core.next_roll()
+            self._number += 1
+            self._begin(ready, roll, durable=False)
+        except OSError as error:
+            self._fail("a new segment cannot be made", error)
+            return
+        size += roll[3]
+
+        def put_away() -> None:
+            try:
+                if self._core.sync(old) == journal_write.FINE:
+                    self._layer.sync_folder(self.folder)
+                    self._layer.trim(old, size)
+            except OSError as error:
+                self._fail("putting a segment away", error)
+            finally:
+                os.close(old)
+            self._prepare()
+
+        self._jobs.put(put_away)
+
+    def _drop_prepared(self) -> None:
+        while not self._prepared.empty():
+            ready = self._prepared.get()
+            if not isinstance(ready, OSError):
+                os.close(ready)
+        for path in self.folder.glob(f"*{PART}"):
+            path.unlink(missing_ok=True)
 
 
-def as_rows(rows: Any) -> Any:
-    """A contiguous copy of rows where they are not contiguous already."""
-    return np.ascontiguousarray(rows)
+def _of_session(session: dict[str, Any]) -> Sequence[Instrument]:
+    """The instruments a session tells, where it does so in the usual way."""
+    try:
+        return msgspec.convert(session.get("instruments", []), list[Instrument])
+    except msgspec.ValidationError:
+        return []

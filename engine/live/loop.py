@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from twinloop.engine.journal.writer import JournalFailedError
+from twinloop.engine.journal.errors import JournalError
 from twinloop.engine.live.node import LiveNode, Rows, join_copies
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.seam import ReceiveClock
@@ -80,7 +80,7 @@ class LiveLoop:
             rows["local_ns"] = np.maximum.accumulate(np.maximum(local, last))
         try:
             sealed = self.recorded.handle(rows)
-        except JournalFailedError as error:
+        except JournalError as error:  # Also a full buffer: the node is ahead of the journal, which must not be.
             self._stop(str(error))
             return
         handled = sealed.handled

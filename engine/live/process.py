@@ -205,10 +205,11 @@ class LiveProcess:
     ) -> tuple[Session, tuple[int, int, int]]:
         """The node, new or as its journal left it, behind a journal of a new epoch; and where that journal goes on."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
-        start = (0, 0, 0)
+        start, epoch = (0, 0, 0), 0
         if has_journal(folder):
             found = recover(folder, session, self._progress)
             node, start, session = found.node, found.journal.start, found.node.session
+            epoch = found.journal.epoch
             if live:
                 node.go_live()
             self._may_resume = found.ended_in_order
@@ -220,12 +221,11 @@ class LiveProcess:
         else:
             refuse_positions(held)
             node = LiveNode(session, "live" if live else "paper")
-        running = asyncio.get_running_loop()
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, start=start, lock=lock,
-            when_safe=lambda: _call_from_thread(running, self._released),
+            durability=self.loaded.config.session.durability, start=start, epoch_above=epoch, lock=lock,
         )  # fmt: skip
+        asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
         return session, start
 
@@ -281,6 +281,8 @@ class LiveProcess:
             self._say("every order is proven and the positions agree: trading")
 
     def _released(self) -> None:
+        """The journal has news: commits became safe, or it failed."""
+        self.loop.recorded.journal.clear_notice()
         self.loop.release()
 
     async def _until_stopped(self) -> None:
@@ -402,6 +404,7 @@ class LiveProcess:
             if self.orders is None:
                 loop.end_trading()
             loop.recorded.checkpoint()
+        asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         position = loop.node.decision["accounts"][0]
         equity = int(position["equity"]) / MONEY_ONE
@@ -409,12 +412,6 @@ class LiveProcess:
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity:,.2f} {loop.node.session.currency}"
         )
-
-
-def _call_from_thread(running: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    """Have the session's thread call a function soon; nothing once it has ended."""
-    if not running.is_closed():
-        running.call_soon_threadsafe(function)
 
 
 class _StoppedError(Exception):

@@ -13,7 +13,11 @@ import pytest
 
 from twinloop.engine import cli
 
-COMMANDS = [name for name, _ in cli.COMMANDS] + [f"data {name}" for name in ("list", "show", "quality", "export")]
+COMMANDS = [
+    *(name for name, _ in cli.COMMANDS),
+    *(f"data {name}" for name in ("list", "show", "quality", "export")),
+    *(f"journal {name}" for name in ("verify", "show", "export")),
+]
 
 
 class Outcome:
@@ -74,6 +78,8 @@ def test_the_first_help_lists_every_command_and_the_exit_codes(twinloop: Any) ->
         (["ingest", "nope.csv"], cli.DATA, "no such file"),
         (["ingest", "nope.csv", "--set", "intervall=1d"], cli.USAGE, "did you mean interval?"),
         (["data", "list", "nope"], cli.DATA, "no such catalog"),
+        (["journal", "verify", "nope"], cli.DATA, "no such journal"),
+        (["journal", "show", "nope", "--kind", "FIL"], cli.USAGE, 'did you mean "FILL"?'),
         (["synth", "m.csv"], cli.USAGE, ".rows"),
         (["synth", "m.rows", "--duration", "5"], cli.USAGE, "with its unit|duration such as"),
         (["synth", "m.rows", "--correlation", "2"], cli.USAGE, "at most 1"),

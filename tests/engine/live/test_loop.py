@@ -9,7 +9,7 @@ import pytest
 
 from twinloop.data.instruments import Instrument
 from twinloop.engine.journal.reader import open_journal
-from twinloop.engine.journal.writer import FileLayer, JournalWriter
+from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.recorded import RecordedNode
@@ -31,34 +31,20 @@ class Stopped:
         return self.now_ns - 10**15
 
 
-class SlowDisk(FileLayer):
-    """Syncs only when told to."""
-
-    def __init__(self) -> None:
-        self.held = True
-        self.error: OSError | None = None
-
-    def sync(self, handle: int) -> None:
-        if self.error is not None:
-            raise self.error
-        super().sync(handle)
-
-
-MakeLoop = Callable[..., tuple[LiveLoop, list[Any], SlowDisk]]
+MakeLoop = Callable[..., tuple[LiveLoop, list[Any]]]
 
 
 @pytest.fixture
 def make_loop(session: Session, tmp_path: Path) -> MakeLoop:
-    def make(durability: Any = "async") -> tuple[LiveLoop, list[Any], SlowDisk]:
-        disk = SlowDisk()
+    def make(durability: Any = "async") -> tuple[LiveLoop, list[Any]]:
         journal = JournalWriter(
-            tmp_path, session=dict(session_to_plain(session)), code="c", config="d", durability=durability, layer=disk
+            tmp_path, session=dict(session_to_plain(session)), code="c", config="d", durability=durability
         )
         sent: list[Any] = []
         world: Any = Stopped(session.start_ns)
         loop = LiveLoop(RecordedNode(LiveNode(session, "live"), journal), ReceiveClock(world), send=sent.append)
         loop.start()
-        return loop, sent, disk
+        return loop, sent
 
     return make
 
@@ -70,7 +56,7 @@ def kinds(sent: list[Any]) -> list[int]:
 def test_requests_leave_once_they_are_sealed(
     make_loop: MakeLoop, market: tuple[Instrument, Any], tmp_path: Path
 ) -> None:
-    loop, sent, _ = make_loop()
+    loop, sent = make_loop()
     loop.take(market[1][:4000])
     assert rows.NEW in kinds(sent)
     loop.recorded.journal.close()
@@ -81,7 +67,7 @@ def test_requests_leave_once_they_are_sealed(
 def test_orders_wait_for_their_commit_and_cancels_do_not(
     make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop, sent, _ = make_loop()
+    loop, sent = make_loop()
     journal = loop.recorded.journal
     journal.durability = "strict"
     safe = False
@@ -102,10 +88,10 @@ def test_orders_wait_for_their_commit_and_cancels_do_not(
 
 
 def test_a_failed_journal_halts_and_only_cancels_leave(make_loop: MakeLoop, market: tuple[Instrument, Any]) -> None:
-    loop, sent, _ = make_loop()
+    loop, sent = make_loop()
     loop.take(market[1][:4000])
     journal = loop.recorded.journal
-    journal.failure = "no space left on device"
+    journal.fail("no space left on device")
     before = len(sent)
     loop.take(market[1][4000:6000])
     assert loop.failure
@@ -117,7 +103,7 @@ def test_a_failed_journal_halts_and_only_cancels_leave(make_loop: MakeLoop, mark
 
 
 def test_a_clock_that_goes_back_does_not_stop_the_loop(make_loop: MakeLoop, market: tuple[Instrument, Any]) -> None:
-    loop, _, _ = make_loop()
+    loop, _ = make_loop()
     tape = market[1][:2000].copy()
     tape["local_ns"][1000:] -= 3_600 * 10**9
     loop.take(tape[:1000])
@@ -130,7 +116,7 @@ def test_a_clock_that_goes_back_does_not_stop_the_loop(make_loop: MakeLoop, mark
 def test_an_operators_word_is_a_fact_before_it_acts(
     make_loop: MakeLoop, market: tuple[Instrument, Any], tmp_path: Path
 ) -> None:
-    loop, _, _ = make_loop()
+    loop, _ = make_loop()
     loop.take(market[1][:500])
     sequence = loop.command("reduce", 1000)
     assert loop.trading_state == "REDUCING"
@@ -151,7 +137,7 @@ def test_an_operators_word_is_a_fact_before_it_acts(
 
 
 def test_a_halted_session_refuses_every_order(make_loop: MakeLoop, market: tuple[Instrument, Any]) -> None:
-    loop, sent, _ = make_loop()
+    loop, sent = make_loop()
     loop.command("halt")
     loop.take(market[1])
     assert rows.NEW not in kinds(sent)

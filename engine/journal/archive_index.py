@@ -1,0 +1,59 @@
+"""What stands for the segments that were put away: one line each in `archive/index.json`, so that the chain still has a beginning."""
+
+import itertools
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from twinloop.data.atomic import write_atomic
+from twinloop.data.errors import CorruptError
+from twinloop.engine.journal.folder import ARCHIVE
+from twinloop.engine.journal.format import Checksum, Count
+
+INDEX: Final = "index.json"
+
+
+class Archived(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment that is Parquet now, or was retired.
+
+    next_commit, checksum: what the segment behind it continues. rows: with seals. size, digest: of the segment's own bytes, SHA-256.
+    parquet_size: of its Parquet file. retired_ns: wall time at which that was removed, 0 while it is there.
+    """
+
+    segment: Count
+    epoch: Count
+    first_commit: Count
+    next_commit: Count
+    checksum: Checksum
+    rows: Count
+    first_wall_ns: int
+    last_wall_ns: int
+    size: Count
+    digest: str
+    parquet_size: Count
+    retired_ns: int = 0
+
+
+def read_index(folder: Path) -> list[Archived]:
+    """Segments of a journal that were put away, oldest first; empty where none was."""
+    path = folder / ARCHIVE / INDEX
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=list[Archived])
+    except FileNotFoundError:
+        return []
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptError("a journal's archive index cannot be read", file=path, got=str(error)) from None
+    for before, after in itertools.pairwise(found):
+        if (after.segment, after.first_commit) != (before.segment + 1, before.next_commit):
+            raise CorruptError(
+                "a journal's archive index has a gap", file=path,
+                expected=f"segment {before.segment + 1} from commit {before.next_commit}",
+                got=f"segment {after.segment} from commit {after.first_commit}",
+            )  # fmt: skip
+    return found
+
+
+def write_index(folder: Path, entries: list[Archived]) -> None:
+    """Replace the index durably."""
+    write_atomic(folder / ARCHIVE / INDEX, msgspec.json.format(msgspec.json.encode(entries)))
