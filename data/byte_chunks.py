@@ -66,14 +66,15 @@ def _gunzipped(file: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
 
 
 def _until_damage(member: "zlib._Decompress", pending: bytes) -> Iterator[bytes]:
-    """Feed byte by byte what failed as a whole, so that nothing before the damage is lost."""
+    """Feed byte by byte what failed as a whole, so that nothing before the damage is lost; one chunk of all that gave."""
+    parts = []
     for index in range(len(pending)):
         try:
-            chunk = member.decompress(pending[index : index + 1])
+            parts.append(member.decompress(pending[index : index + 1]))
         except zlib.error:
-            return
-        if chunk:
-            yield chunk
+            break
+    if found := b"".join(parts):
+        yield found
 
 
 def _unzipped(file: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
