@@ -87,7 +87,20 @@ def helps() -> Outcome:
         raise NotMetError(
             f"twinloop --help exited with {main.returncode}: {(main.stderr or main.stdout).strip()[-200:]}"
         )
-    names = ["ingest", "data", "synth", "backtest", "report", "bench", "exchange", "live", "ctl", "replay", "doctor", "warmup"]
+    names = [
+        "ingest",
+        "data",
+        "synth",
+        "backtest",
+        "report",
+        "bench",
+        "exchange",
+        "live",
+        "ctl",
+        "replay",
+        "doctor",
+        "warmup",
+    ]
     names += [f"data {sub}" for sub in ("list", "show", "quality", "export")]
     lacking = []
     for name in names:

@@ -85,6 +85,22 @@ class AccountTable(Table):
     fx: dict[str, Money] = Field(default_factory=dict)
 
 
+class OrdersTable(Table):
+    """[orders]: where real orders go, and which environment variables hold the keys; the keys are never here."""
+
+    key_variable: str = "TWINLOOP_API_KEY"
+    secret_variable: str = "TWINLOOP_API_SECRET"  # noqa: S105 - a name, not a secret
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
+    dead_man_timeout: Duration = 60_000_000_000
+
+    @model_validator(mode="after")
+    def _variables(self) -> "OrdersTable":
+        for name in (self.key_variable, self.secret_variable):
+            if not name.isidentifier() or not name.isupper():
+                raise ValueError("names of environment variables in capitals, never the keys themselves")
+        return self
+
+
 class LiveConfig(Table):
     """A whole session."""
 
@@ -92,6 +108,7 @@ class LiveConfig(Table):
     feed: FeedTable
     paper: PaperTable = PaperTable()
     account: AccountTable = AccountTable()
+    orders: OrdersTable | None = None
     limits: str | dict[str, Any] | None = None
     strategy: Annotated[list[StrategyTable], Field(min_length=1)]
 
@@ -134,6 +151,30 @@ class LoadedSession:
         return {"preset": given} if isinstance(given, str) else dict(given or {})
 
 
+def _check_live(config: LiveConfig, path: Path) -> None:
+    """What only a session with real orders needs."""
+    problems = (
+        (config.orders is None, "orders", "an [orders] table", "nothing"),
+        (
+            config.feed.venue != "binance-usdm",
+            "feed.venue",
+            "binance-usdm: the only market whose orders are built",
+            config.feed.venue,
+        ),
+        ("account" in config.model_fields_set, "account", "no [account] table: the venue says what is there", "one"),
+        ("paper" in config.model_fields_set, "paper", "no [paper] table", "one"),
+        (
+            config.session.durability == "async" and not config.feed.rest,
+            "session.durability",
+            "group or strict",
+            "async",
+        ),
+    )
+    for wrong, field, expected, got in problems:
+        if wrong:
+            raise ConfigError("not a session for real orders", file=path, field=field, expected=expected, got=got)
+
+
 def load_session(path: Path, overrides: dict[str, Any] | None = None) -> LoadedSession:
     """Read a session's file. Raises ConfigErrors, or ConfigError for what is dangerous."""
     config, document = load_tables(LiveConfig, path, overrides)
@@ -141,10 +182,7 @@ def load_session(path: Path, overrides: dict[str, Any] | None = None) -> LoadedS
     limits = None if config.limits is None else from_config(config.limits, path)
     if config.session.mode == "live":
         require_explicit(limits)
-        raise ConfigError(
-            "orders to a venue are not built yet", file=path, field="session.mode", expected='"paper"', got="live",
-            remedy="run it as paper: the same loop, limits and journal, with a simulated venue",
-        )  # fmt: skip
+        _check_live(config, path)
     if limits is None:
         raise ConfigError(
             "a session has no default limits", file=path, field="limits", expected='a [limits] table or limits = "conservative"',

@@ -19,6 +19,9 @@ from twinloop.kernels import rows as table
 from twinloop.kernels.rows import CANCEL, HALT, ROW
 
 EVERY_ACCOUNT: Final = 255
+SESSION_END: Final = (
+    -2
+)  # Code of the HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {
     "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,
@@ -105,6 +108,11 @@ class LiveLoop:
         self.counts.commands += 1
         self.take(self._operator_row(COMMANDS[name], code, strategy))
         return sequence
+
+    def end_trading(self) -> None:
+        """Halt because the session ends; what is halted for another reason stays so, and no start undoes that."""
+        if self.trading_state != "HALTED":
+            self.command("halt", SESSION_END)
 
     def change_limit(self, instrument: int, word: int, value: int, *, strategy: int = 0, code: int = 0) -> int:
         """Set a limit by its word (kernels/node.py): a fact. Its sequence."""

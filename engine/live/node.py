@@ -91,6 +91,12 @@ class LiveNode:
         )
         clock["edge_ns"] = min(int(clock[name]) for name in ("sample_ns", "roll_ns", "bar_ns"))
 
+    def go_live(self) -> None:
+        """From a replayed journal on to a venue: timers are made again, requests leave."""
+        assert self.edge == "recorded"
+        self.edge = "live"
+        self.assembly.venue["recorded"] = 0
+
     def start(self) -> Handled:
         """Call every strategy's on_start: the first decisions, before any fact."""
         assert not self.started

@@ -19,16 +19,24 @@ import msgspec
 from websockets.exceptions import WebSocketException
 
 from twinloop.data.binance_instruments import instruments_of
+from twinloop.data.binance_reports import AccountReport
+from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream, info_path
 from twinloop.data.errors import DataError, TwinloopError
-from twinloop.data.instruments import MONEY_ONE, Instrument
+from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
+from twinloop.engine.gateway.gateway import Gateway
+from twinloop.engine.gateway.outcome import Outcome
+from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
+from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
+from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.loop import LiveLoop
-from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.node import LiveNode, Rows
+from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import has_journal, recover
 from twinloop.engine.live.session import Session, StrategySpec, session_to_plain, with_digests
@@ -45,6 +53,8 @@ STALE_AFTER_NS: Final = 2_000_000_000  # Without a frame for so long, the market
 BACKOFF_S: Final = (0.5, 30.0)  # First and longest wait before connecting again; never less than half of it.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 SNAPSHOT_WAIT_S: Final = 0.5
+PROVE_S: Final = 0.05
+CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
 
@@ -129,8 +139,11 @@ class LiveProcess:
         self.started_ns = self.clock.local_ns()
         self.stopping = asyncio.Event()
         self.loop: LiveLoop
+        self.orders: OrderEdge | None = None
         self.feed: Feed
         self._snapshots: set[str] = set()
+        self._rebuilt: Outcome | None = None
+        self._may_resume = False  # What halted the journal was the orderly end of the session before.
 
     async def run(self) -> None:
         """Start, trade, stop."""
@@ -144,6 +157,9 @@ class LiveProcess:
                     tasks.create_task(self._until_stopped(), name="stop")
                     tasks.create_task(self._read(client), name="feed")
                     tasks.create_task(self._time(), name="time")
+                    if self.orders is not None:
+                        tasks.create_task(self.orders.run(), name="orders")
+                        tasks.create_task(self._prove(), name="proof")
             except* _StoppedError:
                 pass
             finally:
@@ -157,37 +173,112 @@ class LiveProcess:
         body = await get(client, loaded.rest + info_path(venue))
         fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
-        folder = loaded.place / "journal"
-        lock = FolderLock(folder)
-        session = with_digests(make_session(loaded, instruments, self.started_ns))
+        credentials = read_credentials(loaded) if config.session.mode == "live" else None
+        session = make_session(loaded, instruments, self.started_ns)
+        held: AccountReport | None = None
+        if credentials is not None:
+            held = await ask_account(client, loaded.rest, credentials)
+            session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
+        lock = FolderLock(loaded.place / "journal")
+        try:
+            session, start = self._open(with_digests(session), held, lock)
+        except BaseException:
+            lock.close()
+            raise
+        if credentials is not None:
+            self._make_edge(client, credentials, start)
+        if start == (0, 0, 0):
+            self.loop.start()
+        elif self._may_resume and credentials is None:
+            self.loop.command("resume")
+        stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
+        self.feed = Feed(stream, stream.url(loaded.stream))
+        for line in limits_lines(session.limits()):
+            self._say(line)
+        journal = self.loop.recorded.journal
+        self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {journal.folder}")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+
+    def _open(
+        self, session: Session, held: AccountReport | None, lock: FolderLock
+    ) -> tuple[Session, tuple[int, int, int]]:
+        """The node, new or as its journal left it, behind a journal of a new epoch; and where that journal goes on."""
+        folder, live = self.loaded.place / "journal", session.mode == "live"
         start, epoch = (0, 0, 0), 0
         if has_journal(folder):
             found = recover(folder, session, self._progress)
-            node, start, epoch = found.node, found.journal.start, found.journal.epoch
+            node, start, session = found.node, found.journal.start, found.node.session
+            epoch = found.journal.epoch
+            if live:
+                node.go_live()
+            self._may_resume = found.ended_in_order
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
             )
             if found.cut_bytes:
                 self._say(f"! {found.cut_bytes} bytes of a torn end were cut and kept beside the journal")
-            session = node.session
         else:
-            node = LiveNode(session, "paper")
-        running = asyncio.get_running_loop()
+            refuse_positions(held)
+            node = LiveNode(session, "live" if live else "paper")
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=config.session.durability, start=start, epoch_above=epoch, lock=lock,
+            durability=self.loaded.config.session.durability, start=start, epoch_above=epoch, lock=lock,
         )  # fmt: skip
-        running.add_reader(journal.notice_fd, self._released)
-        self.loop = LiveLoop(RecordedNode(node, journal), self.clock)
-        if start == (0, 0, 0):
-            self.loop.start()
-        stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
-        self.feed = Feed(stream, stream.url(loaded.stream))
-        for line in limits_lines(session.limits()):
-            self._say(line)
-        self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {folder}")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            running.add_signal_handler(number, self.stopping.set)
+        asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
+        self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
+        return session, start
+
+    def _to_venue(self, requests: Rows) -> None:
+        assert self.orders is not None
+        self.orders.send(requests)
+
+    def _make_edge(self, client: aiohttp.ClientSession, credentials: Credentials, start: tuple[int, int, int]) -> None:
+        """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""
+        loop, config = self.loop, self.loaded.config
+        session = loop.node.session
+        assert config.orders is not None
+        settings = GatewaySettings(
+            market="usdm", account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
+            instruments=dict(enumerate(session.instruments)),
+            currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
+            dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6,
+        )  # fmt: skip
+        gateway = Gateway(settings, credentials)
+        self.orders = OrderEdge(
+            gateway, credentials, loop, client, rest=self.loaded.rest, stream=self.loaded.stream,
+            tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
+        )  # fmt: skip
+        self._say(
+            f"orders go to {self.loaded.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
+        )
+        if start != (0, 0, 0):
+            if loop.trading_state == "ACTIVE":
+                loop.command("reduce")
+            journal = open_journal(loop.recorded.journal.folder)
+            segments = [
+                (segment.header.epoch, commit.rows) for segment in journal.segments for commit in segment.each()
+            ]
+            self._rebuilt = gateway.rebuild(segments, *self.orders.times())
+
+    async def _prove(self) -> None:
+        """After a restart: nothing but reducing orders until every order is proven and the positions agree."""
+        orders = self.orders
+        if orders is None or self._rebuilt is None:
+            return
+        orders.take(self._rebuilt)
+        while not orders.settled:
+            await WORLD.sleep(PROVE_S)
+        held = await ask_account(orders.client, self.loaded.rest, orders.credentials)
+        wrong = position_breaks(self.loop.node, held)
+        for line in wrong:
+            self._say(f"! {line}")
+        if wrong:
+            self.loop.command("halt")
+            self._say("halted: positions differ from the journal's; nothing was booked")
+        elif self.loop.trading_state == "REDUCING" or self._may_resume:
+            self.loop.command("resume")
+            self._say("every order is proven and the positions agree: trading")
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""
@@ -196,7 +287,20 @@ class LiveProcess:
 
     async def _until_stopped(self) -> None:
         await self.stopping.wait()
+        if self.orders is not None and not self.loop.failure:
+            self.loop.end_trading()
+            await self._no_orders_left(self.orders)
         raise _StoppedError
+
+    async def _no_orders_left(self, orders: OrderEdge) -> None:
+        """Wait until the venue has proven that nothing of ours works there; say what remains when it takes too long."""
+        orders.take(orders.gateway.cancel_all(*orders.times()))
+        waited_s = 0.0
+        while orders.gateway.open_orders and waited_s < CANCEL_S:
+            await WORLD.sleep(PROVE_S)
+            waited_s += PROVE_S
+        for order in orders.gateway.open_orders:
+            self._say(f"! order {order.order_id} may still work at the venue")
 
     async def _read(self, client: aiohttp.ClientSession) -> None:
         """The feed's only task: connect, read, and begin again when the connection goes, however it goes."""
@@ -278,6 +382,12 @@ class LiveProcess:
         loop = self.loop
         if command == "status":
             feeds = [self.feed.told(self.clock.local_ns())]
+            if self.orders is not None:
+                gateway = self.orders.gateway
+                feeds.append({
+                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.sent,
+                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "alerts": len(self.orders.alerts),
+                })  # fmt: skip
             return status_of(
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
@@ -291,7 +401,8 @@ class LiveProcess:
         loop = self.loop
         journal = loop.recorded.journal
         if not loop.failure:
-            loop.command("halt")
+            if self.orders is None:
+                loop.end_trading()
             loop.recorded.checkpoint()
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()

@@ -14,11 +14,13 @@ import numpy as np
 
 from twinloop.engine.journal.reader import Journal, open_journal
 from twinloop.engine.journal.recovery import cut_torn_tail
+from twinloop.engine.live.loop import SESSION_END
 from twinloop.engine.live.node import LiveNode, Rows
 from twinloop.engine.live.session import Session, session_from_plain
 from twinloop.engine.live.session_errors import ParityError, SessionError
-from twinloop.kernels.rows import ORIGIN, OWN_ORDER, ROW, TIMER
+from twinloop.kernels.rows import FLATTEN, HALT, ORIGIN, OWN_ORDER, REDUCE, RESUME, ROW, TIMER
 
+_COMMANDS: Final = np.array([HALT, REDUCE, RESUME, FLATTEN], np.uint8)
 _MADE_AGAIN: Final = np.array([*(kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER), TIMER], np.uint8)
 
 
@@ -32,6 +34,17 @@ class Recovered:
     facts: int
     cut_bytes: int
 
+    @property
+    def ended_in_order(self) -> bool:
+        """Whether the last word on trading was the halt of a session that ended in order."""
+        for segment in reversed(self.journal.segments):
+            rows = segment.read_rows()
+            words = np.flatnonzero(np.isin(rows["kind"], _COMMANDS))
+            if len(words):
+                last = rows[int(words[-1])]
+                return bool(last["kind"] == HALT and last["code"] == SESSION_END)
+        return False
+
 
 def has_journal(folder: Path) -> bool:
     """Whether there is anything to go on with."""
@@ -39,11 +52,12 @@ def has_journal(folder: Path) -> bool:
 
 
 def same_session(was: Session, now: Session) -> list[str]:
-    """What two sessions differ in, in words; the start and the folder do not count."""
+    """What two sessions differ in, in words; the start and the folder do not count, nor what a live account holds now."""
+    ignored = {"start_ns", "folder"} | ({"cash"} if now.mode == "live" else set())
     return [
         name.replace("_", " ")
         for name in Session.__struct_fields__
-        if name not in {"start_ns", "folder"} and getattr(was, name) != getattr(now, name)
+        if name not in ignored and getattr(was, name) != getattr(now, name)
     ]
 
 
@@ -62,6 +76,7 @@ def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] 
             got="another", remedy="give the session another name, or put the configuration back",
         )  # fmt: skip
     cut = cut_torn_tail(journal)
+    # Of a live session the venue's answers are facts like any other.
     node = LiveNode(session, "paper" if session.mode == "paper" else "recorded")
     facts = 0
     for done, commit in enumerate(journal.each()):

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import sessions
+from reference.sessions import until
 from reference.small_venue import SmallVenue
 
 from twinloop.data.errors import ConfigError
@@ -16,8 +18,6 @@ from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import rows
-
-WAIT_S = 60.0
 
 
 def configuration(folder: Path, port: int, strategy_folder: Path, **more: str) -> Path:
@@ -44,29 +44,11 @@ path = "{strategy_folder / "busy.py"}:Busy"
     return path
 
 
-async def until(reached: Callable[[], bool], process: asyncio.Task[None]) -> None:
-    """Wait for something the session brings about; whatever ends the session instead is raised."""
-    for _ in range(int(WAIT_S / 0.01)):
-        if process.done():
-            process.result()
-            raise AssertionError("the session ended")
-        if reached():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
-
-
 async def in_session(
     path: Path, play: Callable[[LiveProcess, asyncio.Task[None]], Awaitable[None]]
 ) -> tuple[LiveProcess, list[str]]:
     said: list[str] = []
-    process = LiveProcess(load_session(path), said.append)
-    task = asyncio.create_task(process.run())
-    await until(lambda: hasattr(process, "feed"), task)
-    await play(process, task)
-    process.stopping.set()
-    await task
-    return process, said
+    return await sessions.in_session(path, said, play), said
 
 
 def of_kind(process: LiveProcess, kind: int) -> int:
@@ -97,7 +79,6 @@ def test_a_session_trades_survives_its_feed_and_replays(tmp_path: Path, strategy
             # And once more, from the journal on.
             async def again(process: LiveProcess, task: asyncio.Task[None]) -> None:
                 fills = process.loop.counts.fills
-                process.loop.command("resume")
                 await until(lambda: process.loop.counts.fills > fills + 2, task)
 
             process, said = await in_session(path, again)

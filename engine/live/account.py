@@ -1,0 +1,114 @@
+"""What a live session has to know of its account before it trades: its keys, its money, its positions."""
+
+import os
+from decimal import Decimal, InvalidOperation
+
+import aiohttp
+
+from twinloop.data.binance_answers import read_account, read_error, read_server_time
+from twinloop.data.binance_orders import requests_of, rest_text
+from twinloop.data.binance_reports import AccountReport
+from twinloop.data.binance_signing import Credentials, HmacSigner, Secret
+from twinloop.data.errors import ConfigError, DataError, DecodeError
+from twinloop.data.instruments import to_scaled
+from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.session_errors import SessionError
+
+WINDOW_MS = 5000
+
+
+def read_credentials(loaded: LoadedSession) -> Credentials:
+    """The keys, from the environment variables that the configuration names. ConfigError where one is not set."""
+    orders = loaded.config.orders
+    assert orders is not None
+    found = []
+    for name in (orders.key_variable, orders.secret_variable):
+        text = os.environ.get(name, "")
+        if not text:
+            raise ConfigError(
+                "a key is not in the environment", file=loaded.file, field=f"${name}", expected="the venue's API key or secret",
+                got="nothing", remedy="set it for this process only, and never write it into a file of the project",
+            )  # fmt: skip
+        found.append(Secret(text))
+    return Credentials(found[0], HmacSigner(found[1]))
+
+
+async def ask_account(client: aiohttp.ClientSession, rest: str, credentials: Credentials) -> AccountReport:
+    """Balances and positions, whole. SessionError where the venue does not say them: unknown is never nothing."""
+    dialect = requests_of("usdm")
+    clock, account = dialect.server_time(), dialect.account()
+    try:
+        async with client.get(rest + clock.path) as answer:
+            server_ms = read_server_time(await answer.read())
+        query = rest_text(account, server_ms, WINDOW_MS, credentials)
+        headers = {"X-MBX-APIKEY": credentials.api_key.reveal()}
+        async with client.get(f"{rest}{account.path}?{query}", headers=headers) as answer:
+            body = await answer.read()
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise SessionError("the venue does not tell the account", got=type(error).__name__) from None
+    except DecodeError as error:
+        raise SessionError("the venue's clock cannot be read", got=error.what) from None
+    if answer.status != 200:
+        told = "no reason"
+        try:
+            refusal = read_error(body)
+            told = f"{refusal.code} {refusal.message}"
+        except DecodeError:
+            pass
+        raise SessionError(
+            "the venue refuses the account",
+            expected="200",
+            got=f"{answer.status}: {told}",
+            remedy="check the keys and their rights",
+        )
+    try:
+        return read_account(body)
+    except DecodeError as error:
+        raise SessionError("the account cannot be read", got=error.what) from None
+
+
+def wallet(held: AccountReport, currency: str) -> int:
+    """The balance of the account's currency, 1e-8. SessionError where there is none."""
+    text = held.balances.get(currency)
+    try:
+        amount = to_scaled(text or "", 8)
+    except DataError:
+        amount = 0
+    if amount <= 0:
+        raise SessionError("no money on the account", expected=f"a balance of {currency}", got=text or "none")
+    return amount
+
+
+def refuse_positions(held: AccountReport | None) -> None:
+    """A journal that begins knows no position: the account has to be flat. SessionError otherwise."""
+    for (symbol, _), text in (held.positions if held is not None else {}).items():
+        if _amount(text):
+            raise SessionError(
+                "the account holds a position that this session did not open", field=symbol, expected="none at a first start", got=text,
+                remedy="close it, or trade from an account of its own",
+            )  # fmt: skip
+
+
+def position_breaks(node: LiveNode, held: AccountReport) -> list[str]:
+    """Where the venue's positions are not the node's, in words. Symbols outside the session count too."""
+    found = []
+    ours = {}
+    for slot, instrument in enumerate(node.session.instruments):
+        qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
+        ours[instrument.symbol] = Decimal(instrument.qty_text(qty))
+    theirs: dict[str, Decimal] = {}
+    for (symbol, _), text in held.positions.items():
+        theirs[symbol] = theirs.get(symbol, Decimal(0)) + _amount(text)
+    for symbol in sorted({*ours, *theirs}):
+        one, other = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
+        if one != other:
+            found.append(f"{symbol}: the journal says {one.normalize():f}, the venue {other.normalize():f}")
+    return found
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise SessionError("a position that cannot be read", expected="a number", got=text) from None

@@ -1,0 +1,231 @@
+"""Real orders on the practice exchange, over real sockets: what the engine believes is what the exchange's own books say."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference import sessions
+
+from twinloop.data.errors import ConfigError
+from twinloop.engine.exchange.model import OPEN
+from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.live.config import load_session
+from twinloop.engine.live.parity import replay_journal
+from twinloop.engine.live.process import LiveProcess
+from twinloop.engine.live.session_errors import SessionError
+from twinloop.kernels import codes, rows
+
+Play = Callable[[Server, LiveProcess, asyncio.Task[None]], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINLOOP_API_KEY", PRACTICE_KEY)
+    monkeypatch.setenv("TWINLOOP_API_SECRET", PRACTICE_SECRET)
+
+
+def configuration(folder: Path, port: int, strategy_folder: Path) -> Path:
+    path = folder / "live.toml"
+    path.write_text(
+        f"""
+[session]
+mode = "live"
+out = "{folder / "sessions"}"
+durability = "group"
+
+[limits]
+preset = "conservative"
+max_order_pct = 10
+max_position_pct = 50
+max_messages_per_s = 100
+message_burst = 200
+duplicate_max = 1000
+max_spread_bps = 100
+
+[feed]
+venue = "binance-usdm"
+symbols = ["BTCUSDT"]
+stream = "ws://127.0.0.1:{port}"
+rest = "http://127.0.0.1:{port}"
+
+[orders]
+
+[[strategy]]
+path = "{strategy_folder / "busy.py"}:Busy"
+"""
+    )
+    return path
+
+
+def run(tmp_path: Path, strategy_folder: Path, what: Play, *, times: int = 1) -> tuple[list[str], Server]:
+    said: list[str] = []
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            for _ in range(times):
+                await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            return server
+
+    return said, asyncio.run(all_of_it())
+
+
+def account_of(server: Server) -> Any:
+    return server.exchanges["usdm"].accounts[PRACTICE_KEY]
+
+
+def assert_books_agree(server: Server, process: LiveProcess) -> None:
+    """Fills, position, fees and money of the node against the exchange's own ledger."""
+    account = account_of(server)
+    node = process.loop.node
+    held = node.decision["account_holdings"][0][0]["position"]
+    theirs = account.positions.get("BTCUSDT")
+    assert int(held["qty"]) == (theirs.qty if theirs else 0)
+    assert int(held["fees"]) == sum(fill.fee for fill in account.fills)
+    # What a partial close realises is rounded, by each side in its own way; with the cost of what is open it is exact.
+    cost = theirs.cost if theirs else 0
+    assert int(held["realised"]) - int(held["cost"]) == sum(fill.realised for fill in account.fills) - cost
+    assert int(node.decision["accounts"][0]["cash"]) - int(held["cost"]) == account.balances["USDT"][0] - cost
+    working = {order.client_id for order in account.orders.values() if order.status in OPEN}
+    assert len(working) <= int(node.decision["open_count"])
+
+
+async def traded(process: LiveProcess, task: asyncio.Task[None], fills: int) -> None:
+    already = process.loop.counts.fills
+    await sessions.until(lambda: process.loop.counts.fills >= already + fills, task)
+
+
+def replays(tmp_path: Path) -> None:
+    found = replay_journal(tmp_path / "sessions" / "live" / "journal")
+    assert found.difference is None, str(found.difference)
+    assert found.requests >= 1
+
+
+def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path) -> None:
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        del server
+        await traded(process, task, 5)
+
+    last: list[LiveProcess] = []
+
+    async def kept(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        last.append(process)
+        await what(server, process, task)
+
+    said, server = run(tmp_path, strategy_folder, kept)
+    assert_books_agree(server, last[0])
+    assert not [order for order in account_of(server).orders.values() if order.status in OPEN], (
+        "the end leaves nothing working"
+    )
+    assert len(account_of(server).fills) == last[0].loop.counts.fills >= 5
+    assert any("orders go to" in line for line in said)
+    assert not any(PRACTICE_SECRET in line or PRACTICE_KEY in line for line in said)
+    replays(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fault", ["drop_response", "lose_request", "unknown_503", "html_403", "failed_503", "reject", "late_ack", "double_user_event",
+              "lose_user_event", "drop_user", "wrong_time", "fail_query", "too_many"],
+)  # fmt: skip
+def test_whatever_happens_to_an_order_it_is_proven_and_booked_once(
+    tmp_path: Path, strategy_folder: Path, fault: str
+) -> None:
+    kept: list[LiveProcess] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        kept.append(process)
+        await traded(process, task, 1)
+        server.faults.arm(fault, 1)
+        await sessions.until(lambda: server.faults.met.get(fault, 0) >= 1, task)
+        edge = process.orders
+        assert edge is not None
+        await sessions.until(lambda: edge.settled and process.loop.trading_state == "ACTIVE", task)
+        await traded(process, task, 2)
+
+        def agree() -> bool:
+            theirs = account_of(server)
+            return len(theirs.fills) == process.loop.counts.fills
+
+        process.loop.command("halt")
+        await sessions.until(lambda: agree() and not edge.gateway.open_orders, task)
+
+    _, server = run(tmp_path, strategy_folder, what)
+    assert_books_agree(server, kept[0])
+    ids = [order.client_id for order in account_of(server).orders.values()]
+    assert len(ids) == len(set(ids)), "no order twice"
+    replays(tmp_path)
+
+
+def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_folder: Path) -> None:
+    processes: list[LiveProcess] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        processes.append(process)
+        if len(processes) > 1:
+            await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
+        await traded(process, task, 3)
+        del server
+
+    said, server = run(tmp_path, strategy_folder, what, times=2)
+    assert any("every order is proven and the positions agree" in line for line in said)
+    assert processes[1].loop.recorded.journal.epoch == 2
+    assert_books_agree(server, processes[1])
+    replays(tmp_path)
+
+
+def test_a_position_nobody_opened_halts_the_session(tmp_path: Path, strategy_folder: Path) -> None:
+    processes: list[LiveProcess] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        del server
+        processes.append(process)
+        if len(processes) == 1:
+            await traded(process, task, 1)
+            return
+        await sessions.until(lambda: any("positions differ" in line or "EXTERNAL" in line for line in said), task)
+
+    said: list[str] = []
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            exchange = server.exchanges["usdm"]
+            exchange.place(account_of(server), "BTCUSDT", 1, "MARKET", 123)
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+
+    asyncio.run(all_of_it())
+    assert int(processes[1].loop.node.decision["accounts"][0]["state"]) == codes.HALTED
+
+
+def test_keys_are_needed_and_never_shown(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def all_of_it() -> None:
+        async with Server(seed=4) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            monkeypatch.setenv("TWINLOOP_API_SECRET", "canary-of-a-wrong-secret")
+            with pytest.raises(SessionError, match="-1022") as refused:
+                await LiveProcess(load_session(path), lambda _: None).run()
+            assert "canary" not in str(refused.value)
+            monkeypatch.delenv("TWINLOOP_API_SECRET")
+            with pytest.raises(ConfigError, match="a key is not in the environment"):
+                await LiveProcess(load_session(path), lambda _: None).run()
+
+    asyncio.run(all_of_it())
+
+
+def test_no_key_is_in_the_journal(tmp_path: Path, strategy_folder: Path) -> None:
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        del server
+        await traded(process, task, 1)
+
+    run(tmp_path, strategy_folder, what)
+    for path in (tmp_path / "sessions").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert PRACTICE_SECRET.encode() not in data
+            assert PRACTICE_KEY.encode() not in data
+    assert rows.SENT

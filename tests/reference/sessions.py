@@ -1,0 +1,37 @@
+"""Running a live session inside a test: start it, wait for what it brings about, stop it in order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from twinloop.engine.live.config import load_session
+from twinloop.engine.live.process import LiveProcess
+
+WAIT_S = 60.0
+
+
+async def until(reached: Callable[[], bool], process: asyncio.Task[None]) -> None:
+    """Wait for something the session brings about; whatever ends the session instead is raised."""
+    for _ in range(int(WAIT_S / 0.01)):
+        if process.done():
+            process.result()
+            raise AssertionError("the session ended")
+        if reached():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+async def in_session(
+    path: Path, said: list[str], play: Callable[[LiveProcess, asyncio.Task[None]], Awaitable[None]]
+) -> LiveProcess:
+    """Run the session of a file while `play` goes on, then stop it in order."""
+    process = LiveProcess(load_session(path), said.append)
+    task = asyncio.create_task(process.run())
+    await until(lambda: hasattr(process, "feed"), task)
+    try:
+        await play(process, task)
+    finally:
+        process.stopping.set()
+        await task
+    return process
