@@ -305,6 +305,12 @@ def websocket_frame(
     return f'{{"id":"{number}","method":"{request.call}","params":{{{inside}}}}}'
 
 
+def session_frame(call: str, number: int, timestamp_ms: int, window_ms: int, credentials: Credentials) -> str:
+    """`session.logon` (Ed25519 only) or `userDataStream.subscribe.signature`: a signed frame about the connection itself."""
+    request = Request("", "", call, ())
+    return websocket_frame(request, number, timestamp_ms, window_ms, credentials)
+
+
 def signed_parameters(parameters: list[tuple[str, str]], credentials: Credentials) -> list[tuple[str, str]]:
     """Parameters of the WebSocket API with API key and signature: the payload is `name=value` in the names' order, not encoded."""
     full = sorted([*parameters, ("apiKey", credentials.api_key.reveal())])

@@ -61,7 +61,8 @@ class Answers:
         self.trades = trades
         self.lists = lists
         self.dead_man = dead_man
-        self.account: AccountReport | None = None  # As the venue last told it whole; None while unknown.
+        # As the venue last told it whole. None while unknown: from the moment it is asked for, so that no answer is not an answer.
+        self.account: AccountReport | None = None
         self.clock_wanted = True
         self.resign: list[Outgoing] = []
         self.bad_messages = 0
@@ -234,8 +235,6 @@ class Answers:
             self.lists.failed(sent.instrument, self.sender.mono_ns)
         elif sent.kind == kinds.SERVER_TIME:
             self.clock_wanted = True
-        elif sent.kind == kinds.ACCOUNT:
-            self.account = None  # Failed is unknown, not flat.
 
     def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement) -> None:
         proof = judgement.kind != UNPROVEN

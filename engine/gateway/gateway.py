@@ -129,6 +129,10 @@ class Gateway:
             self._stream_down("")
         return outcome
 
+    def on_order_socket(self, *, up: bool) -> None:
+        """The WebSocket API is there, or it is not and orders go over REST."""
+        self.sender.socket_up = up
+
     def on_tick(self, now_ns: int, mono_ns: int) -> Outcome:
         """What is due now. Call it several times a second."""
         outcome = self._begin(now_ns, mono_ns)

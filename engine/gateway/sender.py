@@ -40,6 +40,7 @@ class Sender:
         self.now_ns = 0
         self.mono_ns = 0
         self.outcome = Outcome()
+        self.socket_up = False  # Of the WebSocket API; without it orders go over REST.
 
     def begin(self, now_ns: int, mono_ns: int, outcome: Outcome) -> None:
         """Requests from here on are made at these times and go to this outcome."""
@@ -82,7 +83,7 @@ class Sender:
         self._number += 1
         timestamp_ms = self.venue_ns // MS_NS
         text = frame = ""
-        if settings.websocket and request.call and kind in _ORDERS:
+        if self.socket_up and settings.websocket and request.call and kind in _ORDERS:
             credentials = None if settings.logged_on else self._credentials
             frame = websocket_frame(request, self._number, timestamp_ms, settings.window_ms, credentials)
         else:

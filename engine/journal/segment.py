@@ -103,11 +103,6 @@ class Segment:
         """Byte behind the last whole commit."""
         return self.header_bytes + self.rows * ROW_SIZE
 
-    def read_rows(self) -> Rows:
-        """All its rows, seals among them, in memory at once: 64 MiB of a full segment."""
-        with _Opened(self.path) as handle:
-            return _rows_at(handle, self.header_bytes, self.rows)
-
     def each(self) -> Iterator[Commit]:
         """Its commits in order; CorruptError where one is no longer as it was when the journal was opened."""
         header = self.header

@@ -33,17 +33,7 @@ class Recovered:
     commits: int
     facts: int
     cut_bytes: int
-
-    @property
-    def ended_in_order(self) -> bool:
-        """Whether the last word on trading was the halt of a session that ended in order."""
-        for segment in reversed(self.journal.segments):
-            rows = segment.read_rows()
-            words = np.flatnonzero(np.isin(rows["kind"], _COMMANDS))
-            if len(words):
-                last = rows[int(words[-1])]
-                return bool(last["kind"] == HALT and last["code"] == SESSION_END)
-        return False
+    ended_in_order: bool  # The last word on trading was the halt of a session that ended in order.
 
 
 def has_journal(folder: Path) -> bool:
@@ -79,6 +69,7 @@ def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] 
     # Of a live session the venue's answers are facts like any other.
     node = LiveNode(session, "paper" if session.mode == "paper" else "recorded")
     facts = 0
+    ended = False
     for done, commit in enumerate(journal.each()):
         if commit.number == 0:
             node.start()
@@ -91,9 +82,12 @@ def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] 
                 got="another outcome", remedy="see `twinloop replay` for the first difference; do not go on with it",
             )  # fmt: skip
         facts += len(expected)
+        words = expected[np.isin(expected["kind"], _COMMANDS)]
+        if len(words):
+            ended = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
         if progress is not None and done % 256 == 0:
             progress(done, journal.commits)
-    return Recovered(node, journal, journal.commits, facts, cut)
+    return Recovered(node, journal, journal.commits, facts, cut, ended)
 
 
 def _given(facts: Rows) -> Rows:

@@ -1,7 +1,7 @@
 """Cancels until proven, and amends as each market has them, two legs told apart."""
 
 import pytest
-from reference.gateway_world import LOT, MS, World, request_row
+from reference.gateway_world import LOT, MS, World, refusal, request_row
 
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway import reasons
@@ -242,3 +242,64 @@ def test_no_need_to_amend_is_an_amend_that_is_done() -> None:
     world.amend(17, 3 * LOT)
     world.settle()
     assert world.kinds() == ["ACK", "AMENDED"]
+
+
+def test_an_amend_counts_both_legs_until_the_old_one_is_proven_ended() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    world.arrive(world.take(kinds.REPLACE))
+    cancelled, placed = world.venue.frames
+    world.frame(placed)
+    assert world.kinds() == ["ACK"]
+    assert world.orders[17].amends == 1
+    world.frame(cancelled)
+    assert world.kinds() == ["ACK", "AMENDED"]
+
+
+def test_a_second_replace_is_about_the_leg_that_lives() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    world.respond(world.take(kinds.REPLACE), 400, refusal(-1013, "Filter failure: PRICE_FILTER"))
+    world.amend(17, 5 * LOT, 10_200)
+    replace = world.take(kinds.REPLACE)
+    assert dict(replace.request.parameters)["cancelOrigClientOrderId"] == world.gateway.ids.make(7, 6, 17)
+    world.venue.fill(world.of(17), LOT)  # So that the venue refuses to cancel it.
+    world.venue.frames.clear()
+    world.arrive(replace)
+    world.deliver()
+    legs = world.gateway.tracker.open[17].legs
+    assert [leg.in_doubt for leg in legs] == [True, False, False]
+
+
+@MARKETS
+def test_a_late_answer_to_an_amend_does_not_answer_the_next(market: str) -> None:
+    world = World(market)
+    world.new(17, 5 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT)
+    first = world.take(kinds.AMEND)
+    world.lose(first)
+    world.run(25)
+    assert "AMEND_REJECT" in world.kinds()
+    world.amend(17, 3 * LOT)
+    world.respond(first, 400, refusal(-2013, "Order does not exist."))
+    assert world.orders[17].amends == 1
+    world.settle()
+    assert world.orders[17].qty == 3 * LOT
+
+
+def test_each_replace_in_a_row_ends_the_leg_before_it() -> None:
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    for price in (10_100, 10_200, 10_300):
+        world.amend(17, 3 * LOT, price)
+        world.arrive(world.take(kinds.REPLACE))
+        world.venue.frames.clear()
+        world.deliver()
+        assert (world.orders[17].price, world.orders[17].amends) == (price, 0)
+    assert world.gateway.unproven == 0

@@ -57,6 +57,7 @@ def test_settings_that_cannot_stand_are_refused() -> None:
 @MARKETS
 def test_no_key_and_no_signature_is_shown_anywhere(market: str, caplog: pytest.LogCaptureFixture) -> None:
     world = World(market, websocket=True)
+    world.gateway.on_order_socket(up=True)
     world.new(17)
     place = world.held[0]
     assert API_KEY in place.frame, "the canary is where it has to be"

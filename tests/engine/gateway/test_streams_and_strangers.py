@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from reference.gateway_world import LOT, World, request_row
+from reference.gateway_world import LOT, MS, World, request_row
 
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import REDUCE
@@ -154,3 +154,29 @@ def test_balances_are_unknown_until_told_and_again_when_asked_for_in_vain() -> N
     world.keep(world.gateway.ask_account(*world.times))
     world.lose(world.take(kinds.ACCOUNT))
     assert world.gateway.account is None
+
+
+def test_the_sweep_does_not_pass_a_trade_whose_order_nobody_knows() -> None:
+    world = World("spot")
+    world.venue.now_ms = world.now_ns // MS
+    world.venue.fill(foreign(world, "web_abc"), 3 * LOT)  # All of it: no list of open orders tells whose it is.
+    world.venue.frames.clear()
+    seen = world.gateway.book.seen[3]
+    for _ in range(300):  # Longer than the overlap; the question whose order it is stays without an answer.
+        world.tick(1000)
+        for outgoing in list(world.held):
+            world.held.remove(outgoing)
+            if outgoing.kind == kinds.QUERY_BY_VENUE_ID:
+                world.lose(outgoing)
+            else:
+                world.arrive(outgoing)
+        while world.answered:
+            world.deliver()
+    assert world.fills == []
+    assert seen.cursor <= 1001
+    assert world.gateway.unproven == 1
+    world.run(10)
+    assert [fill[1] for fill in world.fills] == [1001]
+    world.run(150)
+    assert seen.cursor == 1002
+    assert len(world.fills) == 1

@@ -1,0 +1,275 @@
+"""Bytes of a gateway: REST calls, the order socket and the user stream, each with one owning task.
+
+    transport = Transport(gateway, credentials, endpoints, deliver, clock)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(transport.run())
+    transport.request(rows)          # the kernel's requests, once they may leave
+
+Every request ends in exactly one on_response or on_timeout, within its deadline whatever the other side does: the deadline is for the
+whole answer, not for each read. `deliver` gets every outcome with facts or alerts; it is never called from inside `request`. Nothing of a
+request, an answer or an error of a library is logged: they carry keys and signatures. This module must not decide about orders.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+from websockets.exceptions import WebSocketException
+from websockets.protocol import State
+from yarl import URL
+
+from twinloop.data.binance_answers import read_websocket_answer
+from twinloop.data.binance_orders import session_frame
+from twinloop.data.binance_signing import Credentials
+from twinloop.data.errors import DecodeError
+from twinloop.engine.gateway.endpoints import Endpoints, tls_context
+from twinloop.engine.gateway.gateway import Gateway
+from twinloop.engine.gateway.outcome import Outcome, Outgoing
+from twinloop.engine.gateway.own_rows import Rows
+from twinloop.engine.gateway.user_stream import UserStream
+from twinloop.engine.seam import WORLD, ReceiveClock, World
+
+TICK_S: Final = 0.05
+BODY_BYTES_MAX: Final = 8 << 20
+FRAME_BYTES_MAX: Final = 4 << 20
+UNSENT_BYTES_MAX: Final = 1 << 18  # More than this in the socket's buffer: the other side does not read.
+BACKOFF_S: Final = (0.25, 30.0)
+SESSION_S: Final = 23 * 3600.0  # The venue ends a connection at 24 hours.
+READ_BYTES: Final = 1 << 16
+LOGON: Final = "session.logon"
+NOTHING: Final = logging.getLogger("twinloop.engine.gateway.nothing")
+NOTHING.disabled = True  # A library's debug lines show frames, and with them keys and signatures.
+
+Deliver = Callable[[Outcome], None]
+
+
+class Transport:
+    """Moves what a gateway asks for. world: the outside, for tests."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        credentials: Credentials,
+        endpoints: Endpoints,
+        deliver: Deliver,
+        clock: ReceiveClock,
+        *,
+        world: World | None = None,
+    ) -> None:
+        self.gateway = gateway
+        self._credentials = credentials
+        self._endpoints = endpoints
+        self._deliver = deliver
+        self._clock = clock
+        self._world = world or WORLD
+        self._tls = tls_context(endpoints.ca_file)
+        self._client: aiohttp.ClientSession | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._socket: Any = None
+        self._pending: dict[str, Outgoing] = {}
+        self.user = UserStream(self)
+
+    # What the rest of the session calls.
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """(local wall ns, monotonic ns)."""
+        return self._clock.local_ns(), self._world.monotonic_ns()
+
+    def request(self, rows: Rows) -> None:
+        """The kernel's requests leave. Facts about them come later, through `deliver`."""
+        outcome = self.gateway.on_requests(rows, *self.times)
+        self.send(outcome.outgoing)
+        if outcome.facts or outcome.alerts:
+            asyncio.get_running_loop().call_soon(self._deliver, outcome)
+
+    def take(self, outcome: Outcome) -> None:
+        """Act on an outcome of the gateway: send, and deliver."""
+        self.send(outcome.outgoing)
+        if outcome.facts or outcome.alerts:
+            self._deliver(outcome)
+
+    async def run(self) -> None:
+        """Everything, until cancelled."""
+        headers = {"X-MBX-APIKEY": self._credentials.api_key.reveal()}
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=64)
+        async with (
+            aiohttp.ClientSession(
+                connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            ) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            self._client, self._tasks = client, tasks
+            tasks.create_task(self._tick(), name="gateway-tick")
+            tasks.create_task(self.user.run(), name="gateway-user-stream")
+            if self._endpoints.orders and self.gateway.settings.websocket:
+                tasks.create_task(self._order_socket(), name="gateway-order-socket")
+
+    async def _tick(self) -> None:
+        while True:
+            self.take(self.gateway.on_tick(*self.times))
+            self._give_up_late()
+            await self._world.sleep(TICK_S)
+
+    # Sending.
+
+    def send(self, outgoing: list[Outgoing]) -> None:
+        """Hand requests to the socket, cancels first."""
+        if len(outgoing) > 1:
+            outgoing = sorted(outgoing, key=lambda each: not each.is_cancel)
+        for each in outgoing:
+            if each.frame:
+                self._send_frame(each)
+            elif self._tasks is not None:
+                self._tasks.create_task(self._call(each), name=f"gateway-request-{each.number}")
+            else:
+                self._no_answer(each)
+
+    def _no_answer(self, outgoing: Outgoing) -> None:
+        asyncio.get_running_loop().call_soon(self._timed_out, outgoing)
+
+    def _timed_out(self, outgoing: Outgoing) -> None:
+        self.take(self.gateway.on_timeout(outgoing, *self.times))
+
+    async def _call(self, outgoing: Outgoing) -> None:
+        """One REST call, whole answer within its deadline."""
+        remaining_ns = outgoing.deadline_mono_ns - self._world.monotonic_ns()
+        answer = await self.rest(outgoing.method, outgoing.path, outgoing.text, outgoing.request.in_body, remaining_ns)
+        if answer is None:
+            self._timed_out(outgoing)
+        else:
+            self.take(self.gateway.on_response(outgoing, *answer, *self.times))
+
+    async def rest(
+        self, method: str, path: str, text: str, in_body: bool, within_ns: int
+    ) -> tuple[int, dict[str, str], bytes] | None:
+        """(status, headers, body), or None for anything but a whole answer in time. Redirects are not followed: they would carry the key."""
+        if self._client is None or within_ns <= 0:
+            return None
+        address = self._endpoints.rest + path + (f"?{text}" if text and not in_body else "")
+        form = text.encode() if in_body else None
+        kind = {"Content-Type": "application/x-www-form-urlencoded"} if in_body else {}
+        try:
+            async with asyncio.timeout(within_ns / 1e9):
+                async with self._client.request(
+                    method,
+                    URL(address, encoded=True),
+                    data=form,
+                    headers=kind,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None),
+                ) as response:
+                    body = bytearray()
+                    async for part in response.content.iter_chunked(READ_BYTES):
+                        body += part
+                        if len(body) > BODY_BYTES_MAX:
+                            return None
+                    return response.status, dict(response.headers), bytes(body)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return None
+
+    # The order socket.
+
+    def _send_frame(self, outgoing: Outgoing) -> None:
+        socket = self._socket
+        if socket is None or socket.state is not State.OPEN:
+            self._no_answer(outgoing)
+            return
+        self._pending[str(outgoing.number)] = outgoing
+        # The coroutine `socket.send` does these two steps and then waits for room; here there is no turn of the loop in between.
+        socket.protocol.send_text(outgoing.frame.encode())
+        for data in socket.protocol.data_to_send():
+            socket.transport.write(data)
+        if socket.transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            socket.transport.abort()
+
+    def _give_up_late(self) -> None:
+        now_ns = self._world.monotonic_ns()
+        late = [number for number, outgoing in self._pending.items() if outgoing.deadline_mono_ns <= now_ns]
+        for number in late:
+            self._timed_out(self._pending.pop(number))
+
+    async def connect(self, address: str) -> Any:
+        """A WebSocket connection, quiet and bounded."""
+        return await self._world.connect(
+            address,
+            ssl=self._tls if address.startswith("wss:") else None,
+            max_size=FRAME_BYTES_MAX,
+            compression=None,
+            open_timeout=10,
+            close_timeout=1,
+            ping_interval=20,
+            ping_timeout=20,
+            logger=NOTHING,
+            proxy=None,
+        )
+
+    async def _order_socket(self) -> None:
+        """Keep a connection of the WebSocket API; what is pending when it goes has no answer."""
+        wait_s = BACKOFF_S[0]
+        while True:
+            try:
+                async with await self.connect(self._endpoints.orders) as socket:
+                    if await self._log_on(socket):
+                        self._socket = socket
+                        self.gateway.on_order_socket(up=True)
+                        wait_s = BACKOFF_S[0]
+                        await self._read_answers(socket)
+            except (OSError, WebSocketException, TimeoutError):
+                pass
+            finally:
+                self._socket = None
+                self.gateway.on_order_socket(up=False)
+                pending, self._pending = list(self._pending.values()), {}
+                for outgoing in pending:
+                    self._timed_out(outgoing)
+            wait_s = await self.back_off(wait_s)
+
+    async def back_off(self, wait_s: float) -> float:
+        """Wait, with jitter that never comes near zero; the next wait."""
+        await self._world.sleep(wait_s * (0.5 + 0.5 * self._world.random()))
+        return min(2 * wait_s, BACKOFF_S[1])
+
+    def sign_session(self, call: str) -> str:
+        """A signed frame about a connection itself, number 0."""
+        timestamp_ms = (self.times[0] + self.gateway.sender.clock.offset_ns) // 1_000_000
+        return session_frame(call, 0, timestamp_ms, self.gateway.settings.window_ms, self._credentials)
+
+    async def confirmed(self, socket: Any, call: str) -> bool:
+        """Send a frame about the connection and wait for its answer; whether it was done."""
+        await socket.send(self.sign_session(call))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    number, status, _, _ = read_websocket_answer(await socket.recv(decode=False))
+                except DecodeError:
+                    continue
+                if number == "0":
+                    return status == 200
+
+    async def _log_on(self, socket: Any) -> bool:
+        return not self.gateway.settings.logged_on or await self.confirmed(socket, LOGON)
+
+    async def _read_answers(self, socket: Any) -> None:
+        ends_ns = self._world.monotonic_ns() + int(SESSION_S * 1e9)
+        while self._world.monotonic_ns() < ends_ns or self._pending:
+            frame = await socket.recv(decode=False)
+            try:
+                number, status, headers, body = read_websocket_answer(frame)
+            except DecodeError:
+                continue  # Its request runs into its deadline.
+            outgoing = self._pending.pop(number, None)
+            if outgoing is not None:
+                self.take(self.gateway.on_response(outgoing, status, headers, body, *self.times))
+
+    @property
+    def world(self) -> World:
+        """The outside."""
+        return self._world
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Addresses."""
+        return self._endpoints
