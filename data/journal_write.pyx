@@ -301,13 +301,6 @@ cdef class CommitBuffer:
             knock(self.wake_write)
         return IS_FINE
 
-    def discard(self):
-        """Forget what was taken since the last commit: rows count only with a seal."""
-        self.appended -= self.pending
-        self.pending = 0
-        self.sequence = self.open_sequence
-        self.state = ~<uint32_t>self.checksum
-
     # ---- The writing thread (with ASYNC the same one).
 
     cdef int _write_out(self, int64_t limit) noexcept nogil:

@@ -64,6 +64,12 @@ def header_bytes(header: Header) -> bytes:
     return bytes(body)
 
 
+def claimed_size(start: bytes) -> int:
+    """Bytes that the header claims which starts so, at most HEADER_MAX: how much to read for read_header."""
+    blocks = int.from_bytes(start[12:16], "little")
+    return max(min(blocks * ROW_SIZE, HEADER_MAX), ROW_SIZE)
+
+
 def read_header(data: Any, file: Any) -> tuple[Header, int]:
     """The header at the start of a file's bytes, and how many bytes it takes. Raises DataError, CorruptError.
 

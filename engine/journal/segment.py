@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from twinloop.data import journal_scan
 from twinloop.data.errors import CorruptError
-from twinloop.engine.journal.format import HEADER_MAX, Header, read_header
+from twinloop.engine.journal.format import Header, claimed_size, read_header
 from twinloop.kernels.rows import ANNOTATION, ORIGIN, REQUEST, ROW, ROW_SIZE
 
 Rows = npt.NDArray[np.void]
@@ -143,7 +143,8 @@ def each_commit(
 def read_segment(path: Path) -> tuple[Segment, list[Problem]]:
     """Read and check one segment: what it continues is taken from its header. DataError, CorruptError where it does not stand."""
     with _Opened(path) as handle:
-        header, size = read_header(os.pread(handle, HEADER_MAX, 0), path)
+        claimed = claimed_size(os.pread(handle, ROW_SIZE, 0))
+        header, size = read_header(os.pread(handle, claimed, 0), path)
         segment = Segment(path, header, size, 0, checksum=header.checksum, next_sequence=header.first_sequence)
         walk = _Walk(segment, handle)
         while walk.go_on():

@@ -243,7 +243,6 @@ class JournalWriter:
         core.close()
         self._jobs.put(None)
         self._thread.join()
-        core.discard()
         if core.failure() == 0 and self.durability == "async":
             core.sync(self._handle)
         try:

@@ -14,6 +14,7 @@ from reference.small_journals import OPTIONS, append, facts, read, writer, writt
 
 from twinloop.data import journal_scan
 from twinloop.data.errors import CorruptError, DataError
+from twinloop.data.rowfile import join_rows
 from twinloop.engine.journal.format import HEADER_MAX, Header, header_bytes, read_header
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.recovery import cut_torn_tail, resume
@@ -366,3 +367,33 @@ def test_rows_outlive_the_reading_and_the_file(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "j")
     assert [rows.tobytes() for rows in held] == commits
     assert not held[0].flags.writeable
+
+
+@pytest.mark.parametrize(("count", "commits"), [(2, 1), (1, 0), (3, 0), (-1, 0), (2**62, 0)])
+def test_a_seal_of_another_number_of_rows_closes_nothing(tmp_path: Path, count: int, commits: int) -> None:
+    """Also where its checksum is right: no row may have gone before it was sealed."""
+    content = join_rows([facts(0, 2), np.zeros(1, ROW)])
+    content["kind"][2], content["rows"][2] = table.SEAL, count
+    content["checksum"][2] = twin.crc32c(content.tobytes())
+    (tmp_path / "segment-000001.journal").write_bytes(HEADER + content.tobytes())
+    journal = open_journal(tmp_path)
+    assert journal.commits == commits
+    assert journal.segments[0].tail == ("" if commits else "a seal of another number of rows")
+
+
+def test_a_commit_of_another_number_is_damage_though_it_checks(tmp_path: Path) -> None:
+    content = join_rows([facts(0, 2), np.zeros(1, ROW)])
+    content["kind"][2], content["rows"][2], content["sequence"][2] = table.SEAL, 2, 7
+    content["checksum"][2] = twin.crc32c(content.tobytes())
+    (tmp_path / "segment-000001.journal").write_bytes(HEADER + content.tobytes())
+    with pytest.raises(CorruptError, match="got 'commit 7 instead of 0'"):
+        open_journal(tmp_path)
+
+
+def test_a_lost_counter_does_not_bring_an_epoch_back(tmp_path: Path) -> None:
+    for expected in (1, 2, 3):
+        recovered = resume(tmp_path, **OPTIONS)
+        assert recovered.writer.epoch == expected
+        recovered.writer.close()
+        (tmp_path / "epoch").unlink()
+    assert [segment.header.epoch for segment in open_journal(tmp_path).segments] == [1, 2, 3]

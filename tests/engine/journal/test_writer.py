@@ -194,6 +194,30 @@ def test_a_full_buffer_is_said_and_loses_nothing(tmp_path: Path) -> None:
     assert read(tmp_path) == [facts(number, 1).tobytes() for number in range(8)]
 
 
+def test_a_buffer_keeps_room_for_the_seal(tmp_path: Path) -> None:
+    """Sixteen rows: five commits of three take fifteen, and one more row would have no room to be sealed in."""
+    journal = writer(tmp_path, durability="group", group_us=60_000_000, group_rows=1 << 20, buffer_rows=16)
+    for number in range(5):
+        journal.append(facts(2 * number, 2))
+        journal.commit(1, 1)
+    with pytest.raises(JournalFullError):
+        journal.append(facts(10, 1))
+    journal.close()
+    assert read(tmp_path) == [facts(2 * number, 2).tobytes() for number in range(5)]
+
+
+def test_a_mark_never_runs_ahead_of_its_segment(tmp_path: Path) -> None:
+    """A group over two segments, of which the second cannot be made: only the first one's commits are safe."""
+    options: dict[str, Any] = {"segment_rows": 20, "group_us": 60_000_000, "group_rows": 40}
+    journal = writer(tmp_path, layer=Faulty(create=2), durability="group", **options)
+    go_on(journal, 20, wait=False)
+    assert not journal.wait(20, 10.0)
+    assert "new segment cannot be made" in journal.failure
+    assert journal.reached() == 10
+    journal.close()
+    assert len(read(tmp_path)) == 10
+
+
 @pytest.mark.parametrize("durability", ["async", "group", "strict"])
 @pytest.mark.parametrize("size", [1, 63, 64, 100])
 def test_short_writes_are_gone_on_with(tmp_path: Path, durability: str, size: int) -> None:
