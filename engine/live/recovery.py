@@ -58,6 +58,7 @@ def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] 
     where the facts no longer lead to the journal's decisions.
     """
     journal = open_journal(folder)
+    journal.require_sound()
     session = session_from_plain(journal.segments[0].header.session)
     changed = same_session(session, wanted)
     if changed:
