@@ -57,6 +57,7 @@ class Leg(msgspec.Struct):
     cancel_sent_mono_ns: int = 0
     cancels: int = 0
     resigned: bool = False
+    amended_ns: int = 0  # Venue time of the last change of price or quantity.
     synthetic: list[tuple[int, int]] = []  # (price, qty) of fills that came without a trade id.
 
 
