@@ -337,7 +337,9 @@ class Answers:
             order, leg = found
             fresh = self.sender.mono_ns - sent.sent_mono_ns <= RESIGN_NS_MAX and not order.cancel_wanted
             refused = reasons.REASON_CLOCK
-            if fresh:
+            if fresh and sent.kind == kinds.PLACE:
+                refused = self.prover.send_place(order, leg)
+            elif fresh:
                 refused = self.sender.send(
                     sent.kind, sent.request, order_id=sent.order_id, leg=sent.leg, amend=sent.amend,
                     instrument=sent.instrument,
