@@ -168,9 +168,10 @@ def _report(order: _Order, *, amended: bool = False, time_ms: int = 0) -> OrderR
         )
         for fill in order.fills
     )  # fmt: skip
+    reason = order.status if order.status == "EXPIRED_IN_MATCH" else ""
     return OrderReport(
         order.symbol, client_id, venue_id, status_of(order.status), "", side, order.price,
-        order.orig_qty or order.qty, order.executed_qty, moment, fills=fills, amended=amended,
+        order.orig_qty or order.qty, order.executed_qty, moment, reason, fills, amended,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from twinloop.engine.gateway.sender import Sender
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
+from twinloop.kernels import codes
 
 RESIGN_NS_MAX: Final = 2_000_000_000  # A request refused for its time is signed anew once, if it is no older than this.
 
@@ -181,6 +182,7 @@ class Answers:
             else:
                 leg.query_sent_mono_ns = 0
                 self._prove_amend(order, leg, report, sent.sent_mono_ns)
+                report = self._shown(order, report)
             self.apply(order, leg, report)
 
     def _prove_amend(self, order: Order, leg: Leg, report: OrderReport, sent_mono_ns: int) -> None:
@@ -197,6 +199,12 @@ class Answers:
             amend.sent_mono_ns = sent_mono_ns
         elif sent_mono_ns - amend.sent_mono_ns >= self.settings.horizon_ns:
             self.tracker.amend_refused(order, reasons.REASON_ABSENT)
+
+    @staticmethod
+    def _shown(order: Order, report: OrderReport) -> OrderReport:
+        """A working limit order's price and quantity as a query or list shows them: news, if no amend of ours is under way."""
+        quiet = order.amend is None and order.kind == codes.LIMIT and report.status == LIVE and not report.stop
+        return report._replace(amended=quiet)
 
     def _replaced(self, sent: Outgoing, order: Order, leg: Leg, body: bytes) -> None:
         """Two legs, each with its own outcome."""
@@ -329,7 +337,9 @@ class Answers:
             order, leg = found
             fresh = self.sender.mono_ns - sent.sent_mono_ns <= RESIGN_NS_MAX and not order.cancel_wanted
             refused = reasons.REASON_CLOCK
-            if fresh:
+            if fresh and sent.kind == kinds.PLACE:
+                refused = self.prover.send_place(order, leg)
+            elif fresh:
                 refused = self.sender.send(
                     sent.kind, sent.request, order_id=sent.order_id, leg=sent.leg, amend=sent.amend,
                     instrument=sent.instrument,
@@ -437,7 +447,8 @@ class Answers:
         stops = sent.kind == kinds.OPEN_STOPS
         listed = {report.client_id for report in reports} | {report.venue_id for report in reports}
         for report in reports:
-            self.report(report)
+            found = self.book.find(sent.instrument, report.client_id, report.venue_id)
+            self.report(report if found is None else self._shown(found[0], report))
         for order in list(self.tracker.open.values()):
             if order.instrument != sent.instrument:
                 continue

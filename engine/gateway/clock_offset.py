@@ -20,6 +20,7 @@ class ClockOffset:
         self._samples: list[tuple[int, int]] = []  # (round trip, offset)
         self._taken_mono_ns = 0
         self._wall_less_mono_ns = 0
+        self._small = False
         self.offset_ns = 0
         self.error_ns = 0
 
@@ -34,6 +35,7 @@ class ClockOffset:
         del self._samples[:-SAMPLES]
         best = min(self._samples)
         self.offset_ns, self.error_ns = best[1], best[0] // 2
+        self._small = abs(self.offset_ns) <= self._offset_max_ns
         self._taken_mono_ns = mono_ns
         self._wall_less_mono_ns = now_ns - mono_ns
 
@@ -51,4 +53,4 @@ class ClockOffset:
 
     def within(self, now_ns: int, mono_ns: int) -> bool:
         """Whether it is known and no larger than allowed."""
-        return self.known(now_ns, mono_ns) and abs(self.offset_ns) <= self._offset_max_ns
+        return self._small and self.known(now_ns, mono_ns)

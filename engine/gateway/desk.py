@@ -9,6 +9,7 @@ from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.alerts import alert
 from twinloop.engine.gateway.fills import FillBook
 from twinloop.engine.gateway.orders import (
+    ASKED,
     CANCEL_THEN_PLACE,
     MODIFY,
     OPEN,
@@ -89,7 +90,7 @@ class Desk:
             return reasons.REASON_GATEWAY_FULL
         if order.kind > codes.STOP_LIMIT or in_force > codes.GTD or order.side == 0:
             return reasons.REASON_UNSUPPORTED
-        if in_force in {codes.DAY, codes.GTD} and order.expire_ns <= 0:
+        if in_force >= codes.DAY and order.expire_ns <= 0:
             return reasons.REASON_UNSUPPORTED  # No end is known: the venue would keep it for ever.
         if order.flags & codes.POST_ONLY and order.kind != codes.LIMIT:
             return reasons.REASON_UNSUPPORTED
@@ -107,12 +108,14 @@ class Desk:
         self.book.high_water = row.word_48
         order = self.order_of(row, self.settings.epoch)
         self.tracker.add(order)
+        leg = order.legs[0]
         refused = self._unsupported(order)
         if refused:
-            self.tracker.refuse(order.legs[0], refused)
+            self.tracker.refuse(leg, refused)
         else:
-            self.prover.place(order, order.legs[0])
-        self.tracker.settle(order)
+            self.prover.place(order, leg)
+        if leg.state != ASKED:
+            self.tracker.settle(order)
 
     # Amends.
 

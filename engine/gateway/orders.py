@@ -28,7 +28,7 @@ REPLACE: Final = 3  # One request that cancels the old leg and places a new one.
 CANCEL_THEN_PLACE: Final = 4  # The new leg waits until the old one's last fill is known: it has filled in part already.
 
 
-class Leg(msgspec.Struct):
+class Leg(msgspec.Struct, gc=False):
     """One order at the venue. executed: what the venue says has filled; filled: what is booked and known to be of this leg.
 
     Times are monotonic ns.
@@ -57,10 +57,11 @@ class Leg(msgspec.Struct):
     cancel_sent_mono_ns: int = 0
     cancels: int = 0
     resigned: bool = False
+    amended_ns: int = 0  # Venue time of the last change of price or quantity.
     synthetic: list[tuple[int, int]] = []  # (price, qty) of fills that came without a trade id.
 
 
-class Amend(msgspec.Struct):
+class Amend(msgspec.Struct, gc=False):
     """An amend under way. number: counted over the order's amends; leg: number of the leg that carries it out."""
 
     number: int
@@ -75,7 +76,7 @@ class Amend(msgspec.Struct):
     resigned: bool = False
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, gc=False):
     """An order of the kernel's. qty, price: as last acknowledged to the kernel; filled: booked over all legs."""
 
     order_id: int

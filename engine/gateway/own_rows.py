@@ -41,7 +41,7 @@ class RowFields(NamedTuple):
 
 def read_rows(array: Rows) -> list[RowFields]:
     """Fields of an array of ROW, in order."""
-    return [RowFields._make(fields) for fields in _LAYOUT.iter_unpack(np.ascontiguousarray(array).tobytes())]
+    return [RowFields._make(fields) for fields in _LAYOUT.iter_unpack(array.tobytes())]
 
 
 class OwnOrder(NamedTuple):

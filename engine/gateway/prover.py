@@ -5,6 +5,8 @@ spoken of is absent only when a query and the list of open orders, both sent aft
 fails is asked again, with waits that grow to a bound. This module must not read answers.
 """
 
+from typing import Final
+
 from twinloop.data.binance_orders import NewOrder, Request, Requests, SpotRequests, UsdmRequests
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway import reasons
@@ -17,7 +19,10 @@ from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker
 from twinloop.kernels import codes
 
-GOOD_TILL_MIN_NS = 660_000_000_000  # The venue ends an order no sooner than 600 s from now; a minute for the way.
+_STOPS: Final = frozenset({codes.STOP, codes.STOP_LIMIT})
+GOOD_TILL_MIN_NS: Final = (
+    660_000_000_000  # The venue ends an order no sooner than 600 s from now; a minute for the way.
+)
 
 
 class Prover:
@@ -58,13 +63,13 @@ class Prover:
         if in_force == codes.GTD and order.expire_ns - self.sender.venue_ns > GOOD_TILL_MIN_NS:
             good_till_ms = order.expire_ns // (1000 * MS_NS) * 1000  # Whole seconds, as the venue has it.
         return NewOrder(
-            instrument=self.settings.instruments[order.instrument],
-            client_id=leg.client_id,
-            side=order.side,
-            kind=order.kind,
-            in_force=in_force,
-            post_only=bool(flags & codes.POST_ONLY),
-            reduce_only=bool(flags & codes.REDUCE_ONLY),
+            self.settings.instruments[order.instrument],
+            leg.client_id,
+            order.side,
+            order.kind,
+            in_force,
+            post_only=flags & codes.POST_ONLY != 0,
+            reduce_only=flags & codes.REDUCE_ONLY != 0,
             qty=leg.qty,
             price=leg.price,
             trigger_price=order.trigger_price,
@@ -73,16 +78,25 @@ class Prover:
 
     def place(self, order: Order, leg: Leg) -> None:
         """Send a leg; what may not be sent is refused at once."""
-        leg.in_service = self._dialect.market == "usdm" and order.kind in {codes.STOP, codes.STOP_LIMIT}
-        request = self._dialect.place(self.new_order(order, leg))
-        refused = self.sender.send(
-            kinds.PLACE, request, order_id=order.order_id, leg=leg.number, instrument=order.instrument
-        )
+        leg.in_service = order.kind in _STOPS and self._dialect.market == "usdm"
+        refused = self.send_place(order, leg)
         if refused:
             self.tracker.refuse(leg, refused)
             return
         leg.asked_mono_ns = leg.asked_mono_ns or self.sender.mono_ns
         leg.answer_due_mono_ns = self.sender.mono_ns + self.settings.order_timeout_ns
+
+    def send_place(self, order: Order, leg: Leg) -> int:
+        """Send the request for a leg: 0, or why it may not go."""
+        if order.flags & codes.TIME_IN_FORCE_MASK != codes.GTD:
+            return self.sender.send_new(order, leg, self.new_order)
+        return self.sender.send(
+            kinds.PLACE,
+            self._dialect.place(self.new_order(order, leg)),
+            order_id=order.order_id,
+            leg=leg.number,
+            instrument=order.instrument,
+        )
 
     def new_leg(self, order: Order, number: int, qty: int, price: int) -> Leg:
         """A further leg of an order."""

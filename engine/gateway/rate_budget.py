@@ -36,9 +36,9 @@ class WeightBudget:
 
     def takes(self, weight: int, now_ns: int, *, is_cancel: bool) -> bool:
         """Spend the weight of a request if it may be sent now."""
-        self._turn(now_ns)
-        if self.blocked_until_ns(now_ns):
+        if now_ns < self.held_off_until_ns or now_ns < self.banned_until_ns:
             return False
+        self._turn(now_ns)
         if self._used + weight > (self.limit if is_cancel else self._open_limit):
             return False
         self._used += weight
@@ -77,38 +77,48 @@ class OrderBudget:
     """New orders per window of one account. windows: (header's suffix, length in ms, limit)."""
 
     def __init__(self, windows: Sequence[tuple[str, int, int]]) -> None:
-        self._windows = tuple(windows)
+        self._suffixes = [suffix.lower() for suffix, _, _ in windows]
+        self._lengths_ns = [length_ms * 1_000_000 for _, length_ms, _ in windows]
+        self._limits = [limit for _, _, limit in windows]
+        self._shortest_ns = min(self._lengths_ns)  # Every other length is a multiple of it.
+        self._turn_ns = 0
         self._number = [-1] * len(windows)
         self._used = [0] * len(windows)
 
     def _turn(self, now_ns: int) -> None:
-        for at, (_, length_ms, _) in enumerate(self._windows):
-            number = now_ns // (length_ms * 1_000_000)
+        if now_ns < self._turn_ns:
+            return
+        for at, length_ns in enumerate(self._lengths_ns):
+            number = now_ns // length_ns
             if number > self._number[at]:
                 self._number[at] = number
                 self._used[at] = 0
+        # Nothing begins anew before the next window of the shortest length does.
+        self._turn_ns = (now_ns // self._shortest_ns + 1) * self._shortest_ns
 
     def takes(self, orders: int, now_ns: int) -> bool:
         """Spend the orders of a request if every window has room."""
         if orders == 0:
             return True
         self._turn(now_ns)
-        if any(used + orders > limit for used, (_, _, limit) in zip(self._used, self._windows, strict=True)):
-            return False
-        for at in range(len(self._used)):
-            self._used[at] += orders
+        used = self._used
+        for at, limit in enumerate(self._limits):
+            if used[at] + orders > limit:
+                return False
+        for at in range(len(used)):
+            used[at] += orders
         return True
 
     def hears(self, headers: Mapping[str, str], now_ns: int) -> None:
         """Take over the venue's counts, where they are more."""
         self._turn(now_ns)
-        for at, (suffix, _, _) in enumerate(self._windows):
-            self._used[at] = max(self._used[at], _number(headers.get(f"x-mbx-order-count-{suffix.lower()}", "")))
+        for at, suffix in enumerate(self._suffixes):
+            self._used[at] = max(self._used[at], _number(headers.get(f"x-mbx-order-count-{suffix}", "")))
 
     def fill_up(self, now_ns: int) -> None:
         """The venue says a window is full: nothing more in the shortest one."""
         self._turn(now_ns)
-        self._used[0] = self._windows[0][2]
+        self._used[0] = self._limits[0]
 
 
 def _number(text: str) -> int:

@@ -201,10 +201,12 @@ class Tracker:
     def amended(self, order: Order, leg: Leg, qty: int, price: int, venue_ns: int) -> None:
         """The venue says that a leg now has this total quantity and price."""
         amend = order.amend
-        ours = amend is not None and amend.leg == leg.number
-        if not ours and (qty, price) == (leg.qty, leg.price):
-            return
+        target = (qty + order.filled_elsewhere(leg), price)
+        ours = amend is not None and amend.leg == leg.number and target == (amend.qty, amend.price)
+        if not ours and ((qty, price) == (leg.qty, leg.price) or venue_ns <= leg.amended_ns):
+            return  # An echo, or told again after a later one.
         leg.qty, leg.price = qty, price
+        leg.amended_ns = max(leg.amended_ns, venue_ns)
         if ours:
             order.amend = None
         else:

@@ -303,3 +303,35 @@ def test_each_replace_in_a_row_ends_the_leg_before_it() -> None:
         world.deliver()
         assert (world.orders[17].price, world.orders[17].amends) == (price, 0)
     assert world.gateway.unproven == 0
+
+
+def test_an_amend_told_again_after_a_later_one_changes_nothing() -> None:
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    world.arrive(world.take(kinds.AMEND))
+    first = world.venue.frames.pop()
+    world.deliver()
+    world.tick(50)
+    world.amend(17, 5 * LOT, 10_200)
+    second = world.take(kinds.AMEND)
+    world.frame(first)
+    assert world.orders[17].amends == 1, "the answer to the first is none to the second"
+    world.arrive(second)
+    world.settle()
+    world.frame(first)
+    order = world.orders[17]
+    assert (order.qty, order.price, order.amends) == (5 * LOT, 10_200, 0)
+    assert "UNSOLICITED_AMEND" not in world.names()
+
+
+def test_an_amend_from_elsewhere_that_no_stream_told_is_seen_in_the_list() -> None:
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.run(1)
+    at_venue = world.of(17)
+    at_venue.qty, at_venue.price = 5 * LOT, 10_200
+    world.run(11)
+    assert (world.orders[17].qty, world.orders[17].price) == (5 * LOT, 10_200)
+    assert world.names().count("UNSOLICITED_AMEND") == 1

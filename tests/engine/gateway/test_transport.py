@@ -104,8 +104,8 @@ def test_an_order_lives_and_ends_over_real_sockets(market: str, websocket: bool)
 @pytest.mark.parametrize("how", ["drop", "drip", "huge", "redirect", "html"])
 def test_whatever_the_server_does_the_order_is_unknown_and_then_found(how: str) -> None:
     async def play() -> None:
-        changes = {"order_timeout_ns": 2_000_000_000} if how == "huge" else {}
-        async with Server("spot").serve() as server, running(Session(server, **changes)) as session:  # type: ignore[arg-type]
+        changes: dict[str, Any] = {"order_timeout_ns": 2_000_000_000} if how == "huge" else {}
+        async with Server("spot").serve() as server, running(Session(server, **changes)) as session:
             await until(lambda: session.gateway.clock_known and session.gateway.stream_up)
             server.misbehave = how
             session.new(17)
