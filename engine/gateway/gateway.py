@@ -18,6 +18,7 @@ from twinloop.data.binance_reports import AccountReport, OrderReport, plain
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_user_frames import read_user_frame
 from twinloop.data.errors import DecodeError
+from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway import recovery
 from twinloop.engine.gateway.alerts import alert
@@ -28,7 +29,7 @@ from twinloop.engine.gateway.desk import Desk
 from twinloop.engine.gateway.fills import FillBook
 from twinloop.engine.gateway.orders import OPEN, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
-from twinloop.engine.gateway.own_rows import Rows, read_rows
+from twinloop.engine.gateway.own_rows import read_rows
 from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
 from twinloop.engine.gateway.sender import Sender

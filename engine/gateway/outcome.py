@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from twinloop.data.binance_orders import Request
+from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.alerts import Alert
-from twinloop.engine.gateway.own_rows import Rows, as_rows
+from twinloop.engine.gateway.own_rows import as_rows
 
 # What a request is for.
 PLACE: Final = 1

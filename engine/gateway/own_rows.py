@@ -8,12 +8,11 @@ import struct
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from twinloop.data.rowfile import Rows
 from twinloop.kernels import rows
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_MAKER, FLAG_TAIL, ROW, ROW_SIZE
 
-Rows = npt.NDArray[np.void]
 EXTERNAL_STRATEGY: Final = 255  # The account's `unassigned` book: what was traded by no strategy of ours.
 _LAYOUT: Final = struct.Struct("<qqqBbBBBBHqqqq")
 assert _LAYOUT.size == ROW_SIZE

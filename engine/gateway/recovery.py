@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twinloop.data.binance_reports import FillReport
 from twinloop.data.errors import DataError
+from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.orders import (
     CANCELLED,
@@ -27,7 +28,7 @@ from twinloop.engine.gateway.orders import (
     from_plain,
     to_plain,
 )
-from twinloop.engine.gateway.own_rows import RowFields, Rows, read_rows
+from twinloop.engine.gateway.own_rows import RowFields, read_rows
 from twinloop.engine.gateway.sweep import SeenTrades
 from twinloop.kernels import rows as kinds
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL

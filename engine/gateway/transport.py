@@ -24,10 +24,10 @@ from twinloop.data.binance_answers import read_websocket_answer
 from twinloop.data.binance_orders import session_frame
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
+from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
-from twinloop.engine.gateway.own_rows import Rows
 from twinloop.engine.gateway.user_stream import UserStream
 from twinloop.engine.seam import WORLD, ReceiveClock, World
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import MONEY_SCALE, Instrument, from_scaled
+from twinloop.data.rowfile import Rows
 from twinloop.data.times import to_text
 from twinloop.engine.instrument_names import shown_names, suggestion
-from twinloop.engine.journal.reader import Commit, Rows
+from twinloop.engine.journal.reader import Commit
 from twinloop.kernels.rows import FLAG_TAIL, KIND_CODE, KIND_NAME, KINDS, SEAL
 
 _PRICES: Final = frozenset(

@@ -17,9 +17,9 @@ from twinloop.data.errors import CorruptError
 from twinloop.engine.journal.archive_index import Archived, read_index
 from twinloop.engine.journal.folder import segment_number, segments_of
 from twinloop.engine.journal.format import Header
-from twinloop.engine.journal.segment import PROBLEMS_MAX, Commit, Problem, Rows, Segment, read_segment
+from twinloop.engine.journal.segment import PROBLEMS_MAX, Commit, Problem, Segment, read_segment
 
-__all__ = ["Commit", "Journal", "Problem", "Rows", "Segment", "open_journal"]
+__all__ = ["Commit", "Journal", "Problem", "Segment", "open_journal"]
 
 
 @dataclass

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from twinloop.data import journal_scan
 from twinloop.data.errors import CorruptError
+from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.format import Header, claimed_size, read_header
 from twinloop.kernels.rows import ANNOTATION, ORIGIN, REQUEST, ROW, ROW_SIZE
 
-Rows = npt.NDArray[np.void]
 PROBLEMS_MAX: Final = 100
 _PIECE_ROWS: Final = 1 << 16  # 4 MiB.
 _ANY_SEQUENCE: Final = -1
 _UNCHECKED: Final = -2
-_ANNOTATIONS: Final = np.array([kind for kind, origin in ORIGIN.items() if origin == ANNOTATION], np.uint8)
-_REQUESTS: Final = np.array([kind for kind, origin in ORIGIN.items() if origin == REQUEST], np.uint8)
+_IS_NOTE: Final = np.array([ORIGIN.get(kind) == ANNOTATION for kind in range(256)])
+_IS_REQUEST: Final = np.array([ORIGIN.get(kind) == REQUEST for kind in range(256)])
+_IS_FACT: Final = ~(_IS_NOTE | _IS_REQUEST)
 _STOPS: Final = {
     journal_scan.END: "part of a row",
     journal_scan.ZERO: "a row of kind 0",
@@ -48,17 +48,17 @@ class Commit:
     @property
     def facts(self) -> Rows:
         """What the kernel was given, in order."""
-        return self.rows[~np.isin(self.rows["kind"], _ANNOTATIONS) & ~np.isin(self.rows["kind"], _REQUESTS)]
+        return pick(self.rows, _IS_FACT[self.rows["kind"]])
 
     @property
     def requests(self) -> Rows:
         """What it asked for."""
-        return self.rows[np.isin(self.rows["kind"], _REQUESTS)]
+        return pick(self.rows, _IS_REQUEST[self.rows["kind"]])
 
     @property
     def notes(self) -> Rows:
         """What was written beside them."""
-        return self.rows[np.isin(self.rows["kind"], _ANNOTATIONS)]
+        return pick(self.rows, _IS_NOTE[self.rows["kind"]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ def _used(handle: int, start: int) -> int:
 def _expected_at(rows: Rows, first: int, about: int, sequence: int) -> int:
     """Sequence that the fact at row `about` should have, in a commit from row `first` on."""
     for row in rows[first:about][::-1]:
-        if int(row["kind"]) not in _ANNOTATIONS and int(row["kind"]) not in _REQUESTS:
+        if _IS_FACT[row["kind"]]:
             return int(row["sequence"]) + 1
     return sequence
 

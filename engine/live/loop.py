@@ -6,12 +6,13 @@ leave, and the session ends. This module must not know sockets; a session's task
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.errors import JournalError
-from twinloop.engine.live.node import LiveNode, Rows, join_copies
+from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes
@@ -136,9 +137,9 @@ class LiveLoop:
             return
         cancels = requests["kind"] == CANCEL
         if cancels.any():
-            self._send(_picked(requests, cancels))
+            self._send(pick(requests, cancels))
         if not cancels.all():
-            self._waiting.append((mark, _picked(requests, ~cancels)))
+            self._waiting.append((mark, pick(requests, ~cancels)))
         self.release()
 
     def release(self) -> None:
@@ -163,7 +164,7 @@ class LiveLoop:
         handled = self.node.handle(row)
         cancels = handled.requests["kind"] == CANCEL
         if self._send is not None and cancels.any():
-            self._send(_picked(handled.requests, cancels))
+            self._send(pick(handled.requests, cancels))
         if self._on_turn is not None:
             self._on_turn()
 
@@ -171,9 +172,3 @@ class LiveLoop:
     def trading_state(self) -> str:
         """ACTIVE, REDUCING or HALTED, of the first account."""
         return STATE_NAME[int(self.node.decision["accounts"][0]["state"])]
-
-
-def _picked(rows: Rows, chosen: Any) -> Rows:
-    """Rows by their bytes."""
-    raw = rows.view(np.uint8).reshape(-1, ROW.itemsize)[chosen]
-    return join_copies([np.frombuffer(raw.tobytes(), ROW)], rows[:0])

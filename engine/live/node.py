@@ -9,24 +9,23 @@ and its answers are facts. `recorded`: every fact comes from a journal, own orde
 not read a clock or a file.
 """
 
-import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from twinloop.data.rowfile import Rows, join_rows
 from twinloop.engine.assembly import Assembly, StrategySlot
 from twinloop.engine.limits import apply_limits
 from twinloop.engine.live.session import Session, compiled_strategies
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import codes
-from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, HASH, ROW, ROW_SIZE, VERDICT
+from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, HASH, ROW, VERDICT
 
-Rows = npt.NDArray[np.void]
 Edge = Literal["paper", "live", "recorded"]
 
+EMPTY: Final = np.zeros(0, ROW)
 BATCH_ROWS: Final = 512  # Facts handled by one call of the kernel: its rings hold many times as many.
 _GOES_ON: Final = (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL)
 
@@ -75,7 +74,6 @@ class LiveNode:
         venue["keep_up"] = edge == "paper"
         self.node["inbox_mask"] = assembly.size.inbox_rows - 1
         assembly.call["more_local"] = 1
-        self._empty = np.zeros(0, ROW)
         self._inbox, self._outbox = self.node["inbox"], self.node["outbox"]
         self._requested = 0
         self.started = False
@@ -104,7 +102,7 @@ class LiveNode:
         for strategy in range(len(self.strategies)):
             self.assembly.callback(strategy, codes.ON_START)
             self._check_status()
-        return Handled(self._empty, self._take_requests(), self._take_verdicts())
+        return Handled(EMPTY, self._take_requests(), self._take_verdicts())
 
     @property
     def sequence(self) -> int:
@@ -130,7 +128,7 @@ class LiveNode:
         found: tuple[list[Rows], list[Rows], list[Rows]] = ([], [], [])
         for at in self._pieces(rows):
             self._run(rows[at], found)
-        return Handled(*(join_copies(parts, self._empty) for parts in found))
+        return Handled(*(parts[0] if len(parts) == 1 else join_rows(parts) for parts in found))
 
     @staticmethod
     def _pieces(rows: Rows) -> Iterator[slice]:
@@ -182,7 +180,7 @@ class LiveNode:
         """Verdicts as rows; what else the node recorded for a backtest's tables is dropped: the journal holds it."""
         node = self.node
         count = int(node["verdict_count"])
-        out = self._empty
+        out = EMPTY
         if count:
             records = node["verdicts"][:count]
             out = np.zeros(count, ROW)
@@ -228,30 +226,6 @@ def ring_rows(ring: Any, start: int, end: int) -> Rows:
         raise SessionError(
             "more rows in one batch than the ring holds", expected=f"at most {size}", got=str(end - start)
         )
-    out = np.empty(end - start, ROW)
     first = start & (size - 1)
     until_wrap = min(end - start, size - first)
-    _copy(out, 0, ring, first, until_wrap)
-    _copy(out, until_wrap, ring, 0, end - start - until_wrap)
-    return out
-
-
-def _copy(out: Rows, at: int, ring: Any, first: int, count: int) -> None:
-    """Whole rows by their bytes: an assignment between records goes field by field, and payload fields share bytes."""
-    if count:
-        ctypes.memmove(out.ctypes.data + at * ROW_SIZE, ring.ctypes.data + first * ROW_SIZE, count * ROW_SIZE)
-
-
-def join_copies(parts: list[Rows], empty: Rows) -> Rows:
-    """Arrays of rows behind each other in one; `empty` where there are none."""
-    found = [part for part in parts if len(part)]
-    if not found:
-        return empty
-    if len(found) == 1:
-        return found[0]
-    out = np.empty(sum(len(part) for part in found), ROW)
-    at = 0
-    for part in found:
-        _copy(out, at, part, 0, len(part))
-        at += len(part)
-    return out
+    return join_rows([ring[first : first + until_wrap], ring[: end - start - until_wrap]]) if end > start else EMPTY

@@ -16,12 +16,12 @@ from websockets.exceptions import WebSocketException
 
 from twinloop.data.binance_orders import UsdmRequests, signed_parameters
 from twinloop.data.binance_signing import Credentials
+from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.gateway import alerts
 from twinloop.engine.gateway.alerts import Alert
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.live.loop import LiveLoop
-from twinloop.engine.live.node import Rows
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.seam import WORLD
 from twinloop.kernels import rows as table
@@ -75,7 +75,7 @@ class OrderEdge:
             rows = outcome.rows
             ours = rows["strategy"] != UNASSIGNED
             if not ours.all():  # Told by an alert that halts; the kernel has no account for them.
-                rows = np.frombuffer(rows.view(np.uint8).reshape(-1, ROW.itemsize)[ours].tobytes(), ROW)
+                rows = pick(rows, ours)
             self.loop.take(rows)
         for each in outcome.outgoing:
             self._hand_over(each)

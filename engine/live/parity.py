@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from twinloop.data.rowfile import Rows
 from twinloop.engine.journal.reader import Commit, Journal, open_journal
-from twinloop.engine.live.node import LiveNode, Rows
+from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.live.session import changed_since, session_from_plain
 from twinloop.kernels.rows import HASH, KIND_NAME, ORIGIN, REQUEST, ROW_SIZE, VERDICT
 
@@ -65,10 +66,11 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None)
         return found
     node = LiveNode(session, "recorded")
     for commit in journal.each():
-        handled = node.handle(commit.facts) if commit.number else node.start()
+        facts = commit.facts
+        handled = node.handle(facts) if commit.number else node.start()
         found.commits += 1
-        found.facts += len(commit.facts)
-        found.difference = _compare(commit, node, handled, found)
+        found.facts += len(facts)
+        found.difference = _compare(commit, facts, node, handled, found)
         if found.difference is not None:
             break
         if progress is not None and found.commits % 256 == 0:
@@ -102,10 +104,10 @@ def _same_session(journal: Journal) -> Difference | None:
     return None
 
 
-def _compare(commit: Commit, node: LiveNode, handled: Any, found: Parity) -> Difference | None:
+def _compare(commit: Commit, facts: Rows, node: LiveNode, handled: Handled, found: Parity) -> Difference | None:
     notes = commit.notes
     for what, then, now in (
-        ("facts", commit.facts, handled.facts),
+        ("facts", facts, handled.facts),
         ("requests", commit.requests, handled.requests),
         ("verdicts", notes[notes["kind"] == VERDICT], handled.verdicts),
     ):
@@ -116,7 +118,7 @@ def _compare(commit: Commit, node: LiveNode, handled: Any, found: Parity) -> Dif
     found.verdicts += len(handled.verdicts)
     for row in notes[notes["kind"] == HASH]:
         found.hashes += 1
-        last = int(commit.facts[-1]["sequence"]) if len(commit.facts) else node.sequence - 1
+        last = int(facts[-1]["sequence"]) if len(facts) else node.sequence - 1
         if int(row["decisions"]) != node.decisions():
             return Difference(
                 commit.number, last, "number of decisions", str(int(row["decisions"])), str(node.decisions())

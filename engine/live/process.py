@@ -24,6 +24,7 @@ from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream, info_path
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
+from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -35,7 +36,7 @@ from twinloop.engine.live.account import ask_account, position_breaks, read_cred
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.loop import LiveLoop
-from twinloop.engine.live.node import LiveNode, Rows
+from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import has_journal, recover

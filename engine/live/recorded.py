@@ -9,8 +9,9 @@ This module must not send anything.
 
 from dataclasses import dataclass
 
+from twinloop.data.rowfile import Rows
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.live.node import Handled, LiveNode, Rows
+from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.seam import WORLD
 
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.reader import Journal, open_journal
 from twinloop.engine.journal.recovery import cut_torn_tail
 from twinloop.engine.live.loop import SESSION_END
-from twinloop.engine.live.node import LiveNode, Rows
+from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.session import Session, session_from_plain
 from twinloop.engine.live.session_errors import ParityError, SessionError
-from twinloop.kernels.rows import FLATTEN, HALT, ORIGIN, OWN_ORDER, REDUCE, RESUME, ROW, TIMER
+from twinloop.kernels.rows import FLATTEN, HALT, ORIGIN, OWN_ORDER, REDUCE, RESUME, TIMER
 
 _COMMANDS: Final = np.array([HALT, REDUCE, RESUME, FLATTEN], np.uint8)
 _MADE_AGAIN: Final = np.array([*(kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER), TIMER], np.uint8)
@@ -94,5 +95,4 @@ def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] 
 def _given(facts: Rows) -> Rows:
     """The facts that came from outside: not what the simulated venue and the node's timers make themselves."""
     chosen: Any = ~np.isin(facts["kind"], _MADE_AGAIN)
-    raw = facts.view(np.uint8).reshape(-1, ROW.itemsize)[chosen]
-    return np.frombuffer(raw.tobytes(), ROW)
+    return pick(facts, chosen)
