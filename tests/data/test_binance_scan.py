@@ -89,7 +89,8 @@ def test_usual_messages_need_no_fallback(tmp_path: Path) -> None:
 def test_every_sample_gives_what_the_twin_gives(tmp_path: Path) -> None:
     assert_equal_to_twin(tmp_path, TEXT)
     for one in MESSAGES:
-        assert_equal_to_twin(tmp_path, one)
+        if b"ethusdt@" not in one:  # A file of nothing but another symbol's lines is refused as a whole.
+            assert_equal_to_twin(tmp_path, one)
 
 
 @pytest.mark.parametrize("market", ["usdm_btcusdt", "usdm_ethusdt", "spot_btcusdt", "cm_btcusd_perp"])
