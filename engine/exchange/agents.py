@@ -86,7 +86,7 @@ class Agents:
             if not best or (self._fair - best) * side > 2 * tick:
                 self._place(side, 1, self._size(3.0))
             for away in range(2, 2 + 2 * THIN):
-                if len(state.book.levels(side, THIN)) >= THIN:
+                if state.book.depth(side) >= THIN:
                     break
                 self._place(side, away, self._size(3.0))
         if len(self._mine) > 8 * LEVELS:

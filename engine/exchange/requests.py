@@ -1,12 +1,14 @@
 """What a request asks of the exchange, and the answer: one table of calls by method and path, for REST and the WebSocket API alike."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from twinloop.engine.exchange import text
-from twinloop.engine.exchange.core import LIMIT_TYPES, STOP_TYPES, Exchange
-from twinloop.engine.exchange.model import BUY, OPEN, SELL, Account, Order, VenueError
+from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
+from twinloop.engine.exchange.core import TRADES_MAX, Exchange
+from twinloop.engine.exchange.model import BUY, LIMIT_TYPES, SELL, STOP_TYPES, Account, Order, VenueError
 
 Parameters = dict[str, str]
 Answer = Callable[[Exchange, Account, Parameters], Any]
@@ -63,14 +65,15 @@ def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
         raise VenueError(-1117, "Invalid side.")
     kind = need(parameters, "type")
     spot = exchange.market == "spot"
-    if kind not in {"MARKET", *LIMIT_TYPES, *STOP_TYPES}:
+    limits, stops = LIMIT_TYPES[exchange.market], STOP_TYPES[exchange.market]
+    if kind not in {"MARKET", *limits, *stops}:
         raise VenueError(-1116, "Invalid orderType.")
-    if not spot and kind in STOP_TYPES:
+    if not spot and kind in stops:
         raise VenueError(
             -4120, "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
         )
     need(parameters, "quantity")
-    if kind in LIMIT_TYPES:
+    if kind in limits:
         need(parameters, "price")
     force = parameters.get("timeInForce", "GTC")
     if kind == "LIMIT":
@@ -117,16 +120,16 @@ def open_orders(exchange: Exchange, account: Account, parameters: Parameters) ->
         exchange.state(name)
     return [
         _told(exchange, each)
-        for each in account.orders.values()
-        if each.status in OPEN and name in {None, each.symbol.name}
-    ]
+        for its, working in account.working.items() if name in {None, "", its}
+        for each in working.values()
+    ]  # fmt: skip
 
 
 def all_orders(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET allOrders."""
     name = need(parameters, "symbol")
     exchange.state(name)
-    return [_told(exchange, each) for each in account.orders.values() if each.symbol.name == name][-500:]
+    return [_told(exchange, each) for each in account.history.get(name, [])[-500:]]
 
 
 def cancel_all(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -204,14 +207,19 @@ def trades(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """myTrades, userTrades."""
     name = need(parameters, "symbol")
     exchange.state(name)
-    start, first = int(parameters.get("startTime", "0") or 0), int(parameters.get("fromId", "-1") or -1)
-    order_id, limit = parameters.get("orderId"), min(int(parameters.get("limit", "500") or 500), 1000)
+    fills = account.fills_of.get(name, [])  # By id, and so by time.
+    start, first = int(parameters.get("startTime") or 0), int(parameters.get("fromId") or -1)
+    at = max(
+        bisect_left(fills, start, key=lambda each: each.time_ms),
+        bisect_left(fills, first, key=lambda each: each.trade_id),
+    )
+    order_id, limit = parameters.get("orderId"), min(int(parameters.get("limit") or 500), 1000)
     tell = text.spot_trade if exchange.market == "spot" else text.usdm_trade
-    found = [
-        each for each in account.fills
-        if each.order.symbol.name == name and each.time_ms >= start and each.trade_id >= first and order_id in {None, "", str(each.order.id)}
-    ]  # fmt: skip
-    return [tell(each) for each in (found[:limit] if start or first >= 0 else found[-limit:])]
+    if order_id:
+        found = [each for each in fills[at:] if order_id == str(each.order.id)]
+    else:
+        found = fills[at : at + limit] if start or first >= 0 else fills[max(len(fills) - limit, 0) :]
+    return [tell(each) for each in found[:limit]]
 
 
 def spot_account(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -299,30 +307,19 @@ def recent(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET trades."""
     del account
     state = exchange.state(need(parameters, "symbol"))
-    spot = exchange.market == "spot"
-    return [
-        {
-            "id": each["id"], "price": text.price(state.symbol, each["price"]), "qty": text.qty(state.symbol, each["qty"]),
-            "quoteQty": text.money(state.symbol.value(each["price"], each["qty"])), "time": each["time_ms"], "isBuyerMaker": each["buyer_is_maker"],
-        } | ({"isBestMatch": True} if spot else {})
-        for each in state.trades[-min(int(parameters.get("limit", "500") or 500), 1000) :]
-    ]  # fmt: skip
+    limit = min(int(parameters.get("limit") or 500), TRADES_MAX)
+    return [text.past_trade(state.symbol, each) for each in state.trades[-limit:]]
 
 
 def klines(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
-    """GET klines, of one minute."""
+    """GET klines."""
     del account
     state = exchange.state(need(parameters, "symbol"))
-    if need(parameters, "interval") != "1m":
+    minutes = INTERVALS.get(need(parameters, "interval"))
+    if minutes is None:
         raise VenueError(-1120, "Invalid interval.")
-    symbol = state.symbol
-    return [
-        [
-            opened, *(text.price(symbol, each) for each in bar[:4]), text.qty(symbol, bar[4]), opened + 59_999,
-            text.money(symbol.value(bar[3], bar[4])), bar[5], text.qty(symbol, 0), text.money(0), "0",
-        ]
-        for opened, *bar in state.klines[-min(int(parameters.get("limit", "500") or 500), 1500) :]
-    ]  # fmt: skip
+    found = state.candles.of(minutes, min(int(parameters.get("limit") or 500), 1500))
+    return [text.candle(state.symbol, each, minutes * MINUTE_MS) for each in found]
 
 
 def top(exchange: Exchange, account: Account, parameters: Parameters) -> Any:

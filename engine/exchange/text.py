@@ -5,8 +5,9 @@ Numbers become decimal text here and nowhere else. Key sets and types are held t
 
 from typing import Any, Final
 
+from twinloop.engine.exchange.candles import Candle
 from twinloop.engine.exchange.core import Exchange, MarketState
-from twinloop.engine.exchange.model import BUY, MONEY, Account, Event, Fill, Order, Position, Symbol
+from twinloop.engine.exchange.model import BUY, MONEY, Account, Fill, Order, OrderChanged, Position, Symbol, Trade
 
 SIDE: Final = {1: "BUY", -1: "SELL"}
 _STP: Final = "EXPIRE_MAKER"
@@ -126,21 +127,21 @@ def spot_account(account: Account, now_ms: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def spot_report(event: Event, cancel_id: str = "") -> dict[str, Any]:
+def spot_report(event: OrderChanged, cancel_id: str = "") -> dict[str, Any]:
     """ExecutionReport."""
-    order: Order = event.data["order"]
-    fill: Fill | None = event.data["fill"]
+    order = event.order
+    fill = event.fill
     symbol = order.symbol
-    canceled = event.data["execution"] == "CANCELED"
+    canceled = event.execution == "CANCELED"
     return {
         "e": "executionReport", "E": event.time_ms, "s": symbol.name, "c": cancel_id or f"c-{order.id}" if canceled else order.client_id,
         "S": SIDE[order.side], "o": order.type, "f": _force(order), "q": qty(symbol, order.qty), "p": price(symbol, order.price),
         "P": price(symbol, order.stop_price), "F": qty(symbol, 0), "g": -1, "C": order.client_id if canceled else "",
-        "x": event.data["execution"] if event.data["execution"] != "AMENDMENT" else "REPLACED", "X": event.data["status"], "r": "NONE",
-        "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.data["filled"]),
+        "x": event.execution if event.execution != "AMENDMENT" else "REPLACED", "X": event.status, "r": "NONE",
+        "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.filled),
         "L": price(symbol, fill.price if fill else 0), "n": money(fill.fee if fill else 0), "N": fill.fee_asset if fill else None,
         "T": event.time_ms, "t": fill.trade_id if fill else -1, "I": order.id, "w": order.status in {"NEW", "PARTIALLY_FILLED"},
-        "m": bool(fill and fill.maker), "M": False, "O": order.time_ms, "Z": money(event.data["quote"]),
+        "m": bool(fill and fill.maker), "M": False, "O": order.time_ms, "Z": money(event.quote),
         "Y": money(fill.value if fill else 0), "Q": "0.00000000", "W": order.time_ms, "V": _STP,
     }  # fmt: skip
 
@@ -233,17 +234,17 @@ def usdm_account(exchange: Exchange, account: Account) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def usdm_report(event: Event) -> dict[str, Any]:
+def usdm_report(event: OrderChanged) -> dict[str, Any]:
     """ORDER_TRADE_UPDATE."""
-    order: Order = event.data["order"]
-    fill: Fill | None = event.data["fill"]
+    order = event.order
+    fill = event.fill
     symbol = order.symbol
     return {
         "e": "ORDER_TRADE_UPDATE", "T": event.time_ms, "E": event.time_ms,
         "o": {
             "s": symbol.name, "c": order.client_id, "S": SIDE[order.side], "o": order.type, "f": order.time_in_force, "q": qty(symbol, order.qty),
-            "p": price(symbol, order.price), "ap": average(order), "sp": price(symbol, order.stop_price), "x": event.data["execution"],
-            "X": event.data["status"], "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.data["filled"]),
+            "p": price(symbol, order.price), "ap": average(order), "sp": price(symbol, order.stop_price), "x": event.execution,
+            "X": event.status, "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.filled),
             "L": price(symbol, fill.price if fill else 0), "N": "USDT", "n": money(fill.fee if fill else 0), "T": event.time_ms,
             "t": fill.trade_id if fill else 0, "b": "0", "a": "0", "m": bool(fill and fill.maker), "R": order.reduce_only,
             "wt": "CONTRACT_PRICE", "ot": order.type, "ps": "BOTH", "cp": False, "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0,
@@ -355,37 +356,48 @@ def depth_update(
     return found | {"b": sides[1], "a": sides[-1]}
 
 
-def trade(symbol: Symbol, data: dict[str, Any]) -> dict[str, Any]:
+def trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
     """The trade stream."""
     found = {
-        "e": "trade", "E": data["time_ms"], "T": data["time_ms"], "s": symbol.name, "t": data["id"], "p": price(symbol, data["price"]),
-        "q": qty(symbol, data["qty"]),
+        "e": "trade", "E": its.time_ms, "T": its.time_ms, "s": symbol.name, "t": its.id, "p": price(symbol, its.price), "q": qty(symbol, its.qty),
     }  # fmt: skip
     return (
         found
         | ({"X": "MARKET"} if symbol.market == "usdm" else {})
-        | {"m": data["buyer_is_maker"]}
+        | {"m": its.buyer_is_maker}
         | ({"M": True} if symbol.market == "spot" else {})
     )
 
 
-def agg_trade(symbol: Symbol, data: dict[str, Any]) -> dict[str, Any]:
+def agg_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
     """The aggTrade stream; every trade stands alone here."""
     return {
-        "e": "aggTrade", "E": data["time_ms"], "a": data["id"], "s": symbol.name, "p": price(symbol, data["price"]),
-        "q": qty(symbol, data["qty"]), "f": data["id"], "l": data["id"], "T": data["time_ms"], "m": data["buyer_is_maker"],
+        "e": "aggTrade", "E": its.time_ms, "a": its.id, "s": symbol.name, "p": price(symbol, its.price), "q": qty(symbol, its.qty),
+        "f": its.id, "l": its.id, "T": its.time_ms, "m": its.buyer_is_maker,
     } | ({"M": True} if symbol.market == "spot" else {})  # fmt: skip
 
 
-def book_ticker(symbol: Symbol, data: dict[str, Any], now_ms: int) -> dict[str, Any]:
+def book_ticker(symbol: Symbol, update_id: int, top: tuple[int, int, int, int], now_ms: int) -> dict[str, Any]:
     """The bookTicker stream."""
-    bid, bid_qty, ask, ask_qty = data["top"]
+    bid, bid_qty, ask, ask_qty = top
     found = {
-        "u": data["id"],
-        "s": symbol.name,
-        "b": price(symbol, bid),
-        "B": qty(symbol, bid_qty),
-        "a": price(symbol, ask),
-        "A": qty(symbol, ask_qty),
-    }
+        "u": update_id, "s": symbol.name, "b": price(symbol, bid), "B": qty(symbol, bid_qty), "a": price(symbol, ask), "A": qty(symbol, ask_qty),
+    }  # fmt: skip
     return ({"e": "bookTicker"} | found | {"T": now_ms, "E": now_ms}) if symbol.market == "usdm" else found
+
+
+def past_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
+    """One of the recent trades."""
+    return {
+        "id": its.id, "price": price(symbol, its.price), "qty": qty(symbol, its.qty), "quoteQty": money(its.value), "time": its.time_ms,
+        "isBuyerMaker": its.buyer_is_maker,
+    } | ({"isBestMatch": True} if symbol.market == "spot" else {})  # fmt: skip
+
+
+def candle(symbol: Symbol, its: Candle, step_ms: int) -> list[Any]:
+    """One of klines."""
+    prices = (price(symbol, each) for each in (its.open, its.high, its.low, its.close))
+    return [
+        its.open_ms, *prices, qty(symbol, its.qty), its.open_ms + step_ms - 1, money(its.value), its.trades, qty(symbol, its.bought_qty),
+        money(its.bought_value), "0",
+    ]  # fmt: skip
