@@ -27,6 +27,7 @@ from twinloop.data.errors import DecodeError
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.gateway import Gateway
+from twinloop.engine.gateway.http_client import open_client
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.user_stream import UserStream
 from twinloop.engine.seam import WORLD, ReceiveClock, World
@@ -94,13 +95,7 @@ class Transport:
     async def run(self) -> None:
         """Everything, until cancelled."""
         headers = {"X-MBX-APIKEY": self._credentials.api_key.reveal()}
-        connector = aiohttp.TCPConnector(ssl=self._tls, limit=64)
-        async with (
-            aiohttp.ClientSession(
-                connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-            ) as client,
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with open_client(self._tls, headers) as client, asyncio.TaskGroup() as tasks:
             self._client, self._tasks = client, tasks
             tasks.create_task(self._tick(), name="gateway-tick")
             tasks.create_task(self.user.run(), name="gateway-user-stream")
@@ -159,7 +154,6 @@ class Transport:
                     data=form,
                     headers=kind,
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=None),
                 ) as response:
                     body = bytearray()
                     async for part in response.content.iter_chunked(READ_BYTES):

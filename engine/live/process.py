@@ -26,6 +26,7 @@ from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.gateway import Gateway
+from twinloop.engine.gateway.http_client import only_once
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
@@ -149,7 +150,7 @@ class LiveProcess:
     async def run(self) -> None:
         """Start, trade, stop."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-        async with aiohttp.ClientSession(timeout=timeout) as client:
+        async with aiohttp.ClientSession(timeout=timeout, middlewares=(only_once,)) as client:
             await self._start(client)
             place = self.loaded.place / SOCKET
             server = await serve(place, self._answer)
