@@ -60,7 +60,7 @@ class Agents:
             else:
                 exchange.place(None, state.symbol.name, side, "MARKET", self._size(5.0))
         self._follow()
-        exchange.publish(state)
+        exchange.settle(state)
 
     def _withdraw_one(self) -> None:
         """Cancel an order, as long as enough is there."""

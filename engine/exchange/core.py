@@ -5,12 +5,14 @@ after each call. This module must not open a socket or read a clock.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from typing import Final
 
 from twinloop.engine.exchange.candles import Candles
 from twinloop.engine.exchange.checks import check_filters, check_money, check_order
+from twinloop.engine.exchange.conditional import Conditional
 from twinloop.engine.exchange.ledger import MARGIN, Ledger
 from twinloop.engine.exchange.matching import Book
 from twinloop.engine.exchange.model import (
@@ -55,7 +57,7 @@ class MarketState:
         self.trade_id = 0
         self.last_price = symbol.first_price
         self.trades: list[Trade] = []
-        self.stops = Triggers()
+        self.stops: Triggers[Order] = Triggers()
         self.candles = Candles()
         self.shown_top: tuple[int, int, int, int] = (0, 0, 0, 0)
 
@@ -74,7 +76,9 @@ class Exchange:
         self.order_id = 1000
         self.now_ms = 0
         self.funded_ms = 0
-        self._expiring: list[tuple[int, int, Order]] = []
+        self._expiring: list[tuple[int, int, Callable[[], None]]] = []
+        self._settling = False
+        self.conditional = Conditional(self)
 
     # ---- Accounts.
 
@@ -140,6 +144,7 @@ class Exchange:
         client_id: str = "",
         reduce_only: bool = False,
         expire_ms: int = 0,
+        origin: str = "",
     ) -> tuple[Order, list[Fill]]:
         """A new order: accepted, matched, resting or ended, with the fills it got at once. VenueError when refused.
 
@@ -150,7 +155,7 @@ class Exchange:
         order = Order(
             number, client_id or f"x-{number}", account or self.house, state.symbol, side, kind,
             "GTX" if kind == "LIMIT_MAKER" else time_in_force, price, qty, self.now_ms, stop_price, reduce_only, expire_ms,
-            update_ms=self.now_ms, triggered=kind not in STOP_TYPES[self.market],
+            update_ms=self.now_ms, triggered=kind not in STOP_TYPES[self.market], origin=origin,
         )  # fmt: skip
         if account is not None:
             check_order(self, state, order)
@@ -159,13 +164,21 @@ class Exchange:
         self.ledger.hold(order)
         self._tell(order, "NEW")
         if expire_ms:
-            heappush(self._expiring, (expire_ms, number, order))
+            self.expires(expire_ms, number, partial(self._expire, order))
         if not order.triggered:
             state.stops.add(order)
             return order, []
         fills = self._work(state, order)
-        self._after(state)
+        self.settle(state)
         return order, fills
+
+    def expires(self, at_ms: int, number: int, what: Callable[[], None]) -> None:
+        """Have something ended at a time. number: orders what is due at the same one."""
+        heappush(self._expiring, (at_ms, number, what))
+
+    def _expire(self, order: Order) -> None:
+        if order.status in OPEN:
+            self.end(order, EXPIRED)
 
     def reach(self, state: MarketState, order: Order) -> Iterator[tuple[Order, int]]:
         """(resting order, quantity) that an order would trade with now, best first; nothing is changed."""
@@ -275,6 +288,7 @@ class Exchange:
             self.events.append(
                 OrderChanged(order.symbol, self.now_ms, order, execution, order.status, order.filled, order.quote, fill)
             )
+            self.conditional.order_changed(order)
 
     def find(self, account: Account, name: str, order_id: int | None, client_id: str | None) -> Order | None:
         """An account's order by either of its names."""
@@ -298,7 +312,7 @@ class Exchange:
         else:
             state.stops.remove(order)
         self._end(order, status)
-        self._after(state)
+        self.settle(state)
 
     def cancel_all(self, account: Account, name: str) -> list[Order]:
         """Cancel every working order of a symbol."""
@@ -327,7 +341,7 @@ class Exchange:
         order.update_ms = self.now_ms
         self._tell(order, "AMENDMENT")
         fills = [] if keeps else self._work(state, order)
-        self._after(state)
+        self.settle(state)
         return order, fills
 
     def _check_amend(self, state: MarketState, order: Order, qty: int, price: int, *, keeps: bool) -> None:
@@ -354,18 +368,32 @@ class Exchange:
 
     # ---- The market.
 
-    def _after(self, state: MarketState) -> None:
-        """Stops that the last price reached, then what changed in the book as one event."""
-        while (order := state.stops.reached(state.last_price)) is not None:
-            order.triggered = True
-            order.update_ms = self.now_ms
-            try:
-                check_money(self, state, order)
-            except VenueError:  # A market order locks nothing while it waits.
-                self._end(order, EXPIRED)
-                continue
-            self._work(state, order)
+    def settle(self, state: MarketState) -> None:
+        """Everything that the prices have reached by now, one after the other, then what changed in the book as one event."""
+        if self._settling:  # An order that was just triggered; what it triggers in turn is the outer call's.
+            return
+        self._settling = True
+        try:
+            while self._trigger_stop(state) or self.conditional.trigger(state):
+                pass
+        finally:
+            self._settling = False
         self.publish(state)
+
+    def _trigger_stop(self, state: MarketState) -> bool:
+        """Let one spot stop take effect that the last price has reached: whether there was one."""
+        order = state.stops.reached(state.last_price)
+        if order is None:
+            return False
+        order.triggered = True
+        order.update_ms = self.now_ms
+        try:
+            check_money(self, state, order)
+        except VenueError:  # A market order locks nothing while it waits.
+            self._end(order, EXPIRED)
+        else:
+            self._work(state, order)
+        return True
 
     def publish(self, state: MarketState) -> None:
         """One event for all levels that changed, one for a new top."""
@@ -387,9 +415,7 @@ class Exchange:
         """Let time pass: orders that expire, dead-man timers, funding."""
         self.now_ms = max(self.now_ms, now_ms)
         while self._expiring and self._expiring[0][0] <= self.now_ms:
-            order = heappop(self._expiring)[2]
-            if order.status in OPEN:
-                self.end(order, EXPIRED)
+            heappop(self._expiring)[2]()
         for account in self.accounts.values():
             for name, due_ms in [*account.dead_man_ms.items()]:
                 if due_ms <= self.now_ms:

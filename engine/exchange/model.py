@@ -4,7 +4,10 @@ Prices and quantities are ints in the symbol's scales, money ints of 1e-8 of its
 """
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from twinloop.engine.exchange.conditional import Algo
 
 MONEY: Final = 10**8
 PPM: Final = 10**6
@@ -115,6 +118,7 @@ class Order:
     status: str = NEW
     update_ms: int = 0
     triggered: bool = True  # False: waits for its stop price.
+    origin: str = ""  # Type of the conditional order it was, if it was one.
     locked: int = 0  # Of the account's free balance, held for this order.
 
     @property
@@ -275,4 +279,15 @@ class BalanceChanged:
     why: str
 
 
-Event = LevelsChanged | TopChanged | Traded | OrderChanged | BalanceChanged
+@dataclass(frozen=True, slots=True)
+class AlgoChanged:
+    """A conditional order's new state. reason: why it was rejected."""
+
+    symbol: Symbol
+    time_ms: int
+    algo: "Algo"
+    status: str
+    reason: str
+
+
+Event = LevelsChanged | TopChanged | Traded | OrderChanged | BalanceChanged | AlgoChanged

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from twinloop.engine.exchange import text
 from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
+from twinloop.engine.exchange.conditional import LAST, MARK
 from twinloop.engine.exchange.core import TRADES_MAX, Exchange
 from twinloop.engine.exchange.model import BUY, LIMIT_TYPES, SELL, STOP_TYPES, Account, Order, VenueError
 
@@ -56,14 +57,38 @@ def _which(parameters: Parameters) -> tuple[int | None, str | None]:
     return (int(order_id) if order_id and order_id.isdigit() else None), client_id
 
 
-def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
-    """POST order."""
-    state = exchange.state(need(parameters, "symbol"))
-    symbol = state.symbol
+def _side(parameters: Parameters) -> int:
     side = {"BUY": BUY, "SELL": SELL}.get(need(parameters, "side"))
     if side is None:
         raise VenueError(-1117, "Invalid side.")
-    kind = need(parameters, "type")
+    return side
+
+
+def _force(parameters: Parameters, kind: str) -> str:
+    force = need(parameters, "timeInForce") if kind == "LIMIT" else parameters.get("timeInForce") or "GTC"
+    if force not in {"GTC", "IOC", "FOK", "GTX", "GTD"}:
+        raise VenueError(-1115, "Invalid timeInForce.")
+    return force
+
+
+def _true(parameters: Parameters, name: str) -> bool:
+    return parameters.get(name, "false").lower() == "true"
+
+
+def whole(parameters: Parameters, name: str, default: int = 0) -> int:
+    """A whole parameter, or the default where it is not there."""
+    value = parameters.get(name)
+    if not value:
+        return default
+    if not value.isascii() or not value.isdigit() or len(value) > 19:
+        raise VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
+    return int(value)
+
+
+def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST order."""
+    symbol = exchange.state(need(parameters, "symbol")).symbol
+    side, kind = _side(parameters), need(parameters, "type")
     spot = exchange.market == "spot"
     limits, stops = LIMIT_TYPES[exchange.market], STOP_TYPES[exchange.market]
     if kind not in {"MARKET", *limits, *stops}:
@@ -75,18 +100,84 @@ def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     need(parameters, "quantity")
     if kind in limits:
         need(parameters, "price")
-    force = parameters.get("timeInForce", "GTC")
-    if kind == "LIMIT":
-        force = need(parameters, "timeInForce")
-    if force not in {"GTC", "IOC", "FOK", "GTX", "GTD"}:
-        raise VenueError(-1115, "Invalid timeInForce.")
     order, fills = exchange.place(
         account, symbol.name, side, kind, number(parameters, "quantity", symbol.qty_scale),
-        price=number(parameters, "price", symbol.price_scale), time_in_force=force,
+        price=number(parameters, "price", symbol.price_scale), time_in_force=_force(parameters, kind),
         stop_price=number(parameters, "stopPrice", symbol.price_scale), client_id=parameters.get("newClientOrderId", ""),
-        reduce_only=parameters.get("reduceOnly", "false").lower() == "true", expire_ms=int(parameters.get("goodTillDate", "0") or "0"),
+        reduce_only=_true(parameters, "reduceOnly"), expire_ms=whole(parameters, "goodTillDate"),
     )  # fmt: skip
     return text.spot_placed(order, fills) if spot else text.usdm_order(order)
+
+
+def place_algo(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST algoOrder: a conditional order of USD-M."""
+    if need(parameters, "algoType") != "CONDITIONAL":
+        raise VenueError(-1102, "Mandatory parameter 'algoType' was not sent, was empty/null, or malformed.")
+    symbol = exchange.state(need(parameters, "symbol")).symbol
+    side, kind = _side(parameters), need(parameters, "type")
+    if kind not in STOP_TYPES["usdm"]:
+        raise VenueError(-1116, "Invalid orderType.")
+    need(parameters, "triggerPrice")
+    close = _true(parameters, "closePosition")
+    if close and (kind in LIMIT_TYPES["usdm"] or parameters.get("quantity")):
+        raise VenueError(-4137, "Quantity must be zero with closePosition equals true.")
+    if not close:
+        need(parameters, "quantity")
+    if kind in LIMIT_TYPES["usdm"]:
+        need(parameters, "price")
+    working_type = parameters.get("workingType") or LAST
+    if working_type not in {LAST, MARK}:
+        raise VenueError(-4054, "Invalid workingType.")
+    algo = exchange.conditional.place(
+        account, symbol.name, side, kind, number(parameters, "quantity", symbol.qty_scale),
+        stop_price=number(parameters, "triggerPrice", symbol.price_scale), price=number(parameters, "price", symbol.price_scale),
+        time_in_force=_force(parameters, kind), working_type=working_type, reduce_only=_true(parameters, "reduceOnly"),
+        close_position=close, client_id=parameters.get("clientAlgoId", ""), expire_ms=whole(parameters, "goodTillDate"),
+    )  # fmt: skip
+    return text.algo_placed(algo)
+
+
+def _which_algo(parameters: Parameters) -> tuple[int | None, str | None]:
+    if not parameters.get("algoId") and not parameters.get("clientAlgoId"):
+        raise VenueError(-1102, "Param 'clientAlgoId' or 'algoId' must be sent, but both were empty/null!")
+    return whole(parameters, "algoId") or None, parameters.get("clientAlgoId")
+
+
+def cancel_algo(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """DELETE algoOrder."""
+    algo = exchange.conditional.cancel(account, *_which_algo(parameters))
+    return {"algoId": algo.id, "clientAlgoId": algo.client_id, "code": "200", "msg": "success"}
+
+
+def query_algo(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET algoOrder."""
+    algo = exchange.conditional.find(account, *_which_algo(parameters))
+    if algo is None:
+        raise VenueError(-2013, "Order does not exist.")
+    return text.algo_order(algo)
+
+
+def open_algos(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET openAlgoOrders."""
+    name = parameters.get("symbol")
+    if name:
+        exchange.state(name)
+    return [text.algo_order(each) for each in exchange.conditional.open(account, name or None)]
+
+
+def all_algos(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET allAlgoOrders."""
+    name = need(parameters, "symbol")
+    exchange.state(name)
+    first, limit = whole(parameters, "algoId"), min(whole(parameters, "limit", 500), 1000)
+    found = [each for each in exchange.conditional.history(account, name) if each.id >= first]
+    return [text.algo_order(each) for each in (found[:limit] if first else found[-limit:])]
+
+
+def cancel_all_algos(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """DELETE algoOpenOrders."""
+    exchange.conditional.cancel_all(account, need(parameters, "symbol"))
+    return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
 def cancel(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -391,7 +482,12 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("POST", "/fapi/v1/countdownCancelAll"): Call(countdown, 10),
     ("GET", "/fapi/v1/positionSide/dual"): Call(_set({"dualSidePosition": False}), 30),
     ("GET", "/fapi/v1/multiAssetsMargin"): Call(_set({"multiAssetsMargin": False}), 30),
-    ("GET", "/fapi/v1/openAlgoOrders"): Call(_set([]), query=True),  # type: ignore[arg-type]
+    ("POST", "/fapi/v1/algoOrder"): Call(place_algo, 0, order=True),
+    ("GET", "/fapi/v1/algoOrder"): Call(query_algo, query=True),
+    ("DELETE", "/fapi/v1/algoOrder"): Call(cancel_algo, order=True),
+    ("GET", "/fapi/v1/openAlgoOrders"): Call(open_algos, query=True),
+    ("GET", "/fapi/v1/allAlgoOrders"): Call(all_algos, 5, query=True),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): Call(cancel_all_algos, order=True),
 }
 # The WebSocket API's names of the same calls.
 SPOT_CALLS: Final = {
@@ -403,5 +499,6 @@ SPOT_CALLS: Final = {
 USDM_CALLS: Final = {
     "ping": ("GET", "/fapi/v1/ping"), "time": ("GET", "/fapi/v1/time"), "order.place": ("POST", "/fapi/v1/order"),
     "order.cancel": ("DELETE", "/fapi/v1/order"), "order.status": ("GET", "/fapi/v1/order"), "order.modify": ("PUT", "/fapi/v1/order"),
+    "algoOrder.place": ("POST", "/fapi/v1/algoOrder"), "algoOrder.cancel": ("DELETE", "/fapi/v1/algoOrder"),
     "v2/account.status": ("GET", "/fapi/v3/account"),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import Faults
 from twinloop.engine.exchange.model import (
     Account,
+    AlgoChanged,
     BalanceChanged,
     LevelsChanged,
     OrderChanged,
@@ -111,6 +112,8 @@ class Hub:
                     self._market(f"{low}@aggTrade", partial(text.agg_trade, event.symbol, event.trade))
                 case OrderChanged():
                     self._order(event)
+                case AlgoChanged():
+                    self._user(event.algo.account, text.algo_update(event))
                 case BalanceChanged():
                     self._user(event.account, text.usdm_update(self.exchange, event.account, event.name, event.why))
         self._flush()

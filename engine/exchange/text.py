@@ -6,8 +6,20 @@ Numbers become decimal text here and nowhere else. Key sets and types are held t
 from typing import Any, Final
 
 from twinloop.engine.exchange.candles import Candle
+from twinloop.engine.exchange.conditional import Algo
 from twinloop.engine.exchange.core import Exchange, MarketState
-from twinloop.engine.exchange.model import BUY, MONEY, Account, Fill, Order, OrderChanged, Position, Symbol, Trade
+from twinloop.engine.exchange.model import (
+    BUY,
+    MONEY,
+    Account,
+    AlgoChanged,
+    Fill,
+    Order,
+    OrderChanged,
+    Position,
+    Symbol,
+    Trade,
+)
 
 SIDE: Final = {1: "BUY", -1: "SELL"}
 _STP: Final = "EXPIRE_MAKER"
@@ -166,7 +178,7 @@ def usdm_order(order: Order) -> dict[str, Any]:
         "executedQty": qty(symbol, order.filled), "cumQuote": money(order.quote), "cumQty": qty(symbol, order.filled),
         "timeInForce": order.time_in_force, "type": order.type, "reduceOnly": order.reduce_only, "closePosition": False,
         "side": SIDE[order.side], "positionSide": "BOTH", "stopPrice": price(symbol, order.stop_price), "workingType": "CONTRACT_PRICE",
-        "priceProtect": False, "origType": order.type, "priceMatch": "NONE", "selfTradePreventionMode": _STP,
+        "priceProtect": False, "origType": order.origin or order.type, "priceMatch": "NONE", "selfTradePreventionMode": _STP,
         "goodTillDate": order.expire_ms, "time": order.time_ms, "updateTime": order.update_ms,
     }  # fmt: skip
 
@@ -234,6 +246,46 @@ def usdm_account(exchange: Exchange, account: Account) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def algo_placed(algo: Algo) -> dict[str, Any]:
+    """Answer to a new conditional order."""
+    symbol = algo.symbol
+    return {
+        "algoId": algo.id, "clientAlgoId": algo.client_id, "algoType": "CONDITIONAL", "orderType": algo.type, "symbol": symbol.name,
+        "side": SIDE[algo.side], "positionSide": "BOTH", "timeInForce": algo.time_in_force, "quantity": qty(symbol, algo.qty),
+        "algoStatus": algo.status, "triggerPrice": price(symbol, algo.stop_price), "price": price(symbol, algo.price),
+        "icebergQuantity": None, "selfTradePreventionMode": _STP, "workingType": algo.working_type, "priceMatch": "NONE",
+        "closePosition": algo.close_position, "priceProtect": False, "reduceOnly": algo.reduce_only, "activatePrice": "", "callbackRate": "",
+        "createTime": algo.time_ms, "updateTime": algo.update_ms, "triggerTime": algo.trigger_ms, "goodTillDate": algo.expire_ms,
+    }  # fmt: skip
+
+
+def algo_order(algo: Algo) -> dict[str, Any]:
+    """Answer to a query of a conditional order, alone or in a list: with the order that it became."""
+    actual = algo.actual
+    return algo_placed(algo) | {
+        "type": algo.type, "actualOrderId": str(actual.id) if actual else "", "actualPrice": average(actual) if actual else "0.00000",
+        "actualType": actual.type if actual else "", "actualQty": qty(algo.symbol, actual.filled) if actual else "0",
+        "tpTriggerPrice": "0.000", "tpPrice": "0.000", "slTriggerPrice": "0.000", "slPrice": "0.000", "tpOrderType": "",
+    }  # fmt: skip
+
+
+def algo_update(event: AlgoChanged) -> dict[str, Any]:
+    """ALGO_UPDATE."""
+    algo, symbol = event.algo, event.symbol
+    actual = algo.actual
+    return {
+        "e": "ALGO_UPDATE", "T": event.time_ms, "E": event.time_ms,
+        "o": {
+            "caid": algo.client_id, "aid": algo.id, "at": "CONDITIONAL", "o": algo.type, "s": symbol.name, "S": SIDE[algo.side], "ps": "BOTH",
+            "f": algo.time_in_force, "q": qty(symbol, algo.qty), "X": event.status, "ai": str(actual.id) if actual else "",
+            "ap": average(actual) if actual else "0.00000", "aq": qty(symbol, actual.filled) if actual else "0.00000",
+            "act": actual.type if actual else "0", "tp": price(symbol, algo.stop_price), "p": price(symbol, algo.price), "V": _STP,
+            "wt": algo.working_type, "pm": "NONE", "cp": algo.close_position, "pP": False, "R": algo.reduce_only, "tt": algo.trigger_ms,
+            "gtd": algo.expire_ms, "rm": event.reason,
+        },
+    }  # fmt: skip
+
+
 def usdm_report(event: OrderChanged) -> dict[str, Any]:
     """ORDER_TRADE_UPDATE."""
     order = event.order
@@ -247,7 +299,7 @@ def usdm_report(event: OrderChanged) -> dict[str, Any]:
             "X": event.status, "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.filled),
             "L": price(symbol, fill.price if fill else 0), "N": "USDT", "n": money(fill.fee if fill else 0), "T": event.time_ms,
             "t": fill.trade_id if fill else 0, "b": "0", "a": "0", "m": bool(fill and fill.maker), "R": order.reduce_only,
-            "wt": "CONTRACT_PRICE", "ot": order.type, "ps": "BOTH", "cp": False, "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0,
+            "wt": "CONTRACT_PRICE", "ot": order.origin or order.type, "ps": "BOTH", "cp": False, "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0,
             "rp": money(fill.realised if fill else 0), "V": _STP, "pm": "NONE", "gtd": order.expire_ms,
         },
     }  # fmt: skip

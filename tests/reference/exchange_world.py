@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from twinloop.engine.exchange.agents import Agents
+from twinloop.engine.exchange.conditional import LAST, MARK
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.model import BUY, MONEY, SELL, STOP_TYPES, Account, VenueError, symbol
 
@@ -39,11 +40,17 @@ def random_life(venue: Exchange, accounts: list[Account], seed: int, steps: int,
         kind = draw.choice(["LIMIT", "LIMIT", "MARKET", "LIMIT_MAKER" if venue.market == "spot" else "LIMIT", *stops])
         force = draw.choice(["GTC", "GTC", "IOC", "FOK", "GTD"]) if kind == "LIMIT" else "GTC"
         reduce_only = venue.market == "usdm" and draw.random() < 0.3
+        stop_price = mark + draw.randrange(-30, 31)
         try:
             what = draw.random()
-            if what < 0.7 or not working:
+            if kind in stops and venue.market == "usdm":
+                venue.conditional.place(
+                    account, "BTCUSDT", side, kind, qty, price=price, stop_price=stop_price, reduce_only=reduce_only,
+                    working_type=draw.choice([LAST, MARK]),
+                )  # fmt: skip
+            elif what < 0.7 or not working:
                 venue.place(
-                    account, "BTCUSDT", side, kind, qty, price=price, stop_price=mark + draw.randrange(-30, 31), time_in_force=force,
+                    account, "BTCUSDT", side, kind, qty, price=price, stop_price=stop_price, time_in_force=force,
                     reduce_only=reduce_only, expire_ms=venue.now_ms + draw.randrange(1, 5000) if force == "GTD" else 0,
                 )  # fmt: skip
             elif what < 0.8:
