@@ -103,6 +103,12 @@ class JournalFollower:
             if not found and (last or not self._roll()):
                 return []
 
+    def look(self) -> Header | None:
+        """The header of the segment being read, once there is one."""
+        if self._bytes is None:
+            self._begin()
+        return self.header
+
     @property
     def behind_bytes(self) -> int:
         """Bytes of later segments in the folder: how far behind the reader is, as far as names tell it."""
@@ -130,8 +136,8 @@ class JournalFollower:
             )  # fmt: skip
         if not self._open(max(chosen), put_away):
             return False
-        assert self.header is not None
-        self.commit, self.checksum, self.sequence = self.header.first_commit, self.header.checksum, _ANY_SEQUENCE
+        header = self._current
+        self.commit, self.checksum, self.sequence = header.first_commit, header.checksum, _ANY_SEQUENCE
         if self._from == self.commit:
             self._check_seal(self.checksum)
         return True
@@ -169,16 +175,19 @@ class JournalFollower:
         return True
 
     def _next_is_there(self) -> bool:
+        return last_number(self.folder) > self._current.segment
+
+    @property
+    def _current(self) -> Header:
         assert self.header is not None
-        return last_number(self.folder) > self.header.segment
+        return self.header
 
     def _roll(self) -> bool:
         """Go on in the next segment; CorruptError where it does not continue what was read."""
-        before = self.header
-        assert before is not None
+        before = self._current
         if not self._open(before.segment + 1, read_index(self.folder)):
             return False
-        header = self.header
+        header = self._current
         require_continues(header, self._path, before.segment + 1, self.commit, self.checksum)
         if header.epoch < before.epoch:
             raise CorruptError(
@@ -221,8 +230,7 @@ class JournalFollower:
             looked = True
 
     def _given(self, rows: Rows, seals: list[int], taken: int, checksum: int, sequence: int) -> list[Commit]:
-        assert self.header is not None
-        commits, start, segment = [], 0, self.header.segment
+        commits, start, segment = [], 0, self._current.segment
         for seal in seals:
             commits.append(Commit(self.commit, rows[start:seal], rows[seal], segment, self._byte + start * ROW_SIZE))
             self.commit += 1
