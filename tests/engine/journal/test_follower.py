@@ -110,7 +110,7 @@ def test_a_torn_tail_is_waited_for_until_another_process_cut_it(tmp_path: Path) 
     recovered = resume(tmp_path, **OPTIONS)
     assert 128 < recovered.torn_bytes <= 192  # Up to the last byte that is not zero.
     append(recovered.writer, facts(4, 1))
-    recovered.writer.commit(1, 1)
+    assert recovered.writer.wait(recovered.writer.commit(1, 1), 10.0)
     assert [commit.number for commit in follower.read()] == [2]
     assert follower.header is not None
     assert follower.header.epoch == 2
