@@ -85,7 +85,7 @@ class PolledMarket:
                  -1 if each.isBuyerMaker else 1)
                 for each in found if 0 < each.id < 10**18 and 0 < each.time < 9 * 10**12
             ]  # fmt: skip
-        except (msgspec.MsgspecError, BadLineError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, BadLineError):
             return EMPTY
         values.sort()
         rows = np.zeros(len(values), table.ROW)

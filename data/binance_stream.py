@@ -80,7 +80,10 @@ class BinanceStream:
         self._twin = FrameDecoder(known, **options)
         self._books = [BookSync(futures=futures, waits=depth) for _ in instruments]
         self.counts: Counter[str] = Counter()
-        self.place, self.kind = NOBODY, 0  # Whose the last frame was, and the kind of its first row; 0 for one without rows.
+        self.place, self.kind = (
+            NOBODY,
+            0,
+        )  # Whose the last frame was, and the kind of its first row; 0 for one without rows.
         self.closing = False  # The venue said that it will end the connection.
 
     def streams(self) -> list[str]:

@@ -26,7 +26,9 @@ _RECALL_GAPS: Final = 64  # Gaps between two looks at the percentile.
 
 def _bucket(gap_ns: int) -> int:
     octave = gap_ns.bit_length()
-    return (octave << _STEP_BITS) | ((gap_ns << _STEP_BITS >> (octave - 1)) & ((1 << _STEP_BITS) - 1)) if gap_ns > 0 else 0
+    return (
+        (octave << _STEP_BITS) | ((gap_ns << _STEP_BITS >> (octave - 1)) & ((1 << _STEP_BITS) - 1)) if gap_ns > 0 else 0
+    )
 
 
 def _upper_ns(bucket: int) -> int:

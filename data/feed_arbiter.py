@@ -82,7 +82,11 @@ class Leg:
 
     def fit(self, now_ns: int) -> bool:
         """Whether a market may be taken from it."""
-        return bool(self.last_ns) and self.stream.ready and not any(self.silent(place, now_ns) for place in range(len(self.books)))
+        return (
+            bool(self.last_ns)
+            and self.stream.ready
+            and not any(self.silent(place, now_ns) for place in range(len(self.books)))
+        )
 
 
 class FeedArbiter:
@@ -108,7 +112,9 @@ class FeedArbiter:
         self.switches = 0
         self._touch = touch
         self._stale: dict[int, int] = {}  # Code by place.
-        self._floors: list[tuple[int, int]] = [(0, 0)] * len(instruments)  # Last print given out: its id and venue time.
+        self._floors: list[tuple[int, int]] = [(0, 0)] * len(
+            instruments
+        )  # Last print given out: its id and venue time.
         self._arrivals: OrderedDict[tuple[int, int, int], tuple[Leg, int]] = OrderedDict()
         self._lags: deque[tuple[int, int]] = deque(maxlen=1024)
         self._switched_ns = 0
@@ -284,12 +290,25 @@ class FeedArbiter:
         floor, floor_ns = self._floors[place]
         if not len(rows):
             return rows
-        if len(rows) > 1 or int(rows["trade_id"][0]) <= floor:
+        first = int(rows["trade_id"][0])
+        if len(rows) > 1 or first <= floor:
             rows = pick(rows, (rows["trade_id"] > floor) | (rows["venue_ns"] > floor_ns))
             if not len(rows):
                 return rows
+        elif 0 < floor < first - 1 and len(self.legs) > 1:
+            rows = join_rows([self._missed(place, floor, first, rows), rows])
         self._floors[place] = int(rows["trade_id"][-1]), int(rows["venue_ns"][-1])
         return rows
+
+    def _missed(self, place: int, after: int, before: int, rows: Rows) -> Rows:
+        """Prints between two ids that the active leg lost and another has."""
+        for leg in self.legs:
+            if leg is not self.active:
+                prints = leg.shadows[place].prints(int(rows["local_ns"][0]))
+                prints = pick(prints, (prints["trade_id"] > after) & (prints["trade_id"] < before))
+                if len(prints):
+                    return prints
+        return EMPTY
 
     # ---- Comparisons.
 
@@ -349,9 +368,7 @@ class FeedArbiter:
                 del self._stale[place]
         return join_rows(rows)
 
-    def _rows(
-        self, kind: int, code: int, now_ns: int, *, source: int | None = None, place: int | None = None
-    ) -> Rows:
+    def _rows(self, kind: int, code: int, now_ns: int, *, source: int | None = None, place: int | None = None) -> Rows:
         """A row of the feed's state for every instrument, or for one."""
         slots = self.slots if place is None else [self.slots[place]]
         rows = np.zeros(len(slots), table.ROW)

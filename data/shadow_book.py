@@ -71,7 +71,7 @@ class ShadowBook:
         levels = [
             (side, price, qty)
             for side in (1, -1)
-            for price, qty in sorted(self._sides[side].items(), key=lambda level: -side * level[0])  # noqa: B023 - used at once
+            for price, qty in sorted(self._sides[side].items(), key=lambda level: -side * level[0])
         ]
         found = np.zeros(len(levels) + 2, table.ROW)
         found["local_ns"], found["venue_ns"] = local_ns, self._venue_ns

@@ -1,7 +1,6 @@
 """A watchdog learns from the stream itself: no false alarm on real markets, and a stall is seen a second past what is usual."""
 
 import gzip
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
