@@ -360,6 +360,15 @@ class Assembly:
         """Record the orders still open and a last equity sample."""
         self.doors.finish(self.call_address)
 
+    def memory(self, field: str) -> Any:
+        """The bytes of a field of the node, or of the whole simulated venue ("venue"): (n,) uint8, shared and writable."""
+        if field == "venue":
+            return self._venues.view(np.uint8)
+        fields = self._nodes.dtype.fields
+        assert fields is not None
+        kind, first = fields[field][:2]
+        return self._nodes.view(np.uint8)[first : first + kind.itemsize]
+
     def state_hash(self) -> int:
         """Hash of everything decisions depend on."""
         self.doors.state_hash(self.call_address)

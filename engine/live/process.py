@@ -217,7 +217,10 @@ class LiveProcess:
             self._may_resume = found.ended_in_order
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
+                + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
             )
+            for line in found.notices:
+                self._say(f"! {line}")
             if found.cut_bytes:
                 self._say(f"! {found.cut_bytes} bytes of a torn end were cut and kept beside the journal")
         else:

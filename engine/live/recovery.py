@@ -1,33 +1,28 @@
-"""Going on where a session's journal ends: the node is built again from the facts, and has to take every decision again on the way.
+"""Going on where a session's journal ends: the node is built again (rebuild.py) from the newest snapshot and the facts behind it.
 
-Of a paper session the simulated venue is built again too: it gets the market's and the operator's rows, and must give the very answers
-that the journal holds. A journal under another configuration, or other code, is not gone on with: it is replayed, not continued.
+A journal under another configuration, or other code, is not gone on with: it is replayed, not continued.
 This module must not open connections.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
-
-from twinloop.data.rowfile import Rows, pick
+from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import Journal, open_journal
 from twinloop.engine.journal.recovery import cut_torn_tail
-from twinloop.engine.live.loop import SESSION_END
 from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.rebuild import begin
 from twinloop.engine.live.session import Session, session_from_plain
-from twinloop.engine.live.session_errors import ParityError, SessionError
-from twinloop.kernels.rows import FLATTEN, HALT, ORIGIN, OWN_ORDER, REDUCE, RESUME, TIMER
-
-_COMMANDS: Final = np.array([HALT, REDUCE, RESUME, FLATTEN], np.uint8)
-_MADE_AGAIN: Final = np.array([*(kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER), TIMER], np.uint8)
+from twinloop.engine.live.session_errors import SessionError
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """A node as it was after the journal's last whole commit. cut_bytes: of a torn tail, kept beside the segment."""
+    """A node as it was after the journal's last whole commit. cut_bytes: of a torn tail, kept beside the segment.
+
+    facts: handled now, commits: in all. from_snapshot: those of them that a snapshot stood for. notices: what the operator should know.
+    """
 
     node: LiveNode
     journal: Journal
@@ -35,6 +30,8 @@ class Recovered:
     facts: int
     cut_bytes: int
     ended_in_order: bool  # The last word on trading was the halt of a session that ended in order.
+    from_snapshot: int
+    notices: list[str]
 
 
 def has_journal(folder: Path) -> bool:
@@ -55,7 +52,7 @@ def same_session(was: Session, now: Session) -> list[str]:
 def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] | None = None) -> Recovered:
     """Read a journal, cut a torn tail, and bring a node to its end.
 
-    wanted: the session as configured now. Raises CorruptError for a damaged journal, SessionError for one of another session, ParityError
+    wanted: the session as configured now. Raises CorruptError for a damaged journal or one that a snapshot does not belong to, SessionError for one of another session, ParityError
     where the facts no longer lead to the journal's decisions.
     """
     journal = open_journal(folder)
@@ -68,31 +65,17 @@ def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] 
             got="another", remedy="give the session another name, or put the configuration back",
         )  # fmt: skip
     cut = cut_torn_tail(journal)
-    # Of a live session the venue's answers are facts like any other.
-    node = LiveNode(session, "paper" if session.mode == "paper" else "recorded")
-    facts = 0
-    ended = False
-    for done, commit in enumerate(journal.each()):
-        if commit.number == 0:
-            node.start()
-            continue
-        expected = commit.facts
-        handled = node.handle(_given(expected) if session.mode == "paper" else expected)
-        if handled.facts.tobytes() != expected.tobytes() or handled.requests.tobytes() != commit.requests.tobytes():
-            raise ParityError(
-                "the journal does not lead to the decisions it holds", file=folder, expected=f"commit {commit.number} again",
-                got="another outcome", remedy="see `twinloop replay` for the first difference; do not go on with it",
-            )  # fmt: skip
-        facts += len(expected)
-        words = expected[np.isin(expected["kind"], _COMMANDS)]
-        if len(words):
-            ended = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
-        if progress is not None and done % 256 == 0:
-            progress(done, journal.commits)
-    return Recovered(node, journal, journal.commits, facts, cut, ended)
-
-
-def _given(facts: Rows) -> Rows:
-    """The facts that came from outside: not what the simulated venue and the node's timers make themselves."""
-    chosen: Any = ~np.isin(facts["kind"], _MADE_AGAIN)
-    return pick(facts, chosen)
+    commits = journal.start[0]
+    rebuilt = begin(folder, session, journal.header.config, commits=commits)
+    follower = JournalFollower(folder, commit=rebuilt.commit, checksum=rebuilt.checksum if rebuilt.commit else None)
+    try:
+        while found := follower.read():
+            rebuilt.take(found)
+            if progress is not None:
+                progress(rebuilt.commit - rebuilt.from_snapshot, commits - rebuilt.from_snapshot)
+    finally:
+        follower.close()
+    assert rebuilt.commit == commits
+    return Recovered(
+        rebuilt.node, journal, commits, rebuilt.facts, cut, rebuilt.ended_in_order, rebuilt.from_snapshot, rebuilt.passed_over
+    )  # fmt: skip

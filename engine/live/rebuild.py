@@ -1,0 +1,176 @@
+"""A node built again from a journal's commits, which has to take every decision again on the way.
+
+    rebuilt = begin(folder, session)         # from the newest snapshot that can be used, or from nothing
+    rebuilt.take(follower.read())            # commits in order
+
+Of a paper session the simulated venue is built again too: it gets the market's and the operator's rows, and must give the very answers
+that the journal holds. Commits are handed over many at a time, since batches change no decision. This module must not wait or write.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from twinloop.data.errors import CorruptError, TwinloopError
+from twinloop.data.rowfile import Rows, join_rows, pick
+from twinloop.engine.journal.reader import Commit
+from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
+from twinloop.engine.live import node_state
+from twinloop.engine.live.loop import SESSION_END
+from twinloop.engine.live.node import Handled, LiveNode
+from twinloop.engine.live.parity import first_difference
+from twinloop.engine.live.session import Session
+from twinloop.engine.live.session_errors import ParityError
+from twinloop.kernels.rows import FLATTEN, HALT, HASH, ORIGIN, OWN_ORDER, REDUCE, RESUME, TIMER, VERDICT
+
+_COMMANDS: Final = np.array([HALT, REDUCE, RESUME, FLATTEN], np.uint8)
+_MADE_AGAIN: Final = np.array([*(kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER), TIMER], np.uint8)
+
+
+class Rebuilt:
+    """A node after `commit` commits of a journal; checksum: of the last of them.
+
+    facts: handled here, those behind a snapshot not counted. ended_in_order: the last word on trading was the halt of a session that ended
+    in order. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    """
+
+    def __init__(self, session: Session, folder: Path) -> None:
+        self.session = session
+        self.folder = folder
+        # Of a live session the venue's answers are facts like any other.
+        self.node = LiveNode(session, "paper" if session.mode == "paper" else "recorded")
+        self.commit = self.checksum = self.facts = self.from_snapshot = 0
+        self.ended_in_order = False
+        self.passed_over: list[str] = []
+
+    def take(self, commits: Sequence[Commit]) -> None:
+        """Handle commits, which follow those before. ParityError where they lead to other decisions than the journal holds."""
+        first = 0
+        for at, commit in enumerate(commits):
+            if commit.number == 0:
+                self._compare(commit, self.node.start())
+                first = 1
+            elif _has_whole_hash(commit):
+                self._handle(commits[first : at + 1])
+                first = at + 1
+        self._handle(commits[first:])
+
+    def _handle(self, commits: Sequence[Commit]) -> None:
+        if not commits:
+            return
+        one = _as_one(commits)
+        facts = one.facts
+        self._compare(one, self.node.handle(_given(facts) if self.session.mode == "paper" else facts))
+        self.facts += len(facts)
+        words = facts[np.isin(facts["kind"], _COMMANDS)]
+        if len(words):
+            self.ended_in_order = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
+
+    def _compare(self, commit: Commit, handled: Handled) -> None:
+        notes = commit.notes
+        for what, then, now in (
+            ("facts", commit.facts, handled.facts),
+            ("requests", commit.requests, handled.requests),
+            ("verdicts", pick(notes, notes["kind"] == VERDICT), handled.verdicts),
+        ):
+            difference = first_difference(commit.number, what, then, now)
+            if difference is not None:
+                raise self._otherwise(str(difference))
+        hashes = notes[notes["kind"] == HASH]
+        if len(hashes):  # The last one stands for those before: it is rolled on from them.
+            self._compare_hash(commit.number, hashes[-1])
+        self.commit, self.checksum = commit.number + 1, int(commit.seal["checksum"])
+
+    def _compare_hash(self, number: int, row: Any) -> None:
+        node = self.node
+        pairs = [
+            ("decisions", int(row["decisions"]), node.decisions()),
+            ("hash", int(row["decision_hash"]), node.decision_hash()),
+        ]
+        if int(row["state_hash"]):
+            pairs.append(("state hash", int(row["state_hash"]), node.state_hash()))
+        for what, then, now in pairs:
+            if then != now:
+                raise self._otherwise(f"up to commit {number}: {what}: then {then}, now {now}")
+
+    def _otherwise(self, what: str) -> ParityError:
+        return ParityError(
+            "the journal does not lead to the decisions it holds", file=self.folder, expected="every decision again", got=what,
+            remedy="see `twinloop replay` for the first difference; do not go on with it",
+        )  # fmt: skip
+
+    def head(self, epoch: int, config: str, created_ns: int) -> Head:
+        """Of a snapshot of the node as it is now."""
+        node = self.node
+        return Head(
+            epoch=epoch, commit=self.commit, checksum=self.checksum, sequence=node.sequence, code=self.session.code, config=config,
+            layout=node_state.layout(), state_hash=node.state_hash(), decision_hash=node.decision_hash(), decisions=node.decisions(),
+            words=node_state.words_of(node) | {"ended_in_order": self.ended_in_order}, created_ns=created_ns,
+        )  # fmt: skip
+
+    def restore(self, path: Path, config: str) -> Head:
+        """Take a snapshot over; TwinloopError where it is damaged or not of this session and code. The node must be new."""
+        head, parts = read_snapshot(path)
+        for what, expected, got in (
+            ("kernels", self.session.code, head.code),
+            ("session", config, head.config),
+            ("layout", node_state.layout(), head.layout),
+        ):
+            if expected != got:
+                raise CorruptError(f"a snapshot of another {what}", file=path, expected=expected[:12], got=got[:12])
+        node_state.restore(self.node, parts, head.words)
+        if self.node.state_hash() != head.state_hash or self.node.decision_hash() != head.decision_hash:
+            raise CorruptError(
+                "a snapshot whose state is not what it says",
+                file=path,
+                expected=head.state_hash,
+                got=self.node.state_hash(),
+            )
+        self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit
+        self.ended_in_order = bool(head.words["ended_in_order"])
+        return head
+
+
+def begin(folder: Path, session: Session, config: str, *, commits: int | None = None) -> Rebuilt:
+    """A node from the newest snapshot that can be used, else a new one; what follows is in the journal.
+
+    config: of the journal's header. commits: how many the journal holds, where that is known: CorruptError for a snapshot of more, since the
+    journal has then lost what was there.
+    """
+    passed_over: list[str] = []
+    for path in snapshots_of(folder):
+        rebuilt = Rebuilt(session, folder)
+        try:
+            head = rebuilt.restore(path, config)
+        except (TwinloopError, OSError) as error:
+            passed_over.append(f"snapshot {path.name} is not used: {error}")
+            continue
+        if commits is not None and head.commit > commits:
+            raise CorruptError(
+                "a snapshot that is newer than its journal: the journal has lost commits", file=path, expected=f"at most {commits} commits",
+                got=head.commit, remedy="do not trade on it: restore the journal's end, or reconcile and remove the snapshot",
+            )  # fmt: skip
+        rebuilt.passed_over = passed_over
+        return rebuilt
+    rebuilt = Rebuilt(session, folder)
+    rebuilt.passed_over = passed_over
+    return rebuilt
+
+
+def _has_whole_hash(commit: Commit) -> bool:
+    hashes = commit.rows[commit.rows["kind"] == HASH]
+    return bool(len(hashes) and hashes["state_hash"].any())
+
+
+def _as_one(commits: Sequence[Commit]) -> Commit:
+    """Commits as if they had been sealed together: with the number and seal of the last."""
+    last = commits[-1]
+    return Commit(last.number, join_rows([commit.rows for commit in commits]), last.seal, last.segment)
+
+
+def _given(facts: Rows) -> Rows:
+    """The facts that came from outside: not what the simulated venue and the node's timers make themselves."""
+    chosen: Any = ~np.isin(facts["kind"], _MADE_AGAIN)
+    return pick(facts, chosen)
