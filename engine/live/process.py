@@ -26,7 +26,6 @@ from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.gateway import Gateway
-from twinloop.engine.gateway.http_client import only_once
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
@@ -34,7 +33,7 @@ from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
-from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.node import LiveNode
@@ -56,6 +55,8 @@ BACKOFF_S: Final = (0.5, 30.0)  # First and longest wait before connecting again
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 SNAPSHOT_WAIT_S: Final = 0.5
 PROVE_S: Final = 0.05
+PROVE_LOOKS: Final = 3  # How often positions are compared before they count as different.
+PROVE_AGAIN_S: Final = 0.5
 CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
@@ -150,7 +151,7 @@ class LiveProcess:
     async def run(self) -> None:
         """Start, trade, stop."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-        async with aiohttp.ClientSession(timeout=timeout, middlewares=(only_once,)) as client:
+        async with aiohttp.ClientSession(timeout=timeout) as client:
             await self._start(client)
             place = self.loaded.place / SOCKET
             server = await serve(place, self._answer)
@@ -179,7 +180,7 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         held: AccountReport | None = None
         if credentials is not None:
-            held = await ask_account(client, loaded.rest, credentials)
+            held = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
         lock = FolderLock(loaded.place / "journal")
         try:
@@ -188,7 +189,7 @@ class LiveProcess:
             lock.close()
             raise
         if credentials is not None:
-            self._make_edge(client, credentials, start)
+            self._make_edge(credentials, start)
         if start == (0, 0, 0):
             self.loop.start()
         elif self._may_resume and credentials is None:
@@ -235,24 +236,25 @@ class LiveProcess:
         assert self.orders is not None
         self.orders.send(requests)
 
-    def _make_edge(self, client: aiohttp.ClientSession, credentials: Credentials, start: tuple[int, int, int]) -> None:
+    def _make_edge(self, credentials: Credentials, start: tuple[int, int, int]) -> None:
         """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""
         loop, config = self.loop, self.loaded.config
         session = loop.node.session
         assert config.orders is not None
         settings = GatewaySettings(
-            market="usdm", account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
+            market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)
+        endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
-            gateway, credentials, loop, client, rest=self.loaded.rest, stream=self.loaded.stream,
+            gateway, credentials, endpoints, loop,
             tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
         )  # fmt: skip
         self._say(
-            f"orders go to {self.loaded.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
+            f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
         if start != (0, 0, 0):
             if loop.trading_state == "ACTIVE":
@@ -271,8 +273,7 @@ class LiveProcess:
         orders.take(self._rebuilt)
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        held = await ask_account(orders.client, self.loaded.rest, orders.credentials)
-        wrong = position_breaks(self.loop.node, held)
+        wrong = await self._position_breaks(orders)
         for line in wrong:
             self._say(f"! {line}")
         if wrong:
@@ -281,6 +282,19 @@ class LiveProcess:
         elif self.loop.trading_state == "REDUCING" or self._may_resume:
             self.loop.command("resume")
             self._say("every order is proven and the positions agree: trading")
+
+    async def _position_breaks(self, orders: OrderEdge) -> list[str]:
+        """Where the venue's positions are not ours. A fill may be on its way to one side: what differs is asked for again."""
+        wrong: list[str] = []
+        for _ in range(PROVE_LOOKS):
+            orders.take(orders.gateway.ask_account(*orders.times()))
+            while (held := orders.gateway.account) is None:
+                await WORLD.sleep(PROVE_S)
+            wrong = position_breaks(self.loop.node, held)
+            if not wrong:
+                break
+            await WORLD.sleep(PROVE_AGAIN_S)
+        return wrong
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""
@@ -372,6 +386,8 @@ class LiveProcess:
             await WORLD.sleep(wait_s)
             self.loop.tick()
             if self.loop.failure:
+                if self.orders is not None:
+                    await self._no_orders_left(self.orders)
                 raise SessionError(self.loop.failure)
             feed, now_ns = self.feed, self.clock.local_ns()
             if feed.connected and not feed.stale and now_ns - feed.last_frame_ns > stale_ns:
@@ -387,7 +403,7 @@ class LiveProcess:
             if self.orders is not None:
                 gateway = self.orders.gateway
                 feeds.append({
-                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.sent,
+                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
                     "working": len(gateway.open_orders), "in doubt": gateway.unproven, "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             return status_of(
