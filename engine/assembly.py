@@ -5,7 +5,7 @@ drives, kernels decide.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from twinloop.kernels.entry import CALL, Doors, doors
 from twinloop.kernels.intrinsics import forget_records
 from twinloop.kernels.money import money_rule
 from twinloop.kernels.newest_touch import NO_FARTHEST
-from twinloop.kernels.node import NEVER, STANDARD, SizeClass
+from twinloop.kernels.node import FROM_TRADES, NEVER, STANDARD, SizeClass
 
 REPLAY_INBOX_ROWS: Final = (
     256  # Few enough to stay in the first-level cache while the replay edge publishes one fact at a time.
@@ -71,11 +71,16 @@ class VenueSettings:
 
 @dataclass(frozen=True)
 class BarRequest:
-    """Bars a strategy asked for: kind (kernels.bars.*_BAR), size in that kind's unit, of one instrument slot."""
+    """Bars that strategies ask for: kind (kernels.bars.*_BAR) and size in that kind's unit, of one instrument slot.
+
+    source: kernels.node.FROM_*. strategies: bit of each strategy that sees them.
+    """
 
     instrument: int
     kind: int
     size: int
+    source: int = FROM_TRADES
+    strategies: int = -1
 
 
 @dataclass
@@ -245,17 +250,21 @@ class Assembly:
                 newest["best_key"][:] = NO_KEY
                 newest["farthest_key"][:] = NO_FARTHEST
 
-    def add_bars(self, wanted: Sequence[BarRequest], instruments: Sequence[Instrument]) -> dict[BarRequest, int]:
-        """Bar builders, neighbours by instrument; the slot of each."""
-        slots: dict[BarRequest, int] = {}
-        unique = sorted(dict.fromkeys(wanted), key=lambda bar: bar.instrument)
+    def add_bars(self, wanted: Sequence[BarRequest], instruments: Sequence[Instrument]) -> None:
+        """The series of a run, each once with everyone who asked for it, neighbours by instrument."""
+        strategies: dict[BarRequest, int] = {}
+        for bar in wanted:
+            series = replace(bar, strategies=0)
+            strategies[series] = strategies.get(series, 0) | bar.strategies
+        unique = sorted(strategies, key=lambda bar: bar.instrument)
         if len(unique) > self.size.bars:
             raise ConfigError(
                 "too many bar series in one run", expected=f"at most {self.size.bars}", got=str(len(unique))
             )
         for slot, bar in enumerate(unique):
             record = self.decision["bars"][slot]
-            record["instrument"] = bar.instrument
+            record["instrument"], record["source"] = bar.instrument, bar.source
+            record["strategies"] = strategies[bar]
             instrument = instruments[bar.instrument]
             call = self.call
             call["slot"], call["kind"], call["value"] = slot, bar.kind, bar.size
@@ -271,9 +280,7 @@ class Assembly:
             if market["bars_count"] == 0:
                 market["bars_first"] = slot
             market["bars_count"] += 1
-            slots[bar] = slot
         self.decision["bars_used"] = len(unique)
-        return slots
 
     def add_strategy(self, slot: StrategySlot) -> int:
         """A strategy in the next slot."""

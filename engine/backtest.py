@@ -16,7 +16,8 @@ import numpy as np
 
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
-from twinloop.engine.assembly import DAY_NS, Assembly, BarRequest, StrategySlot, VenueSettings
+from twinloop.engine.assembly import DAY_NS, Assembly, StrategySlot, VenueSettings
+from twinloop.engine.bar_series import Listener, series_of
 from twinloop.engine.instrument_names import shown_names, slots_by_name, suggestion
 from twinloop.engine.records import ORDER, RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter
@@ -108,7 +109,7 @@ class Backtest:
             )
         self.plan = plan
         symbols = slots_by_name(plan.instruments)
-        wanted = self._bars(plan, symbols)
+        seen = [self._seen(strategy, symbols) for strategy in plan.strategies]
         self.assembly = Assembly()
         self.size = self.assembly.size
         assembly = self.assembly
@@ -138,35 +139,36 @@ class Backtest:
             self._need_rate(code)
         assembly.add_account(plan.cash)
         assembly.set_venue(plan.venue, plan.seed)
-        self.bar_slots = assembly.add_bars(wanted, plan.instruments)
+        self.compiled = [
+            compile_strategy(strategy.strategy, dict(strategy.parameters), self.size, symbols=symbols)
+            for strategy in plan.strategies
+        ]
+        listeners = [
+            Listener(strategy.name, slots, strategy.bars, bool(compiled.addresses.get("on_bar")))
+            for strategy, slots, compiled in zip(plan.strategies, seen, self.compiled, strict=True)
+        ]
+        series, self._bar_notes = series_of(listeners, shown_names(plan.instruments), self.kinds, plan.local)
+        assembly.add_bars(series, plan.instruments)
         self._set_times()
-        self.compiled = []
-        for number, strategy in enumerate(plan.strategies):
-            compiled = compile_strategy(strategy.strategy, dict(strategy.parameters), self.size, symbols=symbols)
-            self.compiled.append(compiled)
-            seen = [symbols[name] for name in strategy.symbols] if strategy.symbols else range(len(plan.instruments))
+        for strategy, slots, compiled in zip(plan.strategies, seen, self.compiled, strict=True):
             assembly.add_strategy(
-                StrategySlot(strategy.name, compiled.addresses, compiled.initial_area(), seen, keep=compiled)
+                StrategySlot(strategy.name, compiled.addresses, compiled.initial_area(), slots, keep=compiled)
             )
-            assert assembly.decision["strategy_count"] == number + 1
         self._apply_limits()
         self.batch_rows = BATCH_ROWS if all(each.compiled for each in self.compiled) else PYTHON_BATCH_ROWS
         self.rows_total = len(plan.local)
         self.fills = 0
         self.status = codes.RUN_ROWS_MAX
 
-    @staticmethod
-    def _bars(plan: Plan, symbols: Mapping[str, int]) -> list[BarRequest]:
-        wanted = []
-        for strategy in plan.strategies:
-            for name in strategy.symbols or shown_names(plan.instruments):
-                if name not in symbols:
-                    raise ConfigError(
-                        "strategy names a symbol that is not in the data", field=f"strategy.{strategy.name}.symbols",
-                        expected="one of " + ", ".join(symbols), got=name, remedy=suggestion(name, symbols) or None,
-                    )  # fmt: skip
-                wanted += [BarRequest(symbols[name], kind, size) for kind, size in strategy.bars]
-        return list(dict.fromkeys(wanted))
+    def _seen(self, strategy: StrategyPlan, symbols: Mapping[str, int]) -> Sequence[int]:
+        """Slots of the instruments that a strategy sees."""
+        for name in strategy.symbols:
+            if name not in symbols:
+                raise ConfigError(
+                    "strategy names a symbol that is not in the data", field=f"strategy.{strategy.name}.symbols",
+                    expected="one of " + ", ".join(symbols), got=name, remedy=suggestion(name, symbols) or None,
+                )  # fmt: skip
+        return [symbols[name] for name in strategy.symbols] or range(len(self.plan.instruments))
 
     def _need_rate(self, code: str) -> None:
         assembly = self.assembly
@@ -396,7 +398,7 @@ class Backtest:
         return counts
 
     def _warnings(self) -> list[str]:
-        warnings = []
+        warnings = list(self._bar_notes)
         for slot, name in enumerate(shown_names(self.plan.instruments)):
             mode = int(self.assembly.venue["instruments"][slot]["mode"])
             if mode == venue_kernel.PRINTS:

@@ -1,4 +1,4 @@
-"""Bars built from trades: by time, by count, by volume, by notional.
+"""Bars: built from trades by time, by count, by volume, by notional; or a vendor's, as they are or put together to longer ones.
 
 A fixed state record (BAR_STATE) that the event loop owns, one per series, and the functions that advance it. A bar is
 never looked ahead at: it is written to `state["closed"]` by the row that closes it, and stays there until the next one.
@@ -10,6 +10,8 @@ When a bar closes:
   carried over from the bar before it.
 - TICK_BAR, VOLUME_BAR, NOTIONAL_BAR: on the trade that brings the count, the quantity, or the sum of price * quantity to
   `size`. The whole trade belongs to the bar it closes; the excess is not carried into the next one.
+- A bar put together from a vendor's shorter ones (bar_on_bar): by the vendor's bar that ends where it ends; if that one is
+  missing, by the next one (bar_before). It is on multiples of `size` since the epoch like any TIME_BAR.
 
 Numbers. Prices and quantities are scaled int64 with magnitude < 2**62 (quantities >= 0). The sum of price * quantity is
 exact: two limbs of 62 bits, so it cannot overflow below 2**62 trades. Once per closed bar it is rounded, half to even, to
@@ -96,6 +98,7 @@ BAR_STATE: Final = np.dtype(
         ("divisor", "<i8"),  # price * quantity units -> money: times multiplier, over divisor
         ("multiplier", "<i8"),
         ("overflow", "<i8"),  # flags gathered by the open bar
+        ("parts", "<i8"),  # vendor's bars in the open bar
         ("count", "<i8"),  # bars closed so far
         ("closed", BAR),  # the last closed bar
     ],
@@ -276,6 +279,74 @@ def bar_on_trade(state: Any, price: int, qty: int, local_ns: int) -> int:
 
 
 @njit(cache=True)
+def bar_given(state: Any, bar: Any) -> None:
+    """A vendor's bar, a BAR record, as the series' closed bar: nothing is computed."""
+    closed = state["closed"]
+    closed["start_ns"] = bar["start_ns"]
+    closed["end_ns"] = bar["end_ns"]
+    closed["closed_ns"] = bar["closed_ns"]
+    closed["open"] = bar["open"]
+    closed["high"] = bar["high"]
+    closed["low"] = bar["low"]
+    closed["close"] = bar["close"]
+    closed["volume"] = bar["volume"]
+    closed["notional"] = bar["notional"]
+    closed["trades"] = bar["trades"]
+    closed["flags"] = 0
+    state["count"] += 1
+
+
+@njit(cache=True)
+def bar_before(state: Any, bar: Any) -> int:
+    """1 if the open bar ended before a vendor's bar begins (its own last one is missing) and was closed, else 0."""
+    if state["parts"] == 0 or bar["start_ns"] < state["start_ns"] + state["size"]:
+        return 0
+    _close_bars(state, bar["closed_ns"])
+    return 1
+
+
+@njit(cache=True)
+def bar_on_bar(state: Any, bar: Any) -> int:
+    """Add a vendor's bar to the open time bar: 1 if it ends there and was closed, else 0. Call bar_before first.
+
+    No clock closes such a bar, `due_ns` stays NEVER_NS: at its end the vendor's last bar has yet to come. A bar that begins before
+    the open one is counted in it. `notional` is the sum of the vendor's, money; `trades` may be 0, where the vendor does not tell.
+    """
+    if state["parts"] == 0:
+        state["start_ns"] = bar["start_ns"] // state["size"] * state["size"]
+        state["open"] = bar["open"]
+        state["high"] = bar["high"]
+        state["low"] = bar["low"]
+    state["high"] = max(state["high"], bar["high"])
+    state["low"] = min(state["low"], bar["low"])
+    state["close"] = bar["close"]
+    state["last_ns"] = bar["end_ns"]
+    state["parts"] += 1
+    state["trades"] += bar["trades"]
+    state["volume"] += bar["volume"]
+    if state["volume"] > VOLUME_MAX:
+        state["volume"] = VOLUME_MAX
+        state["overflow"] |= BAR_VOLUME_CLAMPED
+    state["notional_low"] += bar["notional"]
+    if state["notional_low"] > MONEY_MAX:
+        state["notional_low"] = MONEY_MAX
+        state["overflow"] |= BAR_NOTIONAL_CLAMPED
+    if bar["end_ns"] < state["start_ns"] + state["size"]:
+        return 0
+    _close_bars(state, bar["closed_ns"])
+    return 1
+
+
+@njit(cache=True)
+def _close_bars(state: Any, now_ns: int) -> None:
+    """Close a bar made of a vendor's: its notional is money already."""
+    money = state["notional_low"]
+    state["notional_low"] = 0
+    _close(state, state["start_ns"] + state["size"], now_ns, _COMPLETE)
+    state["closed"]["notional"] = money
+
+
+@njit(cache=True)
 def bar_flush(state: Any, now_ns: int) -> int:
     """Close what is open, as at the end of a run: 1 if there was an open bar, else 0.
 
@@ -350,3 +421,4 @@ def _empty(state: Any) -> None:
     state["start_ns"] = 0
     state["last_ns"] = 0
     state["overflow"] = 0
+    state["parts"] = 0

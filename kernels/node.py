@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from twinloop.kernels.bars import BAR_STATE
+from twinloop.kernels.bars import BAR, BAR_STATE
 from twinloop.kernels.book import book_dtype
 from twinloop.kernels.codes import CALLBACKS
 from twinloop.kernels.money import MONEY_RULE
@@ -219,7 +219,17 @@ STRATEGY: Final = _aligned(
 
 TIMER: Final = _aligned(("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8"))
 
-BAR_SLOT: Final = _aligned(("state", BAR_STATE), ("instrument", "<i8"))
+# What a series of bars is made from.
+FROM_TRADES: Final = 0
+FROM_BARS: Final = 1  # The vendor's bars as they are.
+FROM_SHORTER_BARS: Final = 2  # Time bars put together from the vendor's shorter ones.
+
+BAR_SLOT: Final = _aligned(
+    ("state", BAR_STATE),
+    ("instrument", "<i8"),
+    ("source", "<i8"),  # FROM_TRADES, FROM_BARS, FROM_SHORTER_BARS.
+    ("strategies", "<i8"),  # Bit of each strategy that asked for the series.
+)
 
 REQUEST: Final = _aligned(  # What a strategy asks for; filled by its call, answered in `result`.
     ("price", "<i8"),
@@ -346,6 +356,7 @@ def node_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("status", "<i8"),  # RUN_* when a step must stop the batch, else 0.
         ("error_sequence", "<i8"),
         ("request", REQUEST),
+        ("vendor_bar", BAR),  # The bar of the row in hand.
         ("submit", "<i8"),  # Code addresses of the services strategies call.
         ("amend", "<i8"),
         ("cancel", "<i8"),

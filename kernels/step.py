@@ -16,14 +16,14 @@ from twinloop.kernels.account_facts import (
     on_order_fact,
     on_rate,
 )
-from twinloop.kernels.bars import bar_on_clock, bar_on_trade
+from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_clock, bar_on_trade
 from twinloop.kernels.book import ASK, BID, book_apply
-from twinloop.kernels.callbacks import call_strategies, call_strategy
+from twinloop.kernels.callbacks import call_bar_strategies, call_strategies, call_strategy
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
-from twinloop.kernels.node import NEVER
+from twinloop.kernels.node import FROM_BARS, FROM_SHORTER_BARS, FROM_TRADES, NEVER
 from twinloop.kernels.records import sample_equity
 from twinloop.kernels.risk_state import operator_command, session_roll
 from twinloop.kernels.timers import timer_fired
@@ -59,8 +59,7 @@ def time_passed(node: Any) -> None:
     if now_ns >= clock["bar_ns"]:
         for i in range(decision["bars_used"]):
             if bar_on_clock(decision["bars"][i]["state"], now_ns) == 1:
-                node["current_bar"] = i
-                call_strategies(node, codes.ON_BAR, decision["bars"][i]["instrument"])
+                call_bar_strategies(node, i)
         next_bar_end(decision)
     if now_ns >= clock["sample_ns"]:
         sample_equity(node)
@@ -96,10 +95,11 @@ def _bars_on_trade(node: Any, row: Any, instrument: int) -> None:
     market = decision["instruments"][instrument]
     clock = decision["clock"]
     for i in range(market["bars_first"], market["bars_first"] + market["bars_count"]):
+        if decision["bars"][i]["source"] != FROM_TRADES:
+            continue
         state = decision["bars"][i]["state"]
         if bar_on_trade(state, row["price"], row["qty"], row["local_ns"]) == 1:
-            node["current_bar"] = i
-            call_strategies(node, codes.ON_BAR, instrument)
+            call_bar_strategies(node, i)
         if state["due_ns"] < clock["bar_ns"]:
             clock["bar_ns"] = state["due_ns"]
             set_next_edge(clock)
@@ -172,7 +172,7 @@ def _on_newest_depth(node: Any, row: Any, instrument: int) -> None:
 
 @njit(cache=True)
 def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
-    """A vendor's bar: its close is the last price; the strategy sees it as a closed bar in the instrument's first bar slot."""
+    """A vendor's bar: its close is the last price; it goes to every series that is made from the vendor's bars."""
     out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
@@ -181,24 +181,27 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
     market["trade_ns"] = row["local_ns"]
     if market["held"] > 0:
         mark_held(node, instrument)
-    if market["bars_count"] == 0:
-        return
-    state = decision["bars"][market["bars_first"]]["state"]
-    closed = state["closed"]
-    closed["start_ns"] = row["venue_ns"] - tail["interval_ns"]
-    closed["end_ns"] = row["venue_ns"]
-    closed["closed_ns"] = row["local_ns"]
-    closed["open"] = row["open"]
-    closed["high"] = row["high"]
-    closed["low"] = row["low"]
-    closed["close"] = row["close"]
-    closed["volume"] = tail["volume"]
-    closed["notional"] = tail["notional"]
-    closed["trades"] = tail["trades"]
-    closed["flags"] = 0
-    state["count"] += 1
-    node["current_bar"] = market["bars_first"]
-    call_strategies(node, codes.ON_BAR, instrument)
+    bar = node["vendor_bar"]
+    bar["start_ns"] = row["venue_ns"] - tail["interval_ns"]
+    bar["end_ns"] = row["venue_ns"]
+    bar["closed_ns"] = row["local_ns"]
+    bar["open"] = row["open"]
+    bar["high"] = row["high"]
+    bar["low"] = row["low"]
+    bar["close"] = row["close"]
+    bar["volume"] = tail["volume"]
+    bar["notional"] = tail["notional"]
+    bar["trades"] = tail["trades"]
+    for i in range(market["bars_first"], market["bars_first"] + market["bars_count"]):
+        slot = decision["bars"][i]
+        if slot["source"] == FROM_BARS:
+            bar_given(slot["state"], bar)
+            call_bar_strategies(node, i)
+        elif slot["source"] == FROM_SHORTER_BARS:
+            if bar_before(slot["state"], bar) == 1:
+                call_bar_strategies(node, i)
+            if bar_on_bar(slot["state"], bar) == 1:
+                call_bar_strategies(node, i)
 
 
 @njit(cache=True)

@@ -22,7 +22,7 @@ from twinloop.engine.strategy_compiler import compile_strategy
 from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.bars import TIME_BAR
-from twinloop.kernels.node import STANDARD
+from twinloop.kernels.node import FROM_BARS, STANDARD
 
 FAST: Final = 10
 SLOW: Final = 30
@@ -136,7 +136,7 @@ def sma_trades(path: Path) -> list[tuple[int, int, int, str, str]]:
     assembly.add_account(CASH * MONEY_ONE)
     assembly.add_instrument(instrument, venue_kernel.BARS)
     assembly.set_venue(VenueSettings(), seed=0)
-    assembly.add_bars([BarRequest(0, TIME_BAR, DAY_NS)], [instrument])
+    assembly.add_bars([BarRequest(0, TIME_BAR, DAY_NS, FROM_BARS)], [instrument])
     apply_limits(assembly.decision, NO_LIMITS, [instrument], CASH * MONEY_ONE)
     bars = len(venue) // 2 - 1
     compiled = compile_strategy(SmaCross, {"bars": bars}, STANDARD)

@@ -14,6 +14,7 @@ import msgspec
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.assembly import BarRequest, VenueSettings
+from twinloop.engine.bar_series import Listener, series_from_trades
 from twinloop.engine.instrument_names import slots_by_name, suggestion
 from twinloop.engine.limits import Limits, parse_limits
 from twinloop.engine.user_code import load_strategy
@@ -95,14 +96,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return [slots[name] for name in spec.symbols] if spec.symbols else list(range(len(self.instruments)))
 
     def bar_requests(self) -> list[BarRequest]:
-        """The bars that strategies asked for, each once."""
-        wanted = [
-            BarRequest(slot, kind, size)
-            for spec in self.strategies
-            for slot in self.slots_of(spec)
-            for kind, size in spec.bars
-        ]
-        return list(dict.fromkeys(wanted))
+        """The bars that strategies asked for: a live feed has trades."""
+        return series_from_trades(
+            [Listener(spec.name, self.slots_of(spec), spec.bars, has_on_bar=True) for spec in self.strategies]
+        )
 
     def digest(self) -> str:
         """SHA-256 of the session as JSON: the configuration's hash in a journal's header."""

@@ -148,3 +148,57 @@ def test_nested_state_runs_compiled_and_plain_alike() -> None:
     assert node[0].tobytes() == node[1].tobytes()
     assert node[0]["bars"][1]["count"] == 2
     assert not node[0]["bars"][0]["count"]
+
+
+def vendor_bar(start: int, size: int, values: tuple[int, int, int, int], now_ns: int) -> Any:
+    bar = np.zeros(1, BAR)[0]
+    bar["start_ns"], bar["end_ns"], bar["closed_ns"] = start, start + size, now_ns
+    bar["open"], spread, bar["volume"], bar["trades"] = values
+    bar["high"], bar["low"], bar["close"] = bar["open"] + spread, bar["open"] - spread, bar["open"] + spread // 2
+    bar["notional"] = int(bar["open"]) * int(bar["volume"])
+    return bar
+
+
+PARTS = st.lists(
+    st.tuples(
+        st.integers(1, 4), st.tuples(st.integers(-(10**9), 10**9), st.integers(0, 10**6), st.integers(0, 10**9), st.integers(0, 99))
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+@given(factor=st.integers(1, 5), length=st.integers(1, 50), first=st.integers(-300, 300), parts=PARTS)
+def test_bars_of_shorter_bars_are_their_groups(which: int, factor: int, length: int, first: int, parts: Any) -> None:
+    """The twin: group by interval; a group is told by the bar that ends it, else by the first bar of a later one."""
+    size = factor * length
+    state = fresh("time", size, which=which)
+    before, add = build("bar_before")[which], build("bar_on_bar")[which]
+    start = first * length
+    told: list[Any] = []
+    groups: dict[int, list[Any]] = {}
+    for gap, values in parts:
+        start += gap * length
+        bar = vendor_bar(start, length, values, now_ns=start + length + 3)
+        groups.setdefault(start // size, []).append(bar)
+        told += [closed_bar(state) for step in (before, add) if step(state, bar)]
+    complete = [key for key, group in groups.items() if group[-1]["end_ns"] == (key + 1) * size or key < start // size]
+    assert len(told) == len(complete) == state["count"]
+    keys = list(groups)
+    for got, key in zip(told, complete, strict=True):
+        group = groups[key]
+        ended = group[-1]["end_ns"] == (key + 1) * size
+        closing = group[-1] if ended else groups[keys[keys.index(key) + 1]][0]
+        assert got == {
+            "start_ns": key * size,
+            "end_ns": (key + 1) * size,
+            "closed_ns": closing["closed_ns"],
+            "open": group[0]["open"],
+            "high": max(bar["high"] for bar in group),
+            "low": min(bar["low"] for bar in group),
+            "close": group[-1]["close"],
+            "volume": sum(int(bar["volume"]) for bar in group),
+            "notional": sum(int(bar["notional"]) for bar in group),
+            "trades": sum(int(bar["trades"]) for bar in group),
+            "flags": 0,
+        }

@@ -8,6 +8,7 @@ from reference.run_small import MODES, Setup, linear, row
 
 from twinloop.engine.assembly import BarRequest, VenueSettings
 from twinloop.kernels import bars, codes, rows
+from twinloop.kernels.node import FROM_BARS
 
 DEPTH, TOUCH, PRINTS, BARS = MODES
 MIDDLE = 100
@@ -199,7 +200,7 @@ VENUES = (
 
 def setup_of(seed: int, modes: Sequence[int], count: int = 70, *, only_quotes_and_prints: bool = False) -> Setup:
     draw = random.Random(seed)
-    wanted = [BarRequest(i, bars.TIME_BAR, 10**6) for i, mode in enumerate(modes) if mode == BARS]
+    wanted = [BarRequest(i, bars.TIME_BAR, 10**6, FROM_BARS) for i, mode in enumerate(modes) if mode == BARS]
     chosen = draw.choice(VENUES)
     facts = facts_of(events_of(draw, count), modes, status=not only_quotes_and_prints)
     return Setup([linear("X"), linear("Y")], list(modes), facts, script_of(draw, count), chosen, seed=seed, bars=wanted)
