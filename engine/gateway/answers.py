@@ -345,10 +345,7 @@ class Answers:
             if fresh and sent.kind == kinds.PLACE:
                 refused = self.prover.send_place(order, leg)
             elif fresh:
-                refused = self.sender.send(
-                    sent.kind, sent.request, order_id=sent.order_id, leg=sent.leg, amend=sent.amend,
-                    instrument=sent.instrument,
-                )  # fmt: skip
+                refused = self.sender.send_for(sent.kind, sent.request, order, leg, amend=sent.amend)
             self._resigned(sent, order, leg, refused)
             self.tracker.settle(order)
 

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
@@ -29,7 +29,7 @@ from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
-from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.recovery import make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
@@ -39,8 +39,8 @@ from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.recorded import RecordedNode
-from twinloop.engine.live.recovery import has_journal, recover
-from twinloop.engine.live.session import Session, StrategySpec, session_to_plain, with_digests
+from twinloop.engine.live.recovery import Recovered, recover
+from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.planning import KINDS
@@ -48,6 +48,9 @@ from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
 from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
+
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
 
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 STALE_AFTER_NS: Final = 2_000_000_000  # Without a frame for so long, the market is stale.
@@ -184,13 +187,15 @@ class LiveProcess:
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
         lock = FolderLock(loaded.place / "journal")
         try:
-            session, start = self._open(with_digests(session), held, lock)
+            compiled = compiled_strategies(session)
+            found = self._open(with_digests(session, compiled), compiled, held, lock)
         except BaseException:
             lock.close()
             raise
+        session = self.loop.node.session
         if credentials is not None:
-            self._make_edge(credentials, start)
-        if start == (0, 0, 0):
+            self._make_edge(credentials, found)
+        if found is None:
             self.loop.start()
         elif self._may_resume and credentials is None:
             self.loop.command("resume")
@@ -204,39 +209,39 @@ class LiveProcess:
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
     def _open(
-        self, session: Session, held: AccountReport | None, lock: FolderLock
-    ) -> tuple[Session, tuple[int, int, int]]:
-        """The node, new or as its journal left it, behind a journal of a new epoch; and where that journal goes on."""
+        self, session: Session, compiled: "list[CompiledStrategy]", held: AccountReport | None, lock: FolderLock
+    ) -> Recovered | None:
+        """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
-        start, epoch = (0, 0, 0), 0
-        if has_journal(folder):
-            found = recover(folder, session, self._progress)
-            node, start, session = found.node, found.journal.start, found.node.session
-            epoch = found.journal.epoch
+        ready, found = make_ready(folder), None
+        if ready.journal is not None:
+            found = recover(ready.journal, session, compiled, self._progress)
+            node = found.node
+            session = node.session
             if live:
                 node.go_live()
             self._may_resume = found.ended_in_order
             self._say(
-                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
+                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
             )
-            if found.cut_bytes:
-                self._say(f"! {found.cut_bytes} bytes of a torn end were cut and kept beside the journal")
+            if ready.torn_bytes:
+                self._say(f"! {ready.torn_bytes} bytes of a torn end were cut and kept beside the journal")
         else:
             refuse_positions(held)
-            node = LiveNode(session, "live" if live else "paper")
+            node = LiveNode(session, "live" if live else "paper", compiled)
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, start=start, epoch_above=epoch, lock=lock,
+            durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
         )  # fmt: skip
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
-        return session, start
+        return found
 
     def _to_venue(self, requests: Rows) -> None:
         assert self.orders is not None
         self.orders.send(requests)
 
-    def _make_edge(self, credentials: Credentials, start: tuple[int, int, int]) -> None:
+    def _make_edge(self, credentials: Credentials, found: Recovered | None) -> None:
         """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""
         loop, config = self.loop, self.loaded.config
         session = loop.node.session
@@ -256,14 +261,10 @@ class LiveProcess:
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
-        if start != (0, 0, 0):
+        if found is not None:
             if loop.trading_state == "ACTIVE":
                 loop.command("reduce")
-            journal = open_journal(loop.recorded.journal.folder)
-            segments = [
-                (segment.header.epoch, commit.rows) for segment in journal.segments for commit in segment.each()
-            ]
-            self._rebuilt = gateway.rebuild(segments, *self.orders.times())
+            self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
 
     async def _prove(self) -> None:
         """After a restart: nothing but reducing orders until every order is proven and the positions agree."""

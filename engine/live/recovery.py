@@ -5,41 +5,39 @@ that the journal holds. A journal under another configuration, or other code, is
 This module must not open connections.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from twinloop.data.rowfile import Rows, pick
-from twinloop.engine.journal.reader import Journal, open_journal
-from twinloop.engine.journal.recovery import cut_torn_tail
+from twinloop.engine.journal.reader import Commit, Journal
 from twinloop.engine.live.loop import SESSION_END
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.session import Session, session_from_plain
 from twinloop.engine.live.session_errors import ParityError, SessionError
-from twinloop.kernels.rows import FLATTEN, HALT, ORIGIN, OWN_ORDER, REDUCE, RESUME, TIMER
+from twinloop.kernels.rows import FLATTEN, HALT, NOT_SENT, ORIGIN, OWN_ORDER, REDUCE, REQUEST, RESUME, SENT, TIMER
+
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
 
 _COMMANDS: Final = np.array([HALT, REDUCE, RESUME, FLATTEN], np.uint8)
-_MADE_AGAIN: Final = np.array([*(kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER), TIMER], np.uint8)
+_OWN: Final = [kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER]
+_MADE_AGAIN: Final = np.array([*_OWN, TIMER], np.uint8)
+_OF_ORDERS: Final = np.array(
+    [*_OWN, *(kind for kind, origin in ORIGIN.items() if origin == REQUEST), SENT, NOT_SENT], np.uint8
+)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recovered:
-    """A node as it was after the journal's last whole commit. cut_bytes: of a torn tail, kept beside the segment."""
+    """A node as it was after the journal's last whole commit. of_orders: (epoch, rows) of everything about orders, for a gateway."""
 
     node: LiveNode
-    journal: Journal
-    commits: int
-    facts: int
-    cut_bytes: int
-    ended_in_order: bool  # The last word on trading was the halt of a session that ended in order.
-
-
-def has_journal(folder: Path) -> bool:
-    """Whether there is anything to go on with."""
-    return folder.is_dir() and any(folder.glob("segment-*.journal"))
+    facts: int = 0
+    of_orders: list[tuple[int, Rows]] = field(default_factory=list)
+    ended_in_order: bool = False  # The last word on trading was the halt of a session that ended in order.
 
 
 def same_session(was: Session, now: Session) -> list[str]:
@@ -52,44 +50,57 @@ def same_session(was: Session, now: Session) -> list[str]:
     ]
 
 
-def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] | None = None) -> Recovered:
-    """Read a journal, cut a torn tail, and bring a node to its end.
+def recover(
+    journal: Journal,
+    wanted: Session,
+    compiled: Sequence["CompiledStrategy"] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recovered:
+    """Bring a node to the end of a journal that was made ready (journal/recovery.py), reading its rows once.
 
-    wanted: the session as configured now. Raises CorruptError for a damaged journal, SessionError for one of another session, ParityError
+    wanted: the session as configured now, and its strategies compiled. Raises SessionError for a journal of another session, ParityError
     where the facts no longer lead to the journal's decisions.
     """
-    journal = open_journal(folder)
-    journal.require_sound()
     session = session_from_plain(journal.segments[0].header.session)
     changed = same_session(session, wanted)
     if changed:
         raise SessionError(
-            "this journal is of a session that was configured otherwise", file=folder, expected="the same " + ", ".join(changed),
+            "this journal is of a session that was configured otherwise", file=journal.folder, expected="the same " + ", ".join(changed),
             got="another", remedy="give the session another name, or put the configuration back",
         )  # fmt: skip
-    cut = cut_torn_tail(journal)
     # Of a live session the venue's answers are facts like any other.
-    node = LiveNode(session, "paper" if session.mode == "paper" else "recorded")
-    facts = 0
-    ended = False
-    for done, commit in enumerate(journal.each()):
-        if commit.number == 0:
-            node.start()
-            continue
-        expected = commit.facts
-        handled = node.handle(_given(expected) if session.mode == "paper" else expected)
-        if handled.facts.tobytes() != expected.tobytes() or handled.requests.tobytes() != commit.requests.tobytes():
-            raise ParityError(
-                "the journal does not lead to the decisions it holds", file=folder, expected=f"commit {commit.number} again",
-                got="another outcome", remedy="see `twinloop replay` for the first difference; do not go on with it",
-            )  # fmt: skip
-        facts += len(expected)
-        words = expected[np.isin(expected["kind"], _COMMANDS)]
-        if len(words):
-            ended = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
-        if progress is not None and done % 256 == 0:
-            progress(done, journal.commits)
-    return Recovered(node, journal, journal.commits, facts, cut, ended)
+    found = Recovered(LiveNode(session, "paper" if session.mode == "paper" else "recorded", compiled))
+    done = 0
+    for segment in journal.segments:
+        for commit in segment.each():
+            _again(found, commit, journal)
+            rows = commit.rows
+            about = np.isin(rows["kind"], _OF_ORDERS)
+            if session.mode == "live" and about.any():
+                found.of_orders.append((segment.header.epoch, pick(rows, about)))
+            if progress is not None and done % 256 == 0:
+                progress(done, journal.commits)
+            done += 1
+    return found
+
+
+def _again(found: Recovered, commit: Commit, journal: Journal) -> None:
+    """Have the node handle a commit's facts; it must do what it did then."""
+    node = found.node
+    if commit.number == 0:
+        node.start()
+        return
+    expected = commit.facts
+    handled = node.handle(_given(expected) if node.edge == "paper" else expected)
+    if handled.facts.tobytes() != expected.tobytes() or handled.requests.tobytes() != commit.requests.tobytes():
+        raise ParityError(
+            "the journal does not lead to the decisions it holds", file=journal.folder, expected=f"commit {commit.number} again",
+            got="another outcome", remedy="see `twinloop replay` for the first difference; do not go on with it",
+        )  # fmt: skip
+    found.facts += len(expected)
+    words = expected[np.isin(expected["kind"], _COMMANDS)]
+    if len(words):
+        found.ended_in_order = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
 
 
 def _given(facts: Rows) -> Rows:
