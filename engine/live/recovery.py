@@ -13,10 +13,10 @@ import numpy as np
 
 from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.reader import Commit, Journal
-from twinloop.engine.live.loop import SESSION_END
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.session import Session, session_from_plain
 from twinloop.engine.live.session_errors import ParityError, SessionError
+from twinloop.engine.live.words import Words
 from twinloop.kernels.rows import FLATTEN, HALT, NOT_SENT, ORIGIN, OWN_ORDER, REDUCE, REQUEST, RESUME, SENT, TIMER
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ class Recovered:
     node: LiveNode
     facts: int = 0
     of_orders: list[tuple[int, Rows]] = field(default_factory=list)
-    ended_in_order: bool = False  # The last word on trading was the halt of a session that ended in order.
+    words: Words = field(default_factory=Words)
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether trading may go on without a person's word."""
+        account = self.node.decision["accounts"][0]
+        return self.words.may_resume(int(account["state"]), int(account["halt_code"]))
 
 
 def same_session(was: Session, now: Session) -> list[str]:
@@ -91,6 +97,8 @@ def _again(found: Recovered, commit: Commit, journal: Journal) -> None:
         node.start()
         return
     expected = commit.facts
+    account = node.decision["accounts"][0]
+    before = int(account["state"]), int(account["halt_code"])
     handled = node.handle(_given(expected) if node.edge == "paper" else expected)
     if handled.facts.tobytes() != expected.tobytes() or handled.requests.tobytes() != commit.requests.tobytes():
         raise ParityError(
@@ -98,9 +106,8 @@ def _again(found: Recovered, commit: Commit, journal: Journal) -> None:
             got="another outcome", remedy="see `twinloop replay` for the first difference; do not go on with it",
         )  # fmt: skip
     found.facts += len(expected)
-    words = expected[np.isin(expected["kind"], _COMMANDS)]
-    if len(words):
-        found.ended_in_order = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
+    for row in expected[np.isin(expected["kind"], _COMMANDS)]:  # Alone in its commit.
+        found.words.take(int(row["kind"]), int(row["code"]), *before)
 
 
 def _given(facts: Rows) -> Rows:
