@@ -95,6 +95,11 @@ class Answers:
         self._route(sent, Judgement(UNPROVEN))
         self._follow_up(sent)
 
+    def not_sent(self, sent: Outgoing) -> None:
+        """It never left: proof that nothing came of it."""
+        self._route(sent, Judgement(REFUSED), reasons.REASON_NOT_SENT)
+        self._follow_up(sent)
+
     def _alert_bad(self, sent: Outgoing, error: DecodeError) -> None:
         self.tracker.outcome.alerts.append(
             alert("BAD_MESSAGE", order_id=sent.order_id, instrument=sent.instrument, detail=plain(error.what))
@@ -231,12 +236,12 @@ class Answers:
 
     # Not done.
 
-    def _route(self, sent: Outgoing, judgement: Judgement) -> None:
-        """Anything but a readable success."""
+    def _route(self, sent: Outgoing, judgement: Judgement, reason: int = 0) -> None:
+        """Anything but a readable success. reason: where it is not the judgement's."""
         if sent.kind in {kinds.PLACE, kinds.CANCEL, kinds.QUERY, kinds.AMEND, kinds.REPLACE}:
             found = self._order(sent)
             if found is not None:
-                self._not_done_with_order(sent, *found, judgement)
+                self._not_done_with_order(sent, *found, judgement, reason)
         elif sent.kind == kinds.TRADES:
             self.trades.failed(sent.instrument, self.sender.mono_ns)
         elif sent.kind in {kinds.OPEN_ORDERS, kinds.OPEN_STOPS}:
@@ -244,13 +249,13 @@ class Answers:
         elif sent.kind == kinds.SERVER_TIME:
             self.clock_wanted = True
 
-    def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement) -> None:
+    def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement, reason: int) -> None:
         proof = judgement.kind != UNPROVEN
         unknown_order = judgement.kind == REFUSED and judgement.code in errors.UNKNOWN_ORDER
         late = judgement.code in {errors.TIME_OUTSIDE, errors.TIME_OUTSIDE_ENGINE}
-        reason = (
-            reasons.REASON_RATE if judgement.kind > UNPROVEN else reasons.refusal(judgement.code, judgement.message)
-        )
+        if not reason:
+            held = judgement.kind > UNPROVEN
+            reason = reasons.REASON_RATE if held else reasons.refusal(judgement.code, judgement.message)
         if sent.kind == kinds.QUERY:
             leg.query_sent_mono_ns = 0
             if unknown_order:
@@ -340,10 +345,7 @@ class Answers:
             if fresh and sent.kind == kinds.PLACE:
                 refused = self.prover.send_place(order, leg)
             elif fresh:
-                refused = self.sender.send(
-                    sent.kind, sent.request, order_id=sent.order_id, leg=sent.leg, amend=sent.amend,
-                    instrument=sent.instrument,
-                )  # fmt: skip
+                refused = self.sender.send_for(sent.kind, sent.request, order, leg, amend=sent.amend)
             self._resigned(sent, order, leg, refused)
             self.tracker.settle(order)
 

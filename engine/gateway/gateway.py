@@ -99,6 +99,12 @@ class Gateway:
         self._answers.none(outgoing)
         return outcome
 
+    def on_not_sent(self, outgoing: Outgoing, now_ns: int, mono_ns: int) -> Outcome:
+        """Not a byte of it left this machine, for certain."""
+        outcome = self._begin(now_ns, mono_ns)
+        self._answers.not_sent(outgoing)
+        return outcome
+
     def on_user_frame(self, frame: bytes, now_ns: int, mono_ns: int) -> Outcome:
         """A frame of the user stream."""
         outcome = self._begin(now_ns, mono_ns)

@@ -97,6 +97,15 @@ class LiveLoop:
         if self._on_turn is not None:
             self._on_turn()
 
+    def note(self, rows: Rows) -> None:
+        """Seal annotations. A journal that fails stops trading."""
+        if self.failure:
+            return
+        try:
+            self.recorded.note(rows)
+        except JournalError as error:
+            self._stop(str(error))
+
     def tick(self) -> None:
         """Let time pass where no fact tells of it: timers, bars, samples, the session's roll."""
         now_ns = max(self.clock.local_ns(), int(self.node.decision["clock"]["now_ns"]))

@@ -1,16 +1,22 @@
 """Real orders on the practice exchange, over real sockets: what the engine believes is what the exchange's own books say."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reference import sessions
 
+from twinloop.data import journal_write
 from twinloop.data.errors import ConfigError
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.writer import FileLayer, JournalWriter
 from twinloop.engine.live.config import load_session
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
@@ -198,6 +204,45 @@ def test_a_position_nobody_opened_halts_the_session(tmp_path: Path, strategy_fol
 
     asyncio.run(all_of_it())
     assert int(processes[1].loop.node.decision["accounts"][0]["state"]) == codes.HALTED
+
+
+class FullDisk(FileLayer):
+    """A disk that is full from the n-th write on."""
+
+    def __init__(self, at: int) -> None:
+        self.faults = np.array([[journal_write.WRITE, at, 1 << 40, -errno.ENOSPC]], np.int64)
+
+
+def test_a_full_disk_ends_trading_and_nothing_is_left_working(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a journal no order leaves; cancels do, and again where they are lost, until the venue has proven that nothing works."""
+    disk = FullDisk(60)
+    monkeypatch.setattr("twinloop.engine.live.process.JournalWriter", partial(JournalWriter, layer=disk))
+    said: list[str] = []
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            process = LiveProcess(load_session(path), said.append)
+            task = asyncio.create_task(process.run())
+            while not hasattr(process, "loop") or not process.loop.failure:  # noqa: ASYNC110 - in the very turn
+                await asyncio.sleep(0)
+            server.faults.arm("lose_request", 2)
+            with pytest.raises(ExceptionGroup) as ended:
+                await task
+            assert ended.group_contains(SessionError, match="No space left")
+            assert server.faults.met["lose_request"] == 2
+            return server
+
+    server = asyncio.run(all_of_it())
+    orders = list(account_of(server).orders.values())
+    assert orders
+    assert not [order for order in orders if order.status in OPEN]
+    journal = open_journal(tmp_path / "sessions" / "live" / "journal")
+    asked = {int(row["order_id"]) for commit in journal.each() for row in commit.requests if row["kind"] == rows.NEW}
+    there = {int(order.client_id.split("-")[3], 36) for order in orders}
+    assert there <= asked, "no order is at the venue that the journal does not hold"
 
 
 def test_keys_are_needed_and_never_shown(
