@@ -46,7 +46,10 @@ class Handled:
 
 
 class LiveNode:
-    """An assembly fed row by row. `sequence` is the next fact's. compiled: the session's strategies, where they are at hand."""
+    """An assembly fed row by row. `sequence` is the next fact's, `requested` the outbox row up to which requests were taken.
+
+    compiled: the session's strategies, where they are at hand.
+    """
 
     def __init__(self, session: Session, edge: Edge, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
         self.session = session
@@ -80,7 +83,7 @@ class LiveNode:
         self.node["inbox_mask"] = assembly.size.inbox_rows - 1
         assembly.call["more_local"] = 1
         self._inbox, self._outbox = self.node["inbox"], self.node["outbox"]
-        self._requested = 0
+        self.requested = 0
         self.started = False
 
     def _set_times(self) -> None:
@@ -175,8 +178,8 @@ class LiveNode:
 
     def _take_requests(self) -> Rows:
         head = int(self.node["outbox_head"])
-        taken = ring_rows(self._outbox, self._requested, head)
-        self._requested = head
+        taken = ring_rows(self._outbox, self.requested, head)
+        self.requested = head
         if self.edge != "paper":
             self.node["outbox_tail"] = head
         return taken

@@ -112,7 +112,7 @@ def _compare(commit: Commit, facts: Rows, node: LiveNode, handled: Handled, foun
         ("requests", commit.requests, handled.requests),
         ("verdicts", notes[notes["kind"] == VERDICT], handled.verdicts),
     ):
-        difference = _first(commit, what, then, now)
+        difference = first_difference(commit.number, what, then, now)
         if difference is not None:
             return difference
     found.requests += len(handled.requests)
@@ -133,7 +133,7 @@ def _compare(commit: Commit, facts: Rows, node: LiveNode, handled: Handled, foun
     return None
 
 
-def _first(commit: Commit, what: str, then: Rows, now: Rows) -> Difference | None:
+def first_difference(commit: int, what: str, then: Rows, now: Rows) -> Difference | None:
     """The first row in which two arrays differ."""
     if then.tobytes() == now.tobytes():
         return None
@@ -143,7 +143,7 @@ def _first(commit: Commit, what: str, then: Rows, now: Rows) -> Difference | Non
         if one != other:
             row = then[at] if at < len(then) else now[at]
             return Difference(
-                commit.number,
+                commit,
                 int(row["sequence"]),
                 what,
                 _tell(then[at]) if at < len(then) else "nothing",

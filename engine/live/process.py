@@ -38,8 +38,9 @@ from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.loop import SESSION_START, LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
+from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.recorded import RecordedNode
-from twinloop.engine.live.recovery import Recovered, recover
+from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
@@ -210,7 +211,7 @@ class LiveProcess:
 
     def _open(
         self, session: Session, compiled: "list[CompiledStrategy]", held: AccountReport | None, lock: FolderLock
-    ) -> Recovered | None:
+    ) -> Rebuilt | None:
         """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
         ready, found = make_ready(folder), None
@@ -223,7 +224,10 @@ class LiveProcess:
             self._may_resume = found.may_resume
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
+                + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
             )
+            for line in found.passed_over:
+                self._say(f"! {line}")
             if ready.torn_bytes:
                 self._say(f"! {ready.torn_bytes} bytes of a torn end were cut and kept beside the journal")
         else:
@@ -241,7 +245,7 @@ class LiveProcess:
         assert self.orders is not None
         self.orders.send(requests)
 
-    def _make_edge(self, credentials: Credentials, found: Recovered | None) -> None:
+    def _make_edge(self, credentials: Credentials, found: Rebuilt | None) -> None:
         """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""
         loop, config = self.loop, self.loaded.config
         session = loop.node.session

@@ -5,6 +5,9 @@ to be looked at stopped stays so until a person says otherwise. The words stand 
 module must not give any.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from twinloop.engine.gateway import alerts
 from twinloop.engine.live.loop import OF_ALERT, SESSION_END, SESSION_START
 from twinloop.kernels import codes
@@ -25,6 +28,19 @@ class Words:
         self._of_person = False
         self._by_itself = False
         self._ended: tuple[int, int] | None = None  # State and reason before the session ended in order.
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data of it."""
+        return {"of_person": self._of_person, "by_itself": self._by_itself, "ended": self._ended}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Words":
+        """What `to_plain` gave."""
+        words = cls()
+        words._of_person, words._by_itself = bool(plain["of_person"]), bool(plain["by_itself"])
+        ended = plain["ended"]
+        words._ended = None if ended is None else (int(ended[0]), int(ended[1]))
+        return words
 
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""

@@ -182,6 +182,11 @@ def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_
     replays(tmp_path)
 
 
+def working(server: Server) -> list[str]:
+    """Client ids of what works on the account."""
+    return [order.client_id for order in account_of(server).orders.values() if order.status in OPEN]
+
+
 def alerts_of(process: LiveProcess) -> list[str]:
     assert process.orders is not None
     return [alert.name for alert in process.orders.alerts]
@@ -295,17 +300,20 @@ def test_what_a_person_stopped_stays_stopped_over_a_restart(tmp_path: Path, stra
 
 
 class FullDisk(FileLayer):
-    """A disk that is full from the n-th write on."""
+    """A disk that is full from a moment on."""
 
-    def __init__(self, at: int) -> None:
-        self.faults = np.array([[journal_write.WRITE, at, 1 << 40, -errno.ENOSPC]], np.int64)
+    def __init__(self) -> None:
+        self.plan = self.faults = np.array([[journal_write.WRITE, 1 << 40, 1 << 40, -errno.ENOSPC]], np.int64)
+
+    def fill_up(self) -> None:
+        self.plan[0, 1] = 0
 
 
 def test_a_full_disk_ends_trading_and_nothing_is_left_working(
     tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a journal no order leaves; cancels do, and again where they are lost, until the venue has proven that nothing works."""
-    disk = FullDisk(60)
+    disk = FullDisk()
     monkeypatch.setattr("twinloop.engine.live.process.JournalWriter", partial(JournalWriter, layer=disk))
     said: list[str] = []
 
@@ -314,19 +322,22 @@ def test_a_full_disk_ends_trading_and_nothing_is_left_working(
             path = configuration(tmp_path, server.port, strategy_folder)
             process = LiveProcess(load_session(path), said.append)
             task = asyncio.create_task(process.run())
-            while not hasattr(process, "loop") or not process.loop.failure:  # noqa: ASYNC110 - in the very turn
+            await sessions.until(lambda: hasattr(process, "feed"), task)
+            await sessions.until(lambda: bool(working(server)), task)
+            disk.fill_up()
+            while not process.loop.failure:  # noqa: ASYNC110 - in the very turn
                 await asyncio.sleep(0)
             server.faults.arm("lose_request", 2)
             with pytest.raises(ExceptionGroup) as ended:
                 await task
             assert ended.group_contains(SessionError, match="No space left")
-            assert server.faults.met["lose_request"] == 2
             return server
 
     server = asyncio.run(all_of_it())
     orders = list(account_of(server).orders.values())
     assert orders
-    assert not [order for order in orders if order.status in OPEN]
+    assert not working(server)
+    assert server.faults.met["lose_request"] == 2
     journal = open_journal(tmp_path / "sessions" / "live" / "journal")
     asked = {int(row["order_id"]) for commit in journal.each() for row in commit.requests if row["kind"] == rows.NEW}
     there = {int(order.client_id.split("-")[3], 36) for order in orders}
