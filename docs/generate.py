@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+from twinloop.data import feed_codes
 from twinloop.engine.strategy_context import Context
 from twinloop.engine.strategy_events import EVENTS, fields
-from twinloop.data import feed_codes
 from twinloop.kernels import rows
 
 ORIGINS = {
