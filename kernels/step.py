@@ -20,6 +20,7 @@ from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_cloc
 from twinloop.kernels.book import ASK, BID, book_apply
 from twinloop.kernels.callbacks import call_bar_strategies, call_strategies, call_strategy
 from twinloop.kernels.desk import cancel_where
+from twinloop.kernels.inbox import inbox_slot
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
@@ -277,7 +278,7 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
     """Every kind but quotes, prints and depth: how many rows the fact was."""
     out_of_line()
     row = node["inbox"][slot]
-    tail = node["inbox"][(slot + 1) & node["inbox_mask"]]
+    tail = node["inbox"][inbox_slot(node, slot + 1)]
     if kind == rows.FILL:
         on_fill(node, row, tail, instrument)
     elif rows.ACK <= kind <= rows.AMEND_REJECT:
@@ -308,7 +309,7 @@ def step(node: Any) -> int:
     The caller knows that the inbox is not empty.
     """
     tail_at = node["inbox_tail"]
-    slot = tail_at & node["inbox_mask"]
+    slot = inbox_slot(node, tail_at)
     row = node["inbox"][slot]
     node["current_slot"] = slot
     decision = node["decision"]
