@@ -19,6 +19,7 @@ Rules, beside those of `binance_scan_py` which defines what a line means:
   snapshot is followed by copies of the updates it lacks. With snapshot="as_received" rows stand in order of the lines.
 """
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from twinloop.data.binance_scan_py import BadLineError, LineDecoder
 from twinloop.data.byte_chunks import CHUNK_BYTES, BrokenStreamError, byte_chunks
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
-from twinloop.data.quality import Conservation
+from twinloop.data.quality import OTHER_SYMBOL, Conservation
 from twinloop.data.rowfile import join_rows, pick, words_of
 from twinloop.kernels import rows as table
 
@@ -47,6 +48,8 @@ HOLD_ROWS: Final = 1 << 18
 RECENT_ROWS: Final = 1 << 17  # Depth rows remembered for a later snapshot.
 LINE_BYTES_MAX: Final = 1 << 24
 QUARANTINED_MAX: Final = 1000  # Lines held by a report; all of them are counted and go to on_quarantine.
+SYMBOLS_NAMED: Final = 5  # Of the symbols that a file has instead of the one asked for.
+_SYMBOL: Final = re.compile(rb'"s":"([A-Z0-9_]{1,30})"')
 _TIMED_KINDS: Final = (table.TRADE, table.QUOTE, table.LEVEL, table.SNAPSHOT_BEGIN)
 _LATENCY_BIN_NS: Final = 100_000
 _LATENCY_BINS: Final = 200_001
@@ -116,6 +119,7 @@ class ReadReport:
             kept=self.kept,
             quarantined=self.quarantined_by_code,
             control=sum(self.controls.values()),
+            controls={reason: count for reason, count in self.controls.items() if count},
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -235,6 +239,7 @@ class RawReader:
         self._paths = paths
         self._on_quarantine = on_quarantine
         self._chunk_bytes = chunk_bytes
+        self._symbol = instrument.symbol
         self._quarantined: Counter[str] = Counter()
         self._settle_clock(instrument, market, clock_offset_ns, assumed_latency_ns)
         self._state = np.zeros(codes.STATE_SIZE, np.int64)
@@ -277,6 +282,26 @@ class RawReader:
                 self._note(batch)
                 yield batch
         self._close_report()
+        self._require_own_lines()
+
+    def _require_own_lines(self) -> None:
+        """Raise DataError where the files speak of other symbols only: a snapshot, which names none, proves nothing."""
+        report = self.report
+        others = report.controls[OTHER_SYMBOL]
+        if not others or report.kept > report.messages["snapshot"]:
+            return
+        names = sorted({name.decode() for name in _SYMBOL.findall(self._first_bytes())})
+        raise DataError(
+            "recorded from another symbol", file=", ".join(report.files), field="instrument", expected=f"lines of {self._symbol}",
+            got=f"none in {report.lines}, {others} of {', '.join(names[:SYMBOLS_NAMED]) or 'others'}",
+            remedy="name the instrument that was recorded",
+        )  # fmt: skip
+
+    def _first_bytes(self) -> bytes:
+        try:
+            return next(byte_chunks(self._paths[0], self._chunk_bytes), b"")
+        except BrokenStreamError:
+            return b""
 
     def _ordered(self) -> Iterator[Rows]:
         for path in self._paths:

@@ -20,9 +20,8 @@ class Scanner:
         instrument_slot: int,
         source: int,
         state: npt.NDArray[np.int64],
+        aggregate: bool = False,
     ) -> None: ...
     def scan(
         self, text: bytes | bytearray | memoryview, start: int, out: npt.NDArray[np.uint8], used: int
     ) -> tuple[int, int, int]: ...
-
-def row_layout() -> dict[str, tuple[int, int]]: ...

@@ -6,7 +6,7 @@ else to this decoder, which works on the same state. It must stay simple rather 
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from twinloop.kernels import rows
 SLOT: Final = codes.SLOTS
 _DECIMAL: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _SIGNED_DECIMAL: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
-_STREAM_SYMBOL: Final = re.compile(rb'\{"stream":"([a-z0-9_]+)@')
+STREAM_SYMBOL: Final = re.compile(rb'\{"stream":"([a-z0-9_]+)@')
 _RECEIVE_UNIT_NS: Final = {13: 1_000_000, 16: 1000, 19: 1}
 # Venue times are milliseconds below, microseconds above the middle; both end before their nanoseconds leave int64.
 _MS_MAX: Final = 9 * 10**12
@@ -29,7 +29,7 @@ _US_NS: Final = 1000
 _ID_MAX: Final = 10**18
 _NUMBER_CHARS_MAX: Final = 64
 _KNOWN_KEYS: Final = frozenset(
-    "stream data e E T s symbol U u pu b a B A t p q X m i r lastUpdateId bids asks".split()  # noqa: SIM905
+    "stream data e E T s symbol U u pu b a B A t l p q X m i r lastUpdateId bids asks".split()  # noqa: SIM905
 )
 
 Row = dict[str, int]
@@ -81,7 +81,7 @@ def _no_repeated_key(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parse(text: bytes) -> Any:
+def parse(text: bytes) -> Any:
     """JSON of a line. The pairs hook needs the standard parser; NaN and Infinity are not JSON."""
 
     def constant(name: str) -> Any:
@@ -100,7 +100,8 @@ class LineDecoder:
 
     symbol: as the venue writes it in `s`. price_scale, qty_scale: decimals of the integers. futures: whether depth updates
     carry `pu`. clock_offset_ns: added to every receive time. assumed_latency_ns: receive time minus venue time of lines
-    without venue time; -1 leaves their venue_ns at 0. state: (STATE_SIZE,) int64, changed in place.
+    without venue time; -1 leaves their venue_ns at 0. state: (STATE_SIZE,) int64, changed in place. aggregate: whether prints are
+    those of aggTrade; the others are then of no interest, since both tell of the same trades.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class LineDecoder:
         instrument_slot: int,
         source: int,
         state: npt.NDArray[np.int64],
+        aggregate: bool = False,
     ) -> None:
         self.symbol = symbol
         self.stream_symbol = symbol.lower().encode()
@@ -126,12 +128,20 @@ class LineDecoder:
         self.instrument_slot = instrument_slot
         self.source = source
         self.state = state
+        self.aggregate = aggregate
 
     def decode(self, line: bytes) -> npt.NDArray[np.void]:
         """Rows of one line without its line feed; none for a control line. Raises BadLineError; every line is counted."""
+        return self._counted(lambda: self._decode(line.removesuffix(b"\r")))
+
+    def decode_text(self, text: bytes, local_ns: int) -> npt.NDArray[np.void]:
+        """The same for a text without a receive time: a live frame, or a snapshot's body."""
+        return self._counted(lambda: self._text(text, local_ns))
+
+    def _counted(self, decode: Callable[[], list[Row] | str]) -> npt.NDArray[np.void]:
         self._count("LINES")
         try:
-            found = self._decode(line.removesuffix(b"\r"))
+            found = decode()
         except BadLineError:
             self._count("QUARANTINED")
             raise
@@ -165,12 +175,15 @@ class LineDecoder:
         local_ns = int(digits) * unit_ns if unit_ns and digits.isdigit() else 0
         if not space or not 0 < local_ns < 9 * 10**18:
             raise BadLineError(codes.BAD_RECEIVE_TIME, f"expected 13, 16 or 19 digits and a space, got {line[:24]!r}")
+        return self._text(text, local_ns)
+
+    def _text(self, text: bytes, local_ns: int) -> list[Row] | str:
         last_seen = self._get("LAST_SEEN")
         self._set("LAST_SEEN", local_ns)
-        stream = _STREAM_SYMBOL.match(text)
+        stream = STREAM_SYMBOL.match(text)
         if stream and stream[1] != self.stream_symbol:
             return "OTHER_SYMBOL"
-        message = _parse(text)
+        message = parse(text)
         if not isinstance(message, dict):
             raise BadLineError(codes.UNEXPECTED_SHAPE, "expected a JSON object")
         wrapped = "stream" in message
@@ -197,7 +210,7 @@ class LineDecoder:
         readers = {
             "depthUpdate": self._depth,
             "bookTicker": self._quote,
-            "trade": self._trade,
+            "aggTrade" if self.aggregate else "trade": self._trade,
             "markPriceUpdate": self._mark,
         }
         if event not in readers:
@@ -355,7 +368,8 @@ class LineDecoder:
         return [header | {"kind": rows.QUOTE, "bid": bid, "bid_qty": bid_qty, "ask": ask, "ask_qty": ask_qty}]
 
     def _trade(self, data: dict[str, Any], local_ns: int, _: int) -> list[Row] | str:
-        trade_id = self._integer(data, "t")
+        trade_id = self._integer(data, "a" if self.aggregate else "t")
+        last_trade = self._integer(data, "l") if self.aggregate else trade_id
         venue_ns = self._time(data, "T", "E")
         self._time(data, "E")
         self._check_time(local_ns, venue_ns)
@@ -374,7 +388,7 @@ class LineDecoder:
         elif last and trade_id > last + 1:
             self._count("TRADE_GAPS")
         self._set("LAST_TRADE", trade_id)
-        fields = {"price": price, "qty": qty, "trade_id": trade_id, "side": -1 if buyer_made else 1}
+        fields = {"price": price, "qty": qty, "trade_id": last_trade, "side": -1 if buyer_made else 1}
         flags = rows.FLAG_OFF_MARKET if off_market else 0
         return [self._header("TRADE", local_ns, venue_ns, trade_id) | {"kind": rows.TRADE, "flags": flags} | fields]
 

@@ -40,6 +40,7 @@ Problems = list[DataError]
 Paths = list[Path]
 Ingests = list[Ingest]
 Live = list[tuple[Ingest, Part]]
+Breaks = dict[str, str]
 _TIME_MIN: Final = -(2**63)
 _TIME_MAX: Final = 2**63 - 1
 
@@ -73,15 +74,15 @@ class Catalog:
         instrument: Instrument,
         *,
         source: str = "",
-        details: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         conservation: Conservation | Callable[[], Conservation] | None = None,
         clock_offset_ns: int = 0,
         replace: bool = False,
     ) -> IngestReport:
         """Add one instrument's rows, given in chunks sorted by local_ns; all of them or nothing.
 
-        source, details: kept in the manifest. conservation, clock_offset_ns: what the reader did, for the quality report; a
-        function is called after the last chunk.
+        source, details: kept in the manifest; its broken_files, by name and reason, is what `breaks` tells later. conservation,
+        clock_offset_ns: what the reader did, for the quality report. A function is called after the last chunk.
         replace: supersede parts at the same times instead of refusing. Raises DataError for rows no reader may make,
         OverlapError for times that other rows already cover, CatalogError when another process writes. The chunks are read
         once; when their source raises, nothing is added.
@@ -112,7 +113,7 @@ class Catalog:
                         parts=tuple(added),
                         supersedes=tuple(superseded),
                         quality=quality.to_dict(),
-                        details=dict(details or {}),
+                        details=dict((details() if callable(details) else details) or {}),
                     )
                     commit(self.root, ingest)
             except BaseException:
@@ -272,6 +273,26 @@ class Catalog:
                 )
             sources += row_sources(self.root, self.cache, instrument, live, _range(start, end))
         return sources
+
+    def breaks(
+        self,
+        symbols: Sequence[str],
+        *,
+        venue: str | None = None,
+        kinds: Sequence[str] | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Breaks:
+        """Files that broke off, by name and reason, where rows of them are in start <= local_ns < end and end lies beyond them."""
+        found: dict[str, str] = {}
+        for name in symbols:
+            live = self._select(self.instrument(name, venue), kinds, start, end)
+            for number in {ingest.number for ingest, _ in live}:
+                ingest = next(each for each, _ in live if each.number == number)
+                last_ns = max(part.last_local_ns for part in ingest.parts)
+                if _range(start, end)[1] > last_ns:
+                    found |= ingest.details.get("broken_files") or {}
+        return found
 
     def tape(
         self,

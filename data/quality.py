@@ -18,6 +18,7 @@ from twinloop.kernels import rows as r
 GAP_NS: Final = 10_000_000_000  # Silence of a tick stream above this is a gap.
 OUTLIER_FACTOR: Final = 1.1  # A price this many times the one before it (or its inverse) is counted as an outlier.
 GAPS_LISTED: Final = 20
+OTHER_SYMBOL: Final = "other_symbol"  # The reason of a record that belongs to another symbol.
 _QUANTILES: Final = (0.0, 0.01, 0.5, 0.9, 0.99, 0.999, 1.0)
 _BINS_PER_OCTAVE: Final = 64  # Latency quantiles are exact to 1.1 %, minimum and maximum exactly.
 _BIN_COUNT: Final = 64 * _BINS_PER_OCTAVE
@@ -25,12 +26,17 @@ _PRICED: Final = (r.TRADE, r.LEVEL, r.SNAPSHOT_LEVEL, r.MARK, r.ORDER_ADD, r.ORD
 
 
 class Conservation(msgspec.Struct, kw_only=True, frozen=True):
-    """Where every record of an input went. control: records that carry no fact (subscription answers, heartbeats)."""
+    """Where every record of an input went.
+
+    control: records that carry no fact of the instrument (subscription answers, heartbeats, other symbols); controls: the same by
+    reason, as far as a reader tells them apart.
+    """
 
     read: int
     kept: int
     quarantined: dict[str, int] = {}
     control: int = 0
+    controls: dict[str, int] = {}
 
     def check(self, file: str | None = None) -> Self:
         """Itself; DataError when a record is missing or counted twice."""
@@ -43,19 +49,46 @@ class Conservation(msgspec.Struct, kw_only=True, frozen=True):
                 got=accounted,
                 remedy="report a bug",
             )
+        assert not self.controls or sum(self.controls.values()) == self.control, "every control has its reason"
         return self
+
+    def misfit(self) -> str:
+        """What to say where most records are not what was declared: set aside, or of another symbol. Empty where they are."""
+        strange = {**self.quarantined, OTHER_SYMBOL: self.controls.get(OTHER_SYMBOL, 0)}
+        count = sum(strange.values())
+        if count <= self.kept:
+            return ""
+        return (
+            f"most of it is not what was declared: of {self.read} records {self.kept} are kept and {count} are not "
+            f"({_by_reason(strange)}); check instrument, format and units"
+        )
+
+    def line(self) -> str:
+        """Where every record went, in one line."""
+        aside = sum(self.quarantined.values())
+        parts = [(self.kept, "kept", ""), (aside, "quarantined", _by_reason(self.quarantined))]
+        parts.append((self.control, "control", _by_reason(self.controls)))
+        return f"{self.read} records read = " + " + ".join(
+            f"{count} {name}" + (f" ({reasons})" if reasons else "") for count, name, reasons in parts
+        )
 
     def plus(self, other: "Conservation") -> "Conservation":
         """Sum of two inputs."""
-        codes = {*self.quarantined, *other.quarantined}
         return Conservation(
             read=self.read + other.read,
             kept=self.kept + other.kept,
-            quarantined={
-                code: self.quarantined.get(code, 0) + other.quarantined.get(code, 0) for code in sorted(codes)
-            },
+            quarantined=_summed(self.quarantined, other.quarantined),
             control=self.control + other.control,
+            controls=_summed(self.controls, other.controls),
         )
+
+
+def _summed(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
+
+
+def _by_reason(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -119,14 +152,7 @@ class QualityReport(msgspec.Struct, kw_only=True, frozen=True):
         text += [f"gap {to_text(gap.from_ns)} to {to_text(gap.to_ns)}" for gap in self.gaps_longest]
         text += [f"latency {name}: {value} ns" for name, value in self.latency_ns.items()]
         if self.conservation is not None:
-            kept = self.conservation
-            aside = sum(kept.quarantined.values())
-            by_code = ", ".join(f"{count} {code}" for code, count in kept.quarantined.items())
-            text.append(
-                f"{kept.read} records read = {kept.kept} kept + {aside} quarantined"
-                + (f" ({by_code})" if by_code else "")
-                + f" + {kept.control} control"
-            )
+            text.append(self.conservation.line())
         return text
 
 

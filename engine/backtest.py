@@ -51,6 +51,8 @@ class Plan:
 
     local, market: (n,) ROW, what the node sees and what the venue holds (the same object when venue time never goes back).
     cash: start balance, 1e-8 of the account currency. limits: an object with apply(decision, instruments, capital).
+    notes: what a user should know of the data and the settings; broken: what to say of data that breaks off, which makes the result
+    a partial one.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Plan:
     data_digest: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     data: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    broken: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ class Backtest:
             for strategy in range(len(self.compiled)):
                 self.assembly.callback(strategy, codes.ON_START)
                 self._check_strategy()
-            stopped = None
+            stopped = "; ".join(self.plan.broken) or None
             while True:
                 self.status = self.assembly.replay(self.batch_rows)
                 self._drain(writer)
@@ -256,7 +260,7 @@ class Backtest:
                 if progress is not None:
                     progress(self.progress(time.perf_counter() - began))
                 if stop is not None and stop():
-                    stopped = "interrupted"
+                    stopped = "; ".join(("interrupted", *self.plan.broken))
                     break
             self._check_end()
             for strategy in range(len(self.compiled)):
@@ -398,7 +402,7 @@ class Backtest:
         return counts
 
     def _warnings(self) -> list[str]:
-        warnings = list(self._bar_notes)
+        warnings = [*self.plan.notes, *self._bar_notes]
         for slot, name in enumerate(shown_names(self.plan.instruments)):
             mode = int(self.assembly.venue["instruments"][slot]["mode"])
             if mode == venue_kernel.PRINTS:

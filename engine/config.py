@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from twinloop.data.errors import ConfigError
 from twinloop.data.times import to_ns
@@ -59,6 +59,13 @@ def _session(value: Any) -> Any:
     return value
 
 
+def _folder_name(name: str) -> str:
+    """A run's name becomes a folder below run.out, whose files are replaced: it must not lead anywhere else."""
+    if name in {".", ".."} or any(mark in name for mark in "/\\\0"):
+        raise ValueError("the name of one folder, without / or \\; the folder it is made in is run.out")
+    return name
+
+
 def _interval_or_auto(value: Any) -> int:
     return 0 if value == "auto" else duration_ns(value)
 
@@ -84,7 +91,7 @@ TableT = TypeVar("TableT", bound=Table)
 class RunTable(Table):
     """[run]: name and place of the result, and how it is made."""
 
-    name: str = ""  # Empty: the file's name.
+    name: Annotated[str, AfterValidator(_folder_name)] = ""  # Empty: the file's name.
     out: str = "runs"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     sample_interval: Annotated[int, BeforeValidator(_interval_or_auto)] = 0
@@ -215,8 +222,8 @@ class AccountTable(Table):
     """[account]: what the run starts with."""
 
     currency: str = "USDT"
-    cash: Money = 100_000 * 10**8
-    fx: dict[str, Money] = {}
+    cash: Annotated[Money, Field(gt=0)] = 100_000 * 10**8
+    fx: dict[str, Annotated[Money, Field(gt=0)]] = {}
 
 
 class StrategyTable(Table):
@@ -304,7 +311,7 @@ def load_tables(
     try:
         config = model.model_validate(document)
     except ValidationError as error:
-        raise ConfigErrors(_mistakes(error, path, text, model)) from None
+        raise ConfigErrors(_mistakes(error, path, text, model, overrides or {})) from None
     return config, plain(document)
 
 
@@ -365,13 +372,19 @@ def plain(value: Any) -> Any:
 
 
 def _mistakes(
-    error: ValidationError, path: Path | None, text: str, model: type[BaseModel] = RunConfig
+    error: ValidationError,
+    path: Path | None,
+    text: str,
+    model: type[BaseModel] = RunConfig,
+    overrides: Mapping[str, Any] | None = None,
 ) -> list[ConfigError]:
     found: list[ConfigError] = []
     seen: set[tuple[str, str]] = set()
     for each in error.errors(include_url=False):
         parts = _existing(each["loc"])
-        mistake = _mistake(each, parts, path, _line_of(text, parts) if path else None, model)
+        given = path is not None and _was_given(parts, overrides or {})
+        line = _line_of(text, parts) if path and not given else None
+        mistake = _mistake(each, parts, Path("command line") if given else path, line, model)
         if (str(mistake.field), str(mistake.expected)) not in seen:
             seen.add((str(mistake.field), str(mistake.expected)))
             found.append(mistake)
@@ -383,6 +396,13 @@ def _mistakes(
         if one.expected != _EXPECTED["string_type"] or not any(key.startswith(f"{one.field}.") for key in keys)
     ]
     return sorted(found, key=lambda one: one.line or 0)
+
+
+def _was_given(parts: Sequence[Any], overrides: Mapping[str, Any]) -> bool:
+    """Whether a location was set by an override, indices aside: then no line of the file is to blame."""
+    names = [part for part in parts if not isinstance(part, int)]
+    given = [[part for part in key.split(".") if not part.isdigit()] for key in overrides]
+    return any(names[: len(key)] == key for key in given)
 
 
 def _existing(loc: Sequence[Any]) -> list[Any]:

@@ -34,10 +34,9 @@ KINDS = {"time": TIME_BAR, "tick": TICK_BAR, "volume": VOLUME_BAR, "notional": N
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, and what a user should be told before it runs. cached: all rows came from the cache."""
+    """A plan. cached: all its rows came from the cache."""
 
     plan: Plan
-    notes: list[str]
     cached: bool
 
 
@@ -94,9 +93,10 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
             }
             for path in tape.paths[:1]
         ],
+        notes=[note for source in sources for note in source.notes] + session_notes(config.venue, first_ns, last_ns),
+        broken=[text for source in sources for text in source.broken],
     )
-    notes = [note for source in sources for note in source.notes] + session_notes(config.venue, first_ns, last_ns)
-    return Planned(plan, notes, all(source.cached for source in sources))
+    return Planned(plan, all(source.cached for source in sources))
 
 
 def _settled(instrument: Instrument, currency: str) -> Instrument:

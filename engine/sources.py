@@ -7,6 +7,7 @@ and of every setting that decides how it is read. This module must not know stra
 import gzip
 import hashlib
 import inspect
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,11 +45,15 @@ class Offer:
 
 @dataclass(frozen=True)
 class Source:
-    """Row files of one [[data]] table. notes: what a user should know of them; cached: nothing had to be read."""
+    """Row files of one [[data]] table. notes: what a user should know of them; cached: nothing had to be read.
+
+    broken: which of the files that were read break off, and how.
+    """
 
     files: list[RowSource]
     notes: list[str]
     cached: bool
+    broken: list[str] = field(default_factory=list)
 
 
 def instrument_named(name: str, tables: Mapping[str, Mapping[str, Any]], file: Path | None) -> Instrument:
@@ -83,8 +88,10 @@ def format_of(path: Path) -> str:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             first = stream.readline(4096)
-    except (OSError, EOFError) as error:
-        raise DataError("file cannot be read", file=path, got=str(error), remedy="download it again") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError("file cannot be read", file=path, got=str(error), remedy="fetch it again") from None
+    if not first:
+        raise DataError("file is empty", file=path, expected="at least one record", remedy="fetch it again")
     stamp, _, rest = first.partition(b" ")
     if stamp.isdigit() and len(stamp) >= 16 and rest.lstrip().startswith(b"{"):
         return "binance-raw"
@@ -180,13 +187,13 @@ def prepare(
         catalog = Catalog(folder / Path(chosen.catalog).expanduser())
         if not catalog.root.is_dir():
             raise CatalogError("no such catalog", file=catalog.root, remedy="make it with `twinloop ingest --catalog`")
-        rows = catalog.rows(
-            chosen.symbol or [], venue=chosen.venue, kinds=chosen.kinds, start=chosen.start, end=chosen.end
-        )
-        return Source(list(rows), [], cached=True)
+        symbols, venue, kinds = chosen.symbol or [], chosen.venue, chosen.kinds
+        rows = catalog.rows(symbols, venue=venue, kinds=kinds, start=chosen.start, end=chosen.end)
+        breaks = catalog.breaks(symbols, venue=venue, kinds=kinds, start=chosen.start, end=chosen.end)
+        return Source(list(rows), [], cached=True, broken=_breaks_off(breaks))
     else:
         source = _prepare_files(chosen, folder, cache, instruments, file, watch)
-    return Source(_cut(source.files, chosen.start, chosen.end), source.notes, source.cached)
+    return Source(_cut(source.files, chosen.start, chosen.end), source.notes, source.cached, source.broken)
 
 
 def _cut(files: Sequence[RowSource], start: int | None, end: int | None) -> list[RowSource]:
@@ -231,10 +238,10 @@ def _prepare_files(
     name = _digest((READ_FORMAT, identity, settings, None if instrument is None else instrument.to_dict()))
     target = cache / f"{paths[0].name.split('.')[0]}-{name}.rows"
     if manifest_path(target).exists():
-        return Source([RowSource(target)], _notes(paths[0].name, read_manifest(target)), cached=True)
-    given = offer(paths, chosen, instrument, chosen_format)
-    manifest = write_offer(target, given, watch)
-    return Source([RowSource(target)], _notes(paths[0].name, manifest), cached=False)
+        manifest, cached = read_manifest(target), True
+    else:
+        manifest, cached = write_offer(target, offer(paths, chosen, instrument, chosen_format), watch), False
+    return Source([RowSource(target)], _notes(paths[0].name, manifest), cached, _broken(manifest, chosen.end))
 
 
 def write_offer(target: Path, given: Offer, watch: Watch | None = None) -> RowManifest:
@@ -265,7 +272,8 @@ def require_rows(given: Offer, rows: int) -> None:
         return
     counted = given.conservation() or Conservation(read=0, kept=0)
     found = [f"{count} {code}" for code, count in counted.quarantined.items()]
-    found += [f"{counted.control} without a market fact"] if counted.control else []
+    found += [f"{count} {reason}" for reason, count in counted.controls.items()]
+    found += [f"{counted.control} without a market fact"] if counted.control and not counted.controls else []
     found += [f"{Path(name).name}: {reason}" for name, reason in given.broken().items()]
     raise DataError(
         "nothing can be kept", file=given.source, expected="at least one record", got=f"{counted.read} ({', '.join(found)})",
@@ -285,18 +293,35 @@ def watched(chunks: Iterable[Rows], what: str, watch: Watch | None) -> Iterator[
 
 def _notes(name: str, manifest: RowManifest) -> list[str]:
     notes = []
-    conservation = manifest.details.get("conservation") or {}
-    set_aside = conservation.get("quarantined") or {}
-    if set_aside:
-        count = sum(set_aside.values())
-        by_code = ", ".join(f"{number} {code}" for code, number in set_aside.items())
-        notes.append(f"{name}: {count} of {conservation['read']} records set aside ({by_code})")
-    for broken, reason in (manifest.details.get("broken_files") or {}).items():
-        notes.append(f"{Path(broken).name} ends early: {reason}; only what stands before is there")
+    conservation = msgspec.convert(manifest.details.get("conservation") or {"read": 0, "kept": 0}, Conservation)
+    if misfit := conservation.misfit():
+        notes.append(f"{name}: {misfit}")
+    elif conservation.quarantined:
+        count = sum(conservation.quarantined.values())
+        by_code = ", ".join(f"{number} {code}" for code, number in conservation.quarantined.items())
+        notes.append(f"{name}: {count} of {conservation.read} records set aside ({by_code})")
     offset_ns = manifest.details.get("clock_offset_ns") or 0
     if offset_ns:
         notes.append(f"{name}: receive times moved by +{offset_ns / 1e6:g} ms, so that none is before its venue time")
     return notes
+
+
+def _broken(manifest: RowManifest, end: int | None) -> list[str]:
+    """What to say of files that break off; nothing where the one at the end does, and a run ends before it."""
+    found: dict[str, str] = manifest.details.get("broken_files") or {}
+    if (
+        end is not None
+        and end <= manifest.last_local_ns
+        and [Path(name).name for name in found] == manifest.source.split(", ")[-1:]
+    ):
+        return []
+    return _breaks_off(found)
+
+
+def _breaks_off(files: Mapping[str, str]) -> list[str]:
+    return [
+        f"{Path(name).name} breaks off: {reason}; only what stands before is there" for name, reason in files.items()
+    ]
 
 
 def _prepare_synth(

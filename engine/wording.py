@@ -44,9 +44,13 @@ class Card:
         reason: str | None = None,
         **more: Any,
     ) -> None:
-        """Add a value, or n/a where a reason is given or the value is not a finite number; `more` are fields of Stat."""
+        """Add a value, or n/a where a reason is given or the value is not a finite number; `more` are fields of Stat.
+
+        A value that is withheld has no interval and no error either: they would tell it all the same.
+        """
         if reason is not None or value is None or not isfinite(value):
-            self.stats.append(Stat(key, label, group, unit, None, f"n/a: {reason or 'undefined here'}", **more))
+            kept = {name: known for name, known in more.items() if name not in {"low", "high", "error"}}
+            self.stats.append(Stat(key, label, group, unit, None, f"n/a: {reason or 'undefined here'}", **kept))
         else:
             self.stats.append(Stat(key, label, group, unit, float(value), **more))
 

@@ -64,7 +64,13 @@ Exit codes: 0 done, 1 a bug, 2 a mistake in the command or configuration,
 
 def build_app(chosen: str = "") -> App:
     """The commands, none of them loaded yet; the chosen one's help will be its own, the others' a line."""
-    app = App(name="twinloop", help=HELP, help_format="plaintext", version=f"twinloop {twinloop.__version__}")
+    app = App(
+        name="twinloop",
+        help=HELP,
+        help_format="plaintext",
+        version=f"twinloop {twinloop.__version__}",
+        suppress_keyboard_interrupt=False,  # Else an interrupted command would end without a word.
+    )
     for name, text in COMMANDS:
         place = f"twinloop.engine.cli.{name}:{'app' if name in APPS else name}"
         app.command(place, name=name, help=None if name == chosen else text)

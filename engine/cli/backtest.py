@@ -176,7 +176,7 @@ def _run(loaded: Loaded, *, json: bool) -> int:
                 lambda what, rows: reading.update(rows, None, f"{rows:,} rows  {rate(rows, reading.seconds)}", what),
             )
         if not json:
-            for text in (*describe(planned.plan), *planned.notes):
+            for text in (*describe(planned.plan), *planned.plan.broken, *planned.plan.notes):
                 note(text)
         work = Backtest(planned.plan)
     with Activity("replaying", quiet=json) as replaying, stopping(work.end_batch) as stopped:

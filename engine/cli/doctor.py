@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,6 +17,7 @@ from twinloop.engine.cli import CHECK_FAILED, OK
 from twinloop.engine.cli.screen import out, say_json
 
 PACKAGES: Final = ("numba", "llvmlite", "numpy", "polars", "msgspec", "pydantic", "cyclopts", "rich")
+DECODERS: Final = ("binance_message", "binance_scan", "binance_frames", "journal_scan", "journal_write")
 FREE_GB: Final = 1.0
 
 
@@ -106,17 +109,38 @@ def _links(_: Path) -> tuple[str, bool, str]:
     return "package", True, "a checkout, its three folders linked" if linked else "installed"
 
 
-def _decoders(_: Path) -> tuple[str, bool, str]:
-    from twinloop.data import binance_scan  # noqa: PLC0415
+def _sources(folder: Path, name: str) -> set[Path]:
+    """What a compiled module is built from, as far as it stands beside it."""
+    found: set[Path] = set()
+    wanted = [folder / f"{name}.pyx"]
+    while wanted:
+        path = wanted.pop()
+        for each in (path, path.with_suffix(".pxd")):
+            if each.exists() and each not in found:
+                found.add(each)
+                text = each.read_text(encoding="utf-8")
+                wanted += [folder / f"{other}.pxd" for other in re.findall(r"from twinloop\.data\.(\w+) cimport", text)]
+    return found
 
-    built = Path(str(binance_scan.__file__))
-    if built.suffix == ".py":
-        return "decoders", False, "not compiled: run `pip install .` with a C compiler at hand"
-    source = built.with_name("binance_scan.pyx")
-    stale = source.exists() and source.stat().st_mtime > built.stat().st_mtime + 1
+
+def _decoders(_: Path) -> tuple[str, bool, str]:
+    folder = Path(twinloop.__file__).parent / "data"
+    stale = []
+    for name in DECODERS:
+        try:
+            built = Path(str(import_module(f"twinloop.data.{name}").__file__))
+        except ImportError as error:
+            return (
+                "decoders",
+                False,
+                f"{name} cannot be loaded ({error}): run `pip install .` with a C compiler at hand",
+            )
+        newest = max((each.stat().st_mtime for each in _sources(folder, name)), default=0.0)
+        if newest > built.stat().st_mtime + 1:
+            stale.append(name)
     if stale:
-        return "decoders", False, "older than their source: run `python setup.py build_ext --inplace`"
-    return "decoders", True, built.name
+        return "decoders", False, f"{', '.join(stale)} older than the source: run `python setup.py build_ext --inplace`"
+    return "decoders", True, f"{len(DECODERS)} compiled"
 
 
 def _jit(_: Path) -> tuple[str, bool, str]:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from twinloop.data.errors import ConfigError
 from twinloop.engine.cli import INCOMPLETE, OK
 from twinloop.engine.cli.backtest import Texts
-from twinloop.engine.cli.screen import Activity, compiling, rate, say, say_json
+from twinloop.engine.cli.screen import Activity, compiling, note, rate, say, say_json
 from twinloop.engine.config import DataTable, mistakes_of, parse_override
 
 
@@ -87,17 +87,21 @@ def ingest(
     broken: dict[str, str] = {}
     for names, report, ends_early in reports:
         broken |= ends_early
+        counted = report.quality.conservation
+        warning = counted.misfit() if counted is not None else ""
         documents.append(
             {
                 "files": names, "instrument": report.instrument.key, "rows": report.rows, "number": report.number,
                 "parts_added": len(report.parts), "parts_already": len(report.already), "quality": report.quality.to_dict(),
-                "broken_files": dict(ends_early),
+                "broken_files": dict(ends_early), "warnings": [warning] if warning else [],
             }
         )  # fmt: skip
         if not json:
             say(f"{names} -> {store.root}/ as {report.instrument.key}")
             for line in report.quality.lines():
                 say(f"  {line}")
+            if warning:
+                note(f"WARNING {names}: {warning}; what is kept is in the catalog")
             say(f"  {len(report.parts)} parts added, {len(report.already)} already there")
             for name, reason in ends_early.items():
                 say(f"  {name} ends early: {reason}; fetch it again, then ingest it with --replace")
@@ -160,7 +164,11 @@ def _one(
         watched(given.chunks, given.source, watch),
         given.instrument,
         source=given.source,
-        details={"format": given.format, "stated": dict(given.stated)},
+        details=lambda: {
+            "format": given.format,
+            "stated": dict(given.stated),
+            "broken_files": {Path(name).name: reason for name, reason in given.broken().items()},
+        },
         conservation=given.conservation if chosen_format.startswith("binance") else given.conservation(),
         clock_offset_ns=given.clock_offset_ns(),
         replace=replace,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reference import binance_lines as sample
 
 from twinloop.data import binance_codes as codes
-from twinloop.data import binance_scan, generate_row_header
+from twinloop.data import binance_message, binance_scan, generate_row_header
 from twinloop.data.binance_raw import read_raw
 from twinloop.data.binance_scan_py import BadLineError, scaled, scaled_rounded
 from twinloop.data.instruments import BINANCE_USDM_ETHUSDT, Instrument
@@ -76,7 +76,7 @@ def test_row_header_is_up_to_date() -> None:
 def test_c_row_has_the_layout_of_the_table() -> None:
     assert table.ROW.fields is not None
     expected = {name: (field[1], field[0].itemsize) for name, field in table.ROW.fields.items()}
-    assert binance_scan.row_layout() == expected
+    assert binance_message.row_layout() == expected
 
 
 def test_usual_messages_need_no_fallback(tmp_path: Path) -> None:
@@ -89,7 +89,8 @@ def test_usual_messages_need_no_fallback(tmp_path: Path) -> None:
 def test_every_sample_gives_what_the_twin_gives(tmp_path: Path) -> None:
     assert_equal_to_twin(tmp_path, TEXT)
     for one in MESSAGES:
-        assert_equal_to_twin(tmp_path, one)
+        if b"ethusdt@" not in one:  # A file of nothing but another symbol's lines is refused as a whole.
+            assert_equal_to_twin(tmp_path, one)
 
 
 @pytest.mark.parametrize("market", ["usdm_btcusdt", "usdm_ethusdt", "spot_btcusdt", "cm_btcusd_perp"])

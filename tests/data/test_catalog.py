@@ -393,3 +393,14 @@ def test_times_without_rows_are_told(tmp_path: Path) -> None:
     catalog.ingest([random_rows(21, 5)], BINANCE_USDM_BTCUSDT)
     with pytest.raises(CatalogError, match="no rows of binance-usdm:BTCUSDT there"):
         catalog.tape("BTCUSDT", start="2030-01-01")
+
+
+def test_a_file_that_broke_off_is_told_where_a_run_goes_beyond_it(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "catalog")
+    rows = random_rows(5, 60)
+    broken = {"day.gz": "the gzip stream breaks off"}
+    catalog.ingest([rows], BINANCE_USDM_BTCUSDT, details=lambda: {"broken_files": broken})
+    last_ns = int(rows["local_ns"][-1])
+    assert catalog.breaks(["BTCUSDT"]) == broken
+    assert catalog.breaks(["BTCUSDT"], end=last_ns + 1) == broken
+    assert catalog.breaks(["BTCUSDT"], end=last_ns) == {}

@@ -130,3 +130,32 @@ def test_clock_offset_makes_the_smallest_latency_positive() -> None:
     assert clock_offset_ns(venue, local) == 101
     assert clock_offset_ns(venue, local + 200) == 0
     assert clock_offset_ns(venue[:1], local[:1]) == 0
+
+
+def test_where_records_went_is_told_with_every_reason() -> None:
+    counted = Conservation(
+        read=10, kept=4, quarantined={"bad_json": 2}, control=4, controls={"answer": 1, "other_symbol": 3}
+    )
+    assert (
+        counted.check().line()
+        == "10 records read = 4 kept + 2 quarantined (2 bad_json) + 4 control (1 answer, 3 other_symbol)"
+    )
+    assert counted.plus(counted).controls == {"answer": 2, "other_symbol": 6}
+
+
+@pytest.mark.parametrize(
+    ("kept", "quarantined", "other_symbol", "answers", "fits"),
+    [(5, 5, 0, 0, True), (5, 6, 0, 0, False), (5, 3, 3, 0, False), (5, 0, 0, 90, True), (0, 0, 1, 0, False)],
+)
+def test_more_strange_records_than_kept_ones_do_not_fit(
+    kept: int, quarantined: int, other_symbol: int, answers: int, *, fits: bool
+) -> None:
+    controls = {"other_symbol": other_symbol, "answer": answers}
+    counted = Conservation(
+        read=kept + quarantined + other_symbol + answers,
+        kept=kept,
+        quarantined={"bad_json": quarantined},
+        control=other_symbol + answers,
+        controls=controls,
+    )
+    assert (counted.check().misfit() == "") == fits

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from twinloop.data.catalog import Catalog
 from twinloop.engine import cli
 
 COMMANDS = [
@@ -227,3 +228,53 @@ def test_help_answers_without_the_compiler_or_polars() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_interruption_is_told_to_a_machine_as_well(twinloop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("twinloop.engine.cli.backtest.load_config", interrupted)
+    found = twinloop("backtest", "run.toml", "--json")
+    assert found.code == cli.INTERRUPTED
+    assert found.document["exit_code"] == cli.INTERRUPTED
+    assert "nothing was written" in found.document["error"]["message"]
+    assert "nothing was written" in twinloop("backtest", "run.toml").err
+
+
+def test_a_recording_of_another_symbol_is_refused_and_adds_nothing(twinloop: Any, tmp_path: Path) -> None:
+    (tmp_path / "btc.txt").write_text("".join(recorded(5)))
+    found = twinloop("ingest", "btc.txt", "--instrument", "binance-usdm:ETHUSDT")
+    assert found.code == cli.DATA
+    assert "recorded from another symbol" in found.err
+    assert "5 of BTCUSDT" in found.err
+    assert Catalog(tmp_path / "catalog").ingests() == []
+
+
+def test_a_file_that_is_mostly_something_else_is_told_loudly(twinloop: Any, tmp_path: Path) -> None:
+    others = [line.replace("BTCUSDT", "ETHUSDT") for line in recorded(9)[3:]]
+    (tmp_path / "mixed.txt").write_text("".join(recorded(3) + others))
+    arguments = ("ingest", "mixed.txt", "--instrument", "binance-usdm:BTCUSDT")
+    shown = twinloop(*arguments)
+    assert shown.code == cli.OK
+    assert "WARNING mixed.txt: most of it is not what was declared" in shown.err
+    assert "3 kept + 0 quarantined + 6 control (6 other_symbol)" in shown.out
+    found = twinloop(*arguments, "--json").document["ingested"][0]
+    assert "6 other_symbol" in found["warnings"][0]
+
+
+def test_a_backtest_over_data_that_breaks_off_is_partial_and_says_so(twinloop: Any, tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=31)
+    (tmp_path / "cut.gz").write_bytes(packer.compress("".join(recorded(5)).encode()) + packer.flush(zlib.Z_FULL_FLUSH))
+    (tmp_path / "quiet.py").write_text(
+        "import twinloop as tl\n\n\nclass Quiet(tl.Strategy):\n    def on_trade(self, ctx, trade):\n        pass\n"
+    )
+    instrument = "binance-usdm:BTCUSDT"
+    straight = ("backtest", "--strategy", "quiet.py", "--data", "cut.gz", "--instrument", instrument)
+    assert twinloop("ingest", "cut.gz", "--instrument", instrument).code == cli.INCOMPLETE
+    stored = ("backtest", "--strategy", "quiet.py", "--data", "catalog", "--symbol", "BTCUSDT")
+    for arguments in (straight, stored):
+        found = twinloop(*arguments, "--json", "--set", f"run.cache={tmp_path / 'cache'}")
+        assert found.code == cli.INCOMPLETE, found.err
+        assert found.document["complete"] is False
+        assert "cut.gz breaks off" in found.document["warnings"][0]

@@ -209,3 +209,28 @@ def test_what_is_no_toml_says_where(tmp_path: Path) -> None:
 def test_reading_a_configuration_loads_no_compiler() -> None:
     code = "import sys, twinloop.engine.config as c; assert 'numba' not in sys.modules and 'polars' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "..", ".", "/tmp/x", "a\\b", "a\0b"])
+def test_the_name_of_a_run_is_one_folder_below_out(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigErrors, match="the name of one folder"):
+        loaded(tmp_path, SMALL, run__name=name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("account__cash", "0"), ("account__cash", "-5"), ("account__fx", {"EUR": 0})]
+)
+def test_a_run_starts_with_money_and_rates_above_zero(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(ConfigErrors, match="more than 0"):
+        loaded(tmp_path, SMALL, **{key: value})
+
+
+def test_a_mistake_of_an_override_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    text = SMALL + '[venue]\nentry_latency = "1ms"\nqueue_model = "lifo"\n'
+    with pytest.raises(ConfigErrors) as caught:
+        loaded(tmp_path, text, venue__entry_latency="2", strategy__bars=["1x"])
+    found = {each.field: each for each in caught.value.errors}
+    assert found["venue.queue_model"].file == str(tmp_path / "run.toml")
+    assert found["venue.queue_model"].line == 8
+    given = [found["venue.entry_latency"], *(each for key, each in found.items() if str(key).startswith("strategy"))]
+    assert [(each.file, each.line) for each in given] == [("command line", None)] * 2

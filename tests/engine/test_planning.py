@@ -107,7 +107,7 @@ def test_a_run_over_a_change_of_clocks_says_which_sessions_end_at_another_time(t
     data = [{"file": "bars.csv", "symbol": "SPY", "interval": "1h"}]
     over = planned(tmp_path, data=data, venue__session_end="16:00 America/New_York")
     assert over.plan.venue.session_end_ns == to_ns("2024-03-06T21:00:00Z")
-    assert [note for note in over.notes if "clocks" in note] == [
+    assert [note for note in over.plan.notes if "clocks" in note] == [
         (
             "the clocks of venue.session_end change within the run: from 2024-03-10 on, sessions end 1 h late; "
             "run the parts before and after on their own"
@@ -116,4 +116,4 @@ def test_a_run_over_a_change_of_clocks_says_which_sessions_end_at_another_time(t
     data[0] |= {"start": "2024-03-10"}
     after = planned(tmp_path, data=data, venue__session_end="16:00 America/New_York")
     assert after.plan.venue.session_end_ns == to_ns("2024-03-11T20:00:00Z")
-    assert not [note for note in after.notes if "clocks" in note]
+    assert not [note for note in after.plan.notes if "clocks" in note]

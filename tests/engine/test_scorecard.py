@@ -230,3 +230,12 @@ def test_holding_the_benchmark_has_beta_one(tmp_path: Path) -> None:
 def test_several_days_in_one_process_give_the_same_intervals(tmp_path: Path) -> None:
     a, b = (stats_of(tmp_path / name, curve(walk(200), DAY)) for name in "ab")
     assert a == b
+
+
+def test_what_is_withheld_has_no_interval_and_no_error(tmp_path: Path) -> None:
+    """A day of minutes carries a bootstrap, but neither a yearly growth nor a yearly ratio: their intervals would tell them."""
+    stats = stats_of(tmp_path, curve(walk(1000), 60 * 10**9))
+    withheld = [stat for stat in stats.values() if stat.value is None]
+    assert {"cagr", "sharpe", "sortino", "volatility"} <= {stat.key for stat in withheld}
+    assert all(stat.low is stat.high is stat.error is None for stat in withheld)
+    assert stats["total_return"].low is not None

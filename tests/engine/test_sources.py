@@ -1,6 +1,7 @@
 """Whatever a user names becomes row files: once, and again when the file or a setting changes."""
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,35 @@ def test_a_recorded_stream_is_read_with_its_clock_told(tmp_path: Path, real_data
     counted = manifest.details["conservation"]
     assert counted["read"] == counted["kept"] + sum(counted["quarantined"].values()) + counted["control"]
     assert bool(manifest.details["clock_offset_ns"]) == any("receive times moved" in text for text in source.notes)
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["no bytes", "no text"])
+def test_an_empty_file_is_bad_data_and_not_a_puzzle(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "empty.gz").write_bytes(content)
+    with pytest.raises(DataError, match="file is empty"):
+        format_of(tmp_path / "empty.gz")
+
+
+def test_most_records_set_aside_is_told_as_a_wrong_declaration(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(BARS + "2024-01-04,x,9,8,8,1\n" * 4, encoding="utf-8")
+    source = prepared(tmp_path, file="bad.csv", symbol="GOOG", interval="1d")
+    assert len(source.notes) == 1
+    assert "most of it is not what was declared" in source.notes[0]
+    assert "4 bad_number" in source.notes[0] or "4 not_a_number" in source.notes[0]
+
+
+def test_a_recording_that_breaks_off_is_told_unless_the_run_ends_before_the_break(tmp_path: Path) -> None:
+    at = 1_723_161_255_000
+    trades = [
+        f'{(at + k) * 1_000_000} {{"stream":"btcusdt@trade","data":{{"e":"trade","E":{at + k},"T":{at + k},"t":{k + 1},'
+        '"s":"BTCUSDT","p":"57000.1","q":"0.002","m":true}}\n'
+        for k in range(5)
+    ]
+    packer = zlib.compressobj(wbits=31)
+    (tmp_path / "cut.gz").write_bytes(packer.compress("".join(trades).encode()) + packer.flush(zlib.Z_FULL_FLUSH))
+    table = {"file": "cut.gz", "instrument": "binance-usdm:BTCUSDT"}
+    for source in (prepared(tmp_path, **table), prepared(tmp_path, **table)):  # Read, then from the cache.
+        assert len(source.broken) == 1
+        assert "cut.gz breaks off" in source.broken[0]
+    assert prepared(tmp_path, **table, end=(at + 3) * 1_000_000).broken == []
+    assert prepared(tmp_path, **table, end=(at + 9) * 1_000_000).broken != []
