@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from twinloop.engine.wording import Stat, duration, interval_of, money, text_of
+from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, text_of
 
 if TYPE_CHECKING:
     from twinloop.engine.results import Run
@@ -21,6 +21,7 @@ HEADLINES: Final = (
     ("orders", "fills", "maker_share", "rejects", "slippage_bps", "latency_median"),
 )
 ROWS_MAX: Final = 12
+REASONS_MAX: Final = 5
 COLUMNS: Final = ("orders", "fills", "trades", "win rate", "gross", "fees", "net closed", "position")
 NARROW: Final = 110  # Columns of a terminal below which the breakdown is shortened.
 COLOURED: Final = frozenset({"net_profit", "total_return", "expectancy"})
@@ -144,7 +145,9 @@ def _breakdown(console: Console, summary: dict[str, Any]) -> None:
 
 def _refusals(console: Console, summary: dict[str, Any]) -> None:
     lines = [
-        (row["count"], f"{row['rule']} ({row['verdict']})", "risk gate", row["strategy"]) for row in summary["verdicts"]
+        (row["count"], rule_text(row), "risk gate", row["strategy"])
+        for row in summary["verdicts"]
+        if row["verdict"] != WARNED
     ]
     lines += [(row["count"], row["reject_code"], "venue", row["strategy"]) for row in summary["rejects"]]
     if not lines:
@@ -153,6 +156,8 @@ def _refusals(console: Console, summary: dict[str, Any]) -> None:
     table.add_column("refused", justify="right")
     for name in ("by", "reason", "strategy"):
         table.add_column(name)
-    for count, reason, who, strategy in sorted(lines, reverse=True)[:5]:
+    for count, reason, who, strategy in sorted(lines, reverse=True)[:REASONS_MAX]:
         table.add_row(f"{count:,}", who, escape(reason), escape(strategy))
     console.print(table)
+    if len(lines) > REASONS_MAX:
+        console.print(f"[dim]and {len(lines) - REASONS_MAX} more reasons in summary.json[/dim]")

@@ -5,7 +5,9 @@ from typing import Final
 
 import polars as pl
 
+from twinloop.engine.limits import limits_named
 from twinloop.engine.results import Run
+from twinloop.engine.wording import WARNED, rule_text
 
 MAKER_ONLY_MIN: Final = 50
 
@@ -20,22 +22,24 @@ def why_no_fills(run: Run, counts: Mapping[str, int]) -> str:
         return (
             "zero fills: the market data held no row in this period; check symbol and dates with `twinloop data list`"
         )
-    if run.orders.is_empty() and run.risk.is_empty():
+    refusals = run.risk.filter(pl.col("verdict") != WARNED)
+    if run.orders.is_empty() and refusals.is_empty():
         seen = f" in {rows:,} rows" if rows else ""
         return (
             f"zero fills: the strategy sent no order{seen}; check that its callbacks match the data "
             "(on_quote needs quotes, on_trade trades, on_book levels, on_bar a bar setting) and that its thresholds are reached"
         )
-    if run.orders.is_empty() or (_all_state(run.orders, "denied") and not run.risk.is_empty()):
-        return f"zero fills: {_refusals(run.risk)}"
+    unrecorded = counts.get("verdicts_unrecorded", 0)
+    if run.orders.is_empty():
+        return f"zero fills: {_refusals(run, refusals, unrecorded)}"
     rejected = run.orders.filter(pl.col("reject_code") != "")
     if len(rejected) == len(run.orders):
         code, times = _most_common(rejected["reject_code"])
         return f"zero fills: the venue rejected all {len(rejected):,} orders, mostly for {code} ({times:,})"
     state, times = _most_common(run.orders["state"])
     text = f"zero fills: {len(run.orders):,} orders were sent and none traded; most ended as {state} ({times:,})"
-    if not run.risk.is_empty():
-        text += f"; also, {_refusals(run.risk)}"
+    if not refusals.is_empty():
+        text += f"; also, {_refusals(run, refusals, unrecorded)}"
     resting = run.orders.filter(pl.col("type").str.contains("limit"))
     if len(resting) * 2 > len(run.orders):
         text += "; their prices were not reached, or the queue ahead of them did not trade before they were cancelled"
@@ -78,12 +82,14 @@ def _unpriced(run: Run) -> list[str]:
     return sorted(names)
 
 
-def _refusals(risk: pl.DataFrame) -> str:
-    rule, times = _most_common(risk["rule"])
-    first = risk.filter(pl.col("rule") == rule).row(0, named=True)
+def _refusals(run: Run, refusals: pl.DataFrame, unrecorded: int) -> str:
+    """unrecorded: verdicts beyond those in the table."""
+    rule, times = _most_common(refusals["rule"])
+    first = refusals.filter(pl.col("rule") == rule).row(0, named=True)
+    limits = limits_named(rule, run.manifest["config"].get("limits_in_force") or {})
     return (
-        f"the risk gate refused {len(risk):,} requests, mostly by rule {rule} ({times:,}; the first had {first['value']:,} "
-        f"against a limit of {first['limit']:,})"
+        f"the risk gate refused {len(refusals) + unrecorded:,} requests, mostly by {rule_text({'rule': rule, 'limits': limits})} "
+        f"({times:,}{' of those recorded' if unrecorded else ''}; the first had {first['value']:,} against a limit of {first['limit']:,})"
     )
 
 
@@ -91,7 +97,3 @@ def _most_common(values: pl.Series) -> tuple[str, int]:
     counted = values.value_counts(name="times").sort(["times", values.name], descending=[True, False])
     name, times = counted.row(0)
     return str(name), int(times)
-
-
-def _all_state(orders: pl.DataFrame, state: str) -> bool:
-    return bool((orders["state"].str.to_lowercase() == state).all())

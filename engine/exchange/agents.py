@@ -60,7 +60,7 @@ class Agents:
             else:
                 exchange.place(None, state.symbol.name, side, "MARKET", self._size(5.0))
         self._follow()
-        exchange.publish(state)
+        exchange.settle(state)
 
     def _withdraw_one(self) -> None:
         """Cancel an order, as long as enough is there."""
@@ -86,7 +86,7 @@ class Agents:
             if not best or (self._fair - best) * side > 2 * tick:
                 self._place(side, 1, self._size(3.0))
             for away in range(2, 2 + 2 * THIN):
-                if len(state.book.levels(side, THIN)) >= THIN:
+                if state.book.depth(side) >= THIN:
                     break
                 self._place(side, away, self._size(3.0))
         if len(self._mine) > 8 * LEVELS:

@@ -1,13 +1,19 @@
-"""The practice exchange without its sockets: accounts, orders, matching, ledger, and the events it tells of.
+"""The practice exchange without its sockets: accounts, orders and their matching, and the events it tells of.
 
 Time is passed in, draws come from a seed, and the same calls give the same events. Whoever drives it takes the events from `events`
 after each call. This module must not open a socket or read a clock.
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from typing import Final
 
+from twinloop.engine.exchange.candles import Candles
+from twinloop.engine.exchange.checks import check_filters, check_money, check_order
+from twinloop.engine.exchange.conditional import Conditional
+from twinloop.engine.exchange.ledger import MARGIN, Ledger
 from twinloop.engine.exchange.matching import Book
 from twinloop.engine.exchange.model import (
     BUY,
@@ -15,34 +21,30 @@ from twinloop.engine.exchange.model import (
     EXPIRED,
     EXPIRED_IN_MATCH,
     FILLED,
-    MONEY,
-    NEW,
     OPEN,
     PARTIAL,
     PPM,
     SELL,
+    STOP_TYPES,
     Account,
+    BalanceChanged,
     Event,
     Fill,
+    LevelsChanged,
     Market,
     Order,
-    Position,
+    OrderChanged,
     Symbol,
+    TopChanged,
+    Trade,
+    Traded,
     VenueError,
 )
+from twinloop.engine.exchange.triggers import Triggers
 
-LIMIT_TYPES: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT", "STOP", "TAKE_PROFIT")
-STOP_TYPES: Final = (
-    "STOP_LOSS",
-    "STOP_LOSS_LIMIT",
-    "TAKE_PROFIT",
-    "TAKE_PROFIT_LIMIT",
-    "STOP",
-    "STOP_MARKET",
-    "TAKE_PROFIT_MARKET",
-)
 FUNDING_MS: Final = 8 * 3600 * 1000
 FUNDING_PPM: Final = 100
+TRADES_MAX: Final = 1000
 
 
 class MarketState:
@@ -54,9 +56,9 @@ class MarketState:
         self.update_id = 1_000_000
         self.trade_id = 0
         self.last_price = symbol.first_price
-        self.trades: list[dict[str, Any]] = []
-        self.stops: list[Order] = []
-        self.klines: list[list[int]] = []  # Minutes: open time ms, open, high, low, close, quantity, trades.
+        self.trades: list[Trade] = []
+        self.stops: Triggers[Order] = Triggers()
+        self.candles = Candles()
         self.shown_top: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
@@ -66,21 +68,25 @@ class Exchange:
     def __init__(self, market: Market, symbols: Sequence[Symbol], *, seed: int = 1) -> None:
         self.market: Market = market
         self.markets = {each.name: MarketState(each) for each in symbols}
+        self.ledger = Ledger(market)
+        self.house = self.ledger.house
         self.accounts: dict[str, Account] = {}
         self.draw = random.Random(seed)  # noqa: S311 - a market, not a secret
         self.events: list[Event] = []
         self.order_id = 1000
         self.now_ms = 0
         self.funded_ms = 0
+        self._expiring: list[tuple[int, int, Callable[[], None]]] = []
+        self._settling = False
+        self.conditional = Conditional(self)
 
     # ---- Accounts.
 
     def add_account(self, name: str, key: str, secret: str, balances: dict[str, int]) -> Account:
         """A customer with these amounts (1e-8)."""
-        account = Account(name, self.market, key, secret)
+        account = self.accounts[key] = Account(name, self.market, key, secret)
         for asset, amount in balances.items():
-            account.change(asset, amount, "deposit")
-        self.accounts[key] = account
+            self.ledger.deposit(account, asset, amount)
         return account
 
     def state(self, name: str) -> MarketState:
@@ -100,20 +106,26 @@ class Exchange:
         held = account.positions.get(name)
         return 0 if held is None else self.markets[name].symbol.value(self.mark_price(name), held.qty) - held.cost
 
-    def margin(self, account: Account) -> int:
-        """Value of positions and working orders at the account's leverage, and what that binds."""
+    def equity(self, account: Account) -> int:
+        """Wallet and open PnL."""
+        return account.free(MARGIN) + sum(self.unrealised(account, name) for name in account.positions)
+
+    def margin(self, account: Account, order: Order | None = None, *, counted: bool = True) -> int:
+        """What the worst that positions and working orders may become binds at the account's leverage.
+
+        order: judged as it stands whether it is working or not, or (not counted) left out.
+        """
         bound = 0
-        for name, state in self.markets.items():
-            held = account.positions.get(name, Position())
-            buys = sells = 0
-            for order in account.orders.values():
-                if order.status in OPEN and order.symbol is state.symbol and not order.reduce_only:
-                    if order.side == BUY:
-                        buys += order.leaves
-                    else:
-                        sells += order.leaves
-            worst = max(abs(held.qty + buys), abs(held.qty - sells))
-            bound += state.symbol.value(self.mark_price(name), worst)
+        names = {*account.positions, *(name for name, working in account.working.items() if working)}
+        for name in sorted(names | ({order.symbol.name} if order is not None else set())):
+            orders = [each for each in account.working.get(name, {}).values() if each is not order]
+            if order is not None and counted and order.symbol.name == name:
+                orders.append(order)
+            open_qty = {BUY: 0, SELL: 0}
+            for each in orders:
+                open_qty[each.side] += 0 if each.reduce_only else each.leaves
+            worst = max(abs(account.held(name) + open_qty[BUY]), abs(account.held(name) - open_qty[SELL]))
+            bound += self.markets[name].symbol.value(self.mark_price(name), worst)
         return bound // account.leverage
 
     # ---- Orders.
@@ -132,229 +144,156 @@ class Exchange:
         client_id: str = "",
         reduce_only: bool = False,
         expire_ms: int = 0,
+        origin: str = "",
     ) -> tuple[Order, list[Fill]]:
-        """A new order: accepted, matched, resting or ended, with the fills it got at once. VenueError when refused."""
+        """A new order: accepted, matched, resting or ended, with the fills it got at once. VenueError when refused.
+
+        account: None for an agent's order, which only has to match.
+        """
         state = self.state(name)
-        if kind == "LIMIT_MAKER":
-            time_in_force = "GTX"
-        if account is not None:
-            self._check(state, account, side, kind, qty, price, stop_price, client_id, reduce_only, time_in_force)
-        self.order_id += 1
+        number = self.order_id + 1
         order = Order(
-            self.order_id, client_id or f"x-{self.order_id}", account, state.symbol, side, kind, time_in_force, price, qty,
-            self.now_ms, stop_price, reduce_only, update_ms=self.now_ms, triggered=kind not in STOP_TYPES, expire_ms=expire_ms,
+            number, client_id or f"x-{number}", account or self.house, state.symbol, side, kind,
+            "GTX" if kind == "LIMIT_MAKER" else time_in_force, price, qty, self.now_ms, stop_price, reduce_only, expire_ms,
+            update_ms=self.now_ms, triggered=kind not in STOP_TYPES[self.market], origin=origin,
         )  # fmt: skip
         if account is not None:
-            account.orders[order.id] = order
-            account.by_client[order.client_id] = order
-            self._hold(order)
-            self._tell(order, "NEW")
+            check_order(self, state, order)
+            account.register(order)
+        self.order_id = number
+        self.ledger.hold(order)
+        self._tell(order, "NEW")
+        if expire_ms:
+            self.expires(expire_ms, number, partial(self._expire, order))
         if not order.triggered:
-            state.stops.append(order)
+            state.stops.add(order)
             return order, []
         fills = self._work(state, order)
-        self._after(state)
+        self.settle(state)
         return order, fills
 
-    def _check(
-        self, state: MarketState, account: Account, side: int, kind: str, qty: int, price: int, stop_price: int, client_id: str,
-        reduce_only: bool, time_in_force: str,
-    ) -> None:  # fmt: skip
-        symbol, spot = state.symbol, self.market == "spot"
-        limited = kind in LIMIT_TYPES
-        if client_id in account.by_client and account.by_client[client_id].status in OPEN:
-            raise (
-                VenueError(-2010, "Duplicate order sent.")
-                if spot
-                else VenueError(-4116, "ClientOrderId is duplicated.")
-            )
-        for number, step, what in ((qty, symbol.step_size, "LOT_SIZE"), (price, symbol.tick_size, "PRICE_FILTER")):
-            if number % step or number < 0:
-                raise self._filter(what)
-        if not symbol.min_qty <= qty <= symbol.max_qty:
-            raise self._filter("LOT_SIZE")
-        if limited and price <= 0:
-            raise self._filter("PRICE_FILTER")
-        reference = self.mark_price(symbol.name)
-        if limited and abs(price - reference) * PPM > reference * symbol.band_ppm:
-            raise self._filter("PERCENT_PRICE_BY_SIDE" if spot else "PERCENT_PRICE")
-        value = symbol.value(price if limited else reference, qty)
-        if value < symbol.min_notional and not reduce_only:
-            raise (
-                self._filter("NOTIONAL")
-                if spot
-                else VenueError(-4164, "Order's notional must be no smaller than 5 (unless you choose reduce only).")
-            )
-        if kind in STOP_TYPES and stop_price <= 0:
-            raise VenueError(-1102, "Mandatory parameter 'stopPrice' was not sent, was empty/null, or malformed.")
-        if sum(each.status in OPEN for each in account.orders.values()) >= symbol.max_orders:
-            raise self._filter("MAX_NUM_ORDERS")
-        best = state.book.best(-side)
-        if time_in_force == "GTX" and best and (price - best) * side >= 0:
-            if spot:
-                raise VenueError(-2010, "Order would immediately match and take.")
-            raise VenueError(
-                -5022, "Due to the order could not be executed as maker, the Post Only order will be rejected."
-            )
-        if spot:
-            asset, need = (symbol.quote, value) if side == BUY else (symbol.base, symbol.base_units(qty))
-            if account.balances.get(asset, [0, 0])[0] < need:
-                raise VenueError(-2010, "Account has insufficient balance for requested action.")
-            return
-        held = account.positions.get(symbol.name, Position()).qty
-        if reduce_only and (held * side >= 0 or qty > abs(held)):
-            raise VenueError(-2022, "ReduceOnly Order is rejected.")
-        if not reduce_only and held * side >= 0:
-            equity = account.balances["USDT"][0] + sum(self.unrealised(account, each) for each in self.markets)
-            if equity < self.margin(account) + value // account.leverage:
-                raise VenueError(-2019, "Margin is insufficient.")
+    def expires(self, at_ms: int, number: int, what: Callable[[], None]) -> None:
+        """Have something ended at a time. number: orders what is due at the same one."""
+        heappush(self._expiring, (at_ms, number, what))
 
-    def _filter(self, what: str) -> VenueError:
-        if self.market == "spot":
-            return VenueError(-1013, f"Filter failure: {what}")
-        texts = {
-            "LOT_SIZE": (-4003, "Quantity less than or equal to zero."),
-            "PRICE_FILTER": (-4014, "Price not increased by tick size."),
-            "PERCENT_PRICE": (-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit."),
-            "MAX_NUM_ORDERS": (-2025, "Reach max open order limit."),
-        }
-        return VenueError(*texts.get(what, (-1111, "Precision is over the maximum defined for this asset.")))
+    def _expire(self, order: Order) -> None:
+        if order.status in OPEN:
+            self.end(order, EXPIRED)
 
-    def _hold(self, order: Order) -> None:
-        """Spot: lock what the order may cost."""
-        if self.market != "spot" or order.account is None:
-            return
-        symbol = order.symbol
-        if order.side == SELL:
-            order.locked = symbol.base_units(order.leaves)
-            order.account.lock(symbol.base, order.locked)
-        elif order.price:
-            order.locked = symbol.value(order.price, order.leaves)
-            order.account.lock(symbol.quote, order.locked)
-
-    def _release(self, order: Order, amount: int) -> None:
-        if order.account is not None and order.locked:
-            amount = min(amount, order.locked)
-            order.locked -= amount
-            order.account.lock(order.symbol.base if order.side == SELL else order.symbol.quote, -amount)
+    def reach(self, state: MarketState, order: Order) -> Iterator[tuple[Order, int]]:
+        """(resting order, quantity) that an order would trade with now, best first; nothing is changed."""
+        left = order.leaves
+        rooms: dict[Account, int] = {}
+        for maker in state.book.orders(-order.side):
+            if left == 0 or (order.limited and (maker.price - order.price) * order.side > 0):
+                return
+            if maker.account is order.account and maker.account is not self.house:
+                continue
+            qty = min(left, maker.leaves)
+            if maker.account is not self.house:
+                room = rooms.get(maker.account, -maker.account.held(order.symbol.name) * maker.side)
+                if maker.reduce_only:
+                    qty = min(qty, max(room, 0))
+                rooms[maker.account] = room - qty
+            left -= qty
+            if qty:
+                yield maker, qty
 
     def _work(self, state: MarketState, order: Order) -> list[Fill]:
         """Match an order that takes effect now; let the rest wait or end it."""
-        limited = order.type in LIMIT_TYPES
         found: list[Fill] = []
-        if order.time_in_force == "FOK" and state.book.reachable(order.side, order.price if limited else 0) < order.qty:
+        if order.time_in_force == "FOK" and sum(qty for _, qty in self.reach(state, order)) < order.leaves:
             self._end(order, EXPIRED)
             return found
-        while order.leaves:
+        while order.leaves and order.status in OPEN:
             maker = state.book.front(-order.side)
-            if maker is None or (limited and (maker.price - order.price) * order.side > 0):
+            if maker is None or (order.limited and (maker.price - order.price) * order.side > 0):
                 break
-            if maker.account is not None and maker.account is order.account:
+            if maker.account is order.account and maker.account is not self.house:
                 state.book.remove(maker)
                 self._end(maker, EXPIRED_IN_MATCH)
                 continue
-            fill = self._trade(state, order, maker)
+            qty = min(self._fillable(order), self._fillable(maker))
+            if qty == 0:  # The taker may only reduce, and there is nothing left to reduce.
+                break
+            fill = self._trade(state, order, maker, qty)
             if fill is not None:
                 found.append(fill)
-        if order.leaves == 0:
+        if order.status not in OPEN:
             return found
-        if limited and order.time_in_force in {"GTC", "GTX", "GTD"}:
+        rests = order.limited and order.time_in_force in {"GTC", "GTX", "GTD"} and self._fillable(order)
+        if rests:
             state.book.add(order)
         else:
             self._end(order, EXPIRED)
         return found
 
-    def _trade(self, state: MarketState, taker: Order, maker: Order) -> Fill | None:
+    @staticmethod
+    def _fillable(order: Order) -> int:
+        """What an order may trade: all that is left, of one that only reduces at most the position."""
+        if not order.reduce_only:
+            return order.leaves
+        return min(order.leaves, max(-order.account.held(order.symbol.name) * order.side, 0))
+
+    def _trade(self, state: MarketState, taker: Order, maker: Order, qty: int) -> Fill | None:
         """One trade between two orders, at the resting one's price: the taker's fill, where a customer's."""
-        qty, price = min(taker.leaves, maker.leaves), maker.price
         state.trade_id += 1
-        state.last_price = price
+        price = state.last_price = maker.price
         value = state.symbol.value(price, qty)
+        trade = Trade(state.trade_id, price, qty, value, maker.side == BUY, self.now_ms)
         for order in (maker, taker):
             order.filled += qty
             order.quote += value
             order.status = FILLED if order.leaves == 0 else PARTIAL
             order.update_ms = self.now_ms
-        state.book.take_front(maker, qty)
-        self._note_trade(state, price, qty, buyer_is_maker=maker.side == BUY)
-        self._book(state, maker, price, qty, value, maker=True)
-        return self._book(state, taker, price, qty, value, maker=False)
+            if order.status == FILLED:
+                self._forget(order)
+        state.book.filled(maker, qty)
+        state.trades.append(trade)
+        if len(state.trades) > 2 * TRADES_MAX:
+            del state.trades[:-TRADES_MAX]
+        state.candles.add(trade)
+        self.events.append(Traded(state.symbol, self.now_ms, trade))
+        fills = []
+        for order in (maker, taker):
+            fill = self.ledger.settle(order, trade, maker=order is maker)
+            if fill is not None:
+                self._tell(order, "TRADE", fill)
+            fills.append(fill)
+        for order in (maker, taker):
+            if self.market == "usdm" and order.account is not self.house:
+                self._drop_spent(state, order.account, taker)
+        return fills[1]
 
-    def _note_trade(self, state: MarketState, price: int, qty: int, *, buyer_is_maker: bool) -> None:
-        data = {
-            "id": state.trade_id,
-            "price": price,
-            "qty": qty,
-            "buyer_is_maker": buyer_is_maker,
-            "time_ms": self.now_ms,
-        }
-        state.trades.append(data)
-        del state.trades[:-1000]
-        minute = self.now_ms // 60_000 * 60_000
-        if not state.klines or state.klines[-1][0] != minute:
-            state.klines.append([minute, price, price, price, price, 0, 0])
-            del state.klines[:-1500]
-        bar = state.klines[-1]
-        bar[2], bar[3], bar[4] = max(bar[2], price), min(bar[3], price), price
-        bar[5] += qty
-        bar[6] += 1
-        self.events.append(Event("trade", state.symbol, self.now_ms, data))
+    def _drop_spent(self, state: MarketState, account: Account, taker: Order) -> None:
+        """End an account's resting orders that may only reduce and have nothing left to reduce. taker: ends by itself."""
+        for order in [*account.working.get(state.symbol.name, {}).values()]:
+            if order.reduce_only and order.triggered and order is not taker and not self._fillable(order):
+                state.book.remove(order)
+                self._end(order, EXPIRED)
 
-    def _book(self, state: MarketState, order: Order, price: int, qty: int, value: int, *, maker: bool) -> Fill | None:
-        """Balances, position and fee of a customer's side of a trade."""
-        account, symbol = order.account, state.symbol
-        if account is None:
-            return None
-        ppm = symbol.maker_ppm if maker else symbol.taker_ppm
-        realised = 0
-        if self.market == "spot":
-            units = symbol.base_units(qty)
-            if order.side == BUY:
-                self._release(order, symbol.value(order.price, qty) if order.price else 0)
-                fee, asset = -(-units * ppm // PPM), symbol.base
-                account.change(symbol.quote, -value, f"buy {state.trade_id}")
-                account.change(symbol.base, units, f"buy {state.trade_id}")
-            else:
-                self._release(order, units)
-                fee, asset = -(-value * ppm // PPM), symbol.quote
-                account.change(symbol.base, -units, f"sell {state.trade_id}")
-                account.change(symbol.quote, value, f"sell {state.trade_id}")
-        else:
-            fee, asset = -(-value * ppm // PPM), "USDT"
-            held = account.positions.setdefault(symbol.name, Position())
-            realised = _move(held, order.side * qty, order.side * value)
-            if realised:
-                account.change("USDT", realised, f"realised {state.trade_id}")
-        account.change(asset, -fee, f"fee {state.trade_id}")
-        fill = Fill(state.trade_id, order, price, qty, value, fee, asset, maker, self.now_ms, realised)
-        account.fills.append(fill)
-        self._tell(order, "TRADE", fill)
-        if order.leaves == 0:
-            self._release(order, order.locked)
-        return fill
+    def _forget(self, order: Order) -> None:
+        """An order that ended is not among the working ones."""
+        order.account.working.get(order.symbol.name, {}).pop(order.id, None)
 
     def _end(self, order: Order, status: str) -> None:
         order.status = status
         order.update_ms = self.now_ms
-        self._release(order, order.locked)
+        self._forget(order)
+        self.ledger.hold(order, ended=True)
         self._tell(order, "CANCELED" if status == CANCELED else "EXPIRED")
 
-    def _tell(self, order: Order, execution: str, fill: Fill | None = None, **more: Any) -> None:
-        if order.account is not None:
-            data = {
-                "order": order,
-                "execution": execution,
-                "fill": fill,
-                "status": order.status,
-                "filled": order.filled,
-                "quote": order.quote,
-            }
-            self.events.append(Event("order", order.symbol, self.now_ms, data | more))
+    def _tell(self, order: Order, execution: str, fill: Fill | None = None) -> None:
+        if order.account is not self.house:
+            self.events.append(
+                OrderChanged(order.symbol, self.now_ms, order, execution, order.status, order.filled, order.quote, fill)
+            )
+            self.conditional.order_changed(order)
 
     def find(self, account: Account, name: str, order_id: int | None, client_id: str | None) -> Order | None:
         """An account's order by either of its names."""
         self.state(name)
-        order = account.orders.get(order_id or -1) if order_id else account.by_client.get(client_id or "")
+        order = account.orders.get(order_id) if order_id else account.by_client.get(client_id or "")
         return order if order is not None and order.symbol.name == name else None
 
     def cancel(self, account: Account, name: str, order_id: int | None = None, client_id: str | None = None) -> Order:
@@ -362,22 +301,23 @@ class Exchange:
         order = self.find(account, name, order_id, client_id)
         if order is None or order.status not in OPEN:
             raise VenueError(-2011, "Unknown order sent.")
-        self._withdraw(order)
-        self._end(order, CANCELED)
-        self._after(self.state(name))
+        self.end(order, CANCELED)
         return order
 
-    def _withdraw(self, order: Order) -> None:
+    def end(self, order: Order, status: str) -> None:
+        """Take a working order out, a customer's or an agent's."""
         state = self.markets[order.symbol.name]
-        if not order.triggered:
-            state.stops.remove(order)
-        else:
+        if order.triggered:
             state.book.remove(order)
+        else:
+            state.stops.remove(order)
+        self._end(order, status)
+        self.settle(state)
 
     def cancel_all(self, account: Account, name: str) -> list[Order]:
         """Cancel every working order of a symbol."""
         self.state(name)
-        found = [each for each in account.orders.values() if each.status in OPEN and each.symbol.name == name]
+        found = [*account.working.get(name, {}).values()]
         return [self.cancel(account, name, each.id) for each in found]
 
     def amend(
@@ -385,44 +325,75 @@ class Exchange:
     ) -> tuple[Order, list[Fill]]:
         """Change a working order: less quantity at its price keeps its place, anything else goes to the back, or takes."""
         order = self.find(account, name, order_id, client_id)
-        if order is None or order.status not in OPEN:
+        if order is None or order.status not in OPEN or not order.triggered:
             raise VenueError(-2013, "Order does not exist.")
         state = self.markets[name]
         price = price or order.price
-        if qty <= order.filled or qty % state.symbol.step_size or price % state.symbol.tick_size:
-            raise VenueError(-4028 if self.market == "usdm" else -2038, "The requested quantity is invalid.")
-        if (qty, price) == (order.qty, order.price):
-            raise VenueError(-5027, "No need to modify the order.")
         keeps = price == order.price and qty < order.qty
+        self._check_amend(state, order, qty, price, keeps=keeps)
         if keeps:
             state.book.reduce(order, order.qty - qty)
-            self._release(order, order.locked - order.locked * (qty - order.filled) // order.leaves)
             order.qty = qty
         else:
             state.book.remove(order)
-            self._release(order, order.locked)
             order.qty, order.price = qty, price
-            self._hold(order)
+        self.ledger.hold(order)
         order.update_ms = self.now_ms
         self._tell(order, "AMENDMENT")
         fills = [] if keeps else self._work(state, order)
-        self._after(state)
+        self.settle(state)
         return order, fills
+
+    def _check_amend(self, state: MarketState, order: Order, qty: int, price: int, *, keeps: bool) -> None:
+        """Judge the order as it would become, with what it holds already counted as free."""
+        if self.market == "spot" and not keeps:
+            raise VenueError(-2038, "The requested action would change no state; rejecting.")
+        if qty <= order.filled:
+            raise VenueError(-4028 if self.market == "usdm" else -2038, "The requested quantity is invalid.")
+        if (qty, price) == (order.qty, order.price):
+            raise VenueError(-5027, "No need to modify the order.")
+        before = order.qty, order.price
+        order.qty, order.price = qty, price
+        try:
+            check_filters(state.symbol, order, reference=self.mark_price(state.symbol.name))
+            best = state.book.best(-order.side)
+            if order.time_in_force == "GTX" and best and (price - best) * order.side >= 0:
+                raise VenueError(
+                    -5022, "Due to the order could not be executed as maker, the Post Only order will be rejected."
+                )
+            if not keeps:
+                check_money(self, state, order)
+        finally:
+            order.qty, order.price = before
 
     # ---- The market.
 
-    def _after(self, state: MarketState) -> None:
-        """Stops that the last price reached, then what changed in the book as one event."""
-        for order in [each for each in state.stops if self._reached(state, each)]:
-            state.stops.remove(order)
-            order.triggered = True
-            self._work(state, order)
+    def settle(self, state: MarketState) -> None:
+        """Everything that the prices have reached by now, one after the other, then what changed in the book as one event."""
+        if self._settling:  # An order that was just triggered; what it triggers in turn is the outer call's.
+            return
+        self._settling = True
+        try:
+            while self._trigger_stop(state) or self.conditional.trigger(state):
+                pass
+        finally:
+            self._settling = False
         self.publish(state)
 
-    @staticmethod
-    def _reached(state: MarketState, order: Order) -> bool:
-        profit = order.type.startswith("TAKE_PROFIT")
-        return (state.last_price - order.stop_price) * order.side * (-1 if profit else 1) >= 0
+    def _trigger_stop(self, state: MarketState) -> bool:
+        """Let one spot stop take effect that the last price has reached: whether there was one."""
+        order = state.stops.reached(state.last_price)
+        if order is None:
+            return False
+        order.triggered = True
+        order.update_ms = self.now_ms
+        try:
+            check_money(self, state, order)
+        except VenueError:  # A market order locks nothing while it waits.
+            self._end(order, EXPIRED)
+        else:
+            self._work(state, order)
+        return True
 
     def publish(self, state: MarketState) -> None:
         """One event for all levels that changed, one for a new top."""
@@ -433,33 +404,23 @@ class Exchange:
         book.changed.clear()
         first = state.update_id + 1
         state.update_id += len(levels)
-        self.events.append(
-            Event(
-                "levels",
-                state.symbol,
-                self.now_ms,
-                {"first": first, "final": state.update_id, "previous": first - 1, "levels": levels},
-            )
-        )
+        self.events.append(LevelsChanged(state.symbol, self.now_ms, first, state.update_id, first - 1, levels))
         bid, ask = book.best(BUY), book.best(SELL)
         top = (bid, book.qty(BUY, bid), ask, book.qty(SELL, ask))
         if top != state.shown_top and bid and ask:
             state.shown_top = top
-            self.events.append(Event("top", state.symbol, self.now_ms, {"id": state.update_id, "top": top}))
+            self.events.append(TopChanged(state.symbol, self.now_ms, state.update_id, top))
 
     def advance(self, now_ms: int) -> None:
         """Let time pass: orders that expire, dead-man timers, funding."""
         self.now_ms = max(self.now_ms, now_ms)
+        while self._expiring and self._expiring[0][0] <= self.now_ms:
+            heappop(self._expiring)[2]()
         for account in self.accounts.values():
-            for name, due_ms in list(account.dead_man_ms.items()):
+            for name, due_ms in [*account.dead_man_ms.items()]:
                 if due_ms <= self.now_ms:
                     del account.dead_man_ms[name]
                     self.cancel_all(account, name)
-            for order in list(account.orders.values()):
-                if order.expire_ms and order.status in OPEN and order.expire_ms <= self.now_ms:
-                    self._withdraw(order)
-                    self._end(order, EXPIRED)
-                    self._after(self.markets[order.symbol.name])
         if self.market == "usdm" and self.now_ms // FUNDING_MS != self.funded_ms // FUNDING_MS:
             if self.funded_ms:
                 self._fund()
@@ -470,29 +431,5 @@ class Exchange:
             for name, held in account.positions.items():
                 if held.qty:
                     amount = -self.markets[name].symbol.value(self.mark_price(name), held.qty) * FUNDING_PPM // PPM
-                    account.change("USDT", amount, "funding")
-                    self.events.append(
-                        Event("funding", self.markets[name].symbol, self.now_ms, {"account": account, "amount": amount})
-                    )
-
-
-def _move(held: Position, qty: int, value: int) -> int:
-    """Change a position by a signed quantity of a signed value: what was realised, money."""
-    if held.qty * qty >= 0:
-        held.qty += qty
-        held.cost += value
-        return 0
-    closed = min(abs(qty), abs(held.qty))
-    cost = held.cost * closed // abs(held.qty)
-    part = value * closed // abs(qty)
-    realised = -(part + cost)
-    held.cost -= cost
-    held.qty += closed if qty > 0 else -closed
-    rest = abs(qty) - closed
-    if rest:
-        held.qty += rest if qty > 0 else -rest
-        held.cost += value - part
-    return realised
-
-
-__all__ = ["MONEY", "NEW", "Exchange", "MarketState"]
+                    self.ledger.fund(account, name, amount)
+                    self.events.append(BalanceChanged(name, self.now_ms, account, MARGIN, amount, "FUNDING_FEE"))

@@ -4,7 +4,10 @@ Prices and quantities are ints in the symbol's scales, money ints of 1e-8 of its
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from twinloop.engine.exchange.conditional import Algo
 
 MONEY: Final = 10**8
 PPM: Final = 10**6
@@ -19,6 +22,15 @@ CANCELED: Final = "CANCELED"
 EXPIRED: Final = "EXPIRED"
 EXPIRED_IN_MATCH: Final = "EXPIRED_IN_MATCH"
 OPEN: Final = (NEW, PARTIAL)
+# Types of order with a limit price, and those that wait for a stop price first. TAKE_PROFIT is a market order on spot.
+LIMIT_TYPES: Final[dict[str, frozenset[str]]] = {
+    "spot": frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"}),
+    "usdm": frozenset({"LIMIT", "STOP", "TAKE_PROFIT"}),
+}
+STOP_TYPES: Final[dict[str, frozenset[str]]] = {
+    "spot": frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}),
+    "usdm": frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"}),
+}
 
 
 class VenueError(Exception):
@@ -48,7 +60,20 @@ class Symbol:
     maker_ppm: int = 200
     taker_ppm: int = 500
     max_orders: int = 200
-    band_ppm: int = 50_000  # A limit price may lie so far from the last one.
+    max_stops: int = 100
+    band_ppm: int = 50_000  # A limit price may lie so far from the mark.
+    min_price: int = 1
+    max_notional: int = 100_000_000 * MONEY
+
+    @property
+    def max_price(self) -> int:
+        """Of an order's price."""
+        return int(10 ** (7 + self.price_scale))
+
+    @property
+    def market_max_qty(self) -> int:
+        """Of an order without a limit price."""
+        return self.max_qty
 
     def value(self, price: int, qty: int) -> int:
         """Price times quantity, 1e-8 of the quote asset; exact, since the scales add up to at most 8."""
@@ -73,11 +98,11 @@ def symbol(name: str, market: Market) -> Symbol:
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """An order, from its acceptance to its end. account None: of the exchange's own agents."""
+    """An order, from its acceptance to its end."""
 
     id: int
     client_id: str
-    account: "Account | None"
+    account: "Account"
     symbol: Symbol
     side: int
     type: str
@@ -87,18 +112,36 @@ class Order:
     time_ms: int
     stop_price: int = 0
     reduce_only: bool = False
+    expire_ms: int = 0
     filled: int = 0
     quote: int = 0  # Value of what was filled.
     status: str = NEW
     update_ms: int = 0
     triggered: bool = True  # False: waits for its stop price.
-    expire_ms: int = 0
+    origin: str = ""  # Type of the conditional order it was, if it was one.
     locked: int = 0  # Of the account's free balance, held for this order.
 
     @property
     def leaves(self) -> int:
         """What is not filled yet."""
         return self.qty - self.filled
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has a limit price."""
+        return self.type in LIMIT_TYPES[self.symbol.market]
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One trade, as everyone sees it."""
+
+    id: int
+    price: int
+    qty: int
+    value: int
+    buyer_is_maker: bool
+    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +170,10 @@ class Position:
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """A customer. balances: free and locked by asset (spot); wallet: of USDT (USD-M). entries: every change of a balance, in order."""
+    """A customer. balances: free and locked by asset (USD-M: the wallet). entries: every change of a balance, in order.
+
+    Orders and fills are kept by symbol, the working ones apart, so that no request costs what the account once did.
+    """
 
     name: str
     market: Market
@@ -137,10 +183,17 @@ class Account:
     positions: dict[str, Position] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)
     by_client: dict[str, Order] = field(default_factory=dict)
+    working: dict[str, dict[int, Order]] = field(default_factory=dict)
+    history: dict[str, list[Order]] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
+    fills_of: dict[str, list[Fill]] = field(default_factory=dict)
     entries: list[tuple[str, int, str]] = field(default_factory=list)
     dead_man_ms: dict[str, int] = field(default_factory=dict)
     leverage: int = 20
+
+    def free(self, asset: str) -> int:
+        """What may be spent of an asset."""
+        return self.balances.get(asset, (0, 0))[0]
 
     def change(self, asset: str, amount: int, why: str) -> None:
         """Move a free balance, and write it down."""
@@ -153,12 +206,88 @@ class Account:
         held[0] -= amount
         held[1] += amount
 
+    def held(self, name: str) -> int:
+        """The position in a symbol."""
+        found = self.positions.get(name)
+        return found.qty if found is not None else 0
+
+    def register(self, order: Order) -> None:
+        """Take an accepted order in."""
+        name = order.symbol.name
+        self.orders[order.id] = self.by_client[order.client_id] = order
+        self.working.setdefault(name, {})[order.id] = order
+        self.history.setdefault(name, []).append(order)
+
+
+# ---- What the exchange tells of.
+
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened. kind: "levels", "top", "trade", "order", "balance". data: what it was, by name."""
+class LevelsChanged:
+    """levels: (side, price, quantity), 0 where one went. Ids: update ids of this change, and the one before."""
 
-    kind: str
     symbol: Symbol
     time_ms: int
-    data: dict[str, Any]
+    first: int
+    final: int
+    previous: int
+    levels: list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class TopChanged:
+    """top: bid, its quantity, ask, its quantity."""
+
+    symbol: Symbol
+    time_ms: int
+    id: int
+    top: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """A trade."""
+
+    symbol: Symbol
+    time_ms: int
+    trade: Trade
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChanged:
+    """An order's state right after what happened to it. execution: NEW, TRADE, CANCELED, EXPIRED, AMENDMENT."""
+
+    symbol: Symbol
+    time_ms: int
+    order: Order
+    execution: str
+    status: str
+    filled: int
+    quote: int
+    fill: Fill | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChanged:
+    """A balance moved without an order. name: the symbol of the position it is for. why: FUNDING_FEE, DEPOSIT, ADJUSTMENT."""
+
+    name: str
+    time_ms: int
+    account: Account
+    asset: str
+    amount: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlgoChanged:
+    """A conditional order's new state. reason: why it was rejected."""
+
+    symbol: Symbol
+    time_ms: int
+    algo: "Algo"
+    status: str
+    reason: str
+
+
+Event = LevelsChanged | TopChanged | Traded | OrderChanged | BalanceChanged | AlgoChanged

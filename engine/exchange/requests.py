@@ -1,12 +1,15 @@
 """What a request asks of the exchange, and the answer: one table of calls by method and path, for REST and the WebSocket API alike."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from twinloop.engine.exchange import text
-from twinloop.engine.exchange.core import LIMIT_TYPES, STOP_TYPES, Exchange
-from twinloop.engine.exchange.model import BUY, OPEN, SELL, Account, Order, VenueError
+from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
+from twinloop.engine.exchange.conditional import LAST, MARK
+from twinloop.engine.exchange.core import TRADES_MAX, Exchange
+from twinloop.engine.exchange.model import BUY, LIMIT_TYPES, SELL, STOP_TYPES, Account, Order, VenueError
 
 Parameters = dict[str, str]
 Answer = Callable[[Exchange, Account, Parameters], Any]
@@ -54,36 +57,127 @@ def _which(parameters: Parameters) -> tuple[int | None, str | None]:
     return (int(order_id) if order_id and order_id.isdigit() else None), client_id
 
 
-def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
-    """POST order."""
-    state = exchange.state(need(parameters, "symbol"))
-    symbol = state.symbol
+def _side(parameters: Parameters) -> int:
     side = {"BUY": BUY, "SELL": SELL}.get(need(parameters, "side"))
     if side is None:
         raise VenueError(-1117, "Invalid side.")
-    kind = need(parameters, "type")
+    return side
+
+
+def _force(parameters: Parameters, kind: str) -> str:
+    force = need(parameters, "timeInForce") if kind == "LIMIT" else parameters.get("timeInForce") or "GTC"
+    if force not in {"GTC", "IOC", "FOK", "GTX", "GTD"}:
+        raise VenueError(-1115, "Invalid timeInForce.")
+    return force
+
+
+def _true(parameters: Parameters, name: str) -> bool:
+    return parameters.get(name, "false").lower() == "true"
+
+
+def whole(parameters: Parameters, name: str, default: int = 0) -> int:
+    """A whole parameter, or the default where it is not there."""
+    value = parameters.get(name)
+    if not value:
+        return default
+    if not value.isascii() or not value.isdigit() or len(value) > 19:
+        raise VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
+    return int(value)
+
+
+def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST order."""
+    symbol = exchange.state(need(parameters, "symbol")).symbol
+    side, kind = _side(parameters), need(parameters, "type")
     spot = exchange.market == "spot"
-    if kind not in {"MARKET", *LIMIT_TYPES, *STOP_TYPES}:
+    limits, stops = LIMIT_TYPES[exchange.market], STOP_TYPES[exchange.market]
+    if kind not in {"MARKET", *limits, *stops}:
         raise VenueError(-1116, "Invalid orderType.")
-    if not spot and kind in STOP_TYPES:
+    if not spot and kind in stops:
         raise VenueError(
             -4120, "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
         )
     need(parameters, "quantity")
-    if kind in LIMIT_TYPES:
+    if kind in limits:
         need(parameters, "price")
-    force = parameters.get("timeInForce", "GTC")
-    if kind == "LIMIT":
-        force = need(parameters, "timeInForce")
-    if force not in {"GTC", "IOC", "FOK", "GTX", "GTD"}:
-        raise VenueError(-1115, "Invalid timeInForce.")
     order, fills = exchange.place(
         account, symbol.name, side, kind, number(parameters, "quantity", symbol.qty_scale),
-        price=number(parameters, "price", symbol.price_scale), time_in_force=force,
+        price=number(parameters, "price", symbol.price_scale), time_in_force=_force(parameters, kind),
         stop_price=number(parameters, "stopPrice", symbol.price_scale), client_id=parameters.get("newClientOrderId", ""),
-        reduce_only=parameters.get("reduceOnly", "false").lower() == "true", expire_ms=int(parameters.get("goodTillDate", "0") or "0"),
+        reduce_only=_true(parameters, "reduceOnly"), expire_ms=whole(parameters, "goodTillDate"),
     )  # fmt: skip
     return text.spot_placed(order, fills) if spot else text.usdm_order(order)
+
+
+def place_algo(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST algoOrder: a conditional order of USD-M."""
+    if need(parameters, "algoType") != "CONDITIONAL":
+        raise VenueError(-1102, "Mandatory parameter 'algoType' was not sent, was empty/null, or malformed.")
+    symbol = exchange.state(need(parameters, "symbol")).symbol
+    side, kind = _side(parameters), need(parameters, "type")
+    if kind not in STOP_TYPES["usdm"]:
+        raise VenueError(-1116, "Invalid orderType.")
+    need(parameters, "triggerPrice")
+    close = _true(parameters, "closePosition")
+    if close and (kind in LIMIT_TYPES["usdm"] or parameters.get("quantity")):
+        raise VenueError(-4137, "Quantity must be zero with closePosition equals true.")
+    if not close:
+        need(parameters, "quantity")
+    if kind in LIMIT_TYPES["usdm"]:
+        need(parameters, "price")
+    working_type = parameters.get("workingType") or LAST
+    if working_type not in {LAST, MARK}:
+        raise VenueError(-4054, "Invalid workingType.")
+    algo = exchange.conditional.place(
+        account, symbol.name, side, kind, number(parameters, "quantity", symbol.qty_scale),
+        stop_price=number(parameters, "triggerPrice", symbol.price_scale), price=number(parameters, "price", symbol.price_scale),
+        time_in_force=_force(parameters, kind), working_type=working_type, reduce_only=_true(parameters, "reduceOnly"),
+        close_position=close, client_id=parameters.get("clientAlgoId", ""), expire_ms=whole(parameters, "goodTillDate"),
+    )  # fmt: skip
+    return text.algo_placed(algo)
+
+
+def _which_algo(parameters: Parameters) -> tuple[int | None, str | None]:
+    if not parameters.get("algoId") and not parameters.get("clientAlgoId"):
+        raise VenueError(-1102, "Param 'clientAlgoId' or 'algoId' must be sent, but both were empty/null!")
+    return whole(parameters, "algoId") or None, parameters.get("clientAlgoId")
+
+
+def cancel_algo(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """DELETE algoOrder."""
+    algo = exchange.conditional.cancel(account, *_which_algo(parameters))
+    return {"algoId": algo.id, "clientAlgoId": algo.client_id, "code": "200", "msg": "success"}
+
+
+def query_algo(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET algoOrder."""
+    algo = exchange.conditional.find(account, *_which_algo(parameters))
+    if algo is None:
+        raise VenueError(-2013, "Order does not exist.")
+    return text.algo_order(algo)
+
+
+def open_algos(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET openAlgoOrders."""
+    name = parameters.get("symbol")
+    if name:
+        exchange.state(name)
+    return [text.algo_order(each) for each in exchange.conditional.open(account, name or None)]
+
+
+def all_algos(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET allAlgoOrders."""
+    name = need(parameters, "symbol")
+    exchange.state(name)
+    first, limit = whole(parameters, "algoId"), min(whole(parameters, "limit", 500), 1000)
+    found = [each for each in exchange.conditional.history(account, name) if each.id >= first]
+    return [text.algo_order(each) for each in (found[:limit] if first else found[-limit:])]
+
+
+def cancel_all_algos(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """DELETE algoOpenOrders."""
+    exchange.conditional.cancel_all(account, need(parameters, "symbol"))
+    return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
 def cancel(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -117,16 +211,16 @@ def open_orders(exchange: Exchange, account: Account, parameters: Parameters) ->
         exchange.state(name)
     return [
         _told(exchange, each)
-        for each in account.orders.values()
-        if each.status in OPEN and name in {None, each.symbol.name}
-    ]
+        for its, working in account.working.items() if name in {None, "", its}
+        for each in working.values()
+    ]  # fmt: skip
 
 
 def all_orders(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET allOrders."""
     name = need(parameters, "symbol")
     exchange.state(name)
-    return [_told(exchange, each) for each in account.orders.values() if each.symbol.name == name][-500:]
+    return [_told(exchange, each) for each in account.history.get(name, [])[-500:]]
 
 
 def cancel_all(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -204,14 +298,19 @@ def trades(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """myTrades, userTrades."""
     name = need(parameters, "symbol")
     exchange.state(name)
-    start, first = int(parameters.get("startTime", "0") or 0), int(parameters.get("fromId", "-1") or -1)
-    order_id, limit = parameters.get("orderId"), min(int(parameters.get("limit", "500") or 500), 1000)
+    fills = account.fills_of.get(name, [])  # By id, and so by time.
+    start, first = int(parameters.get("startTime") or 0), int(parameters.get("fromId") or -1)
+    at = max(
+        bisect_left(fills, start, key=lambda each: each.time_ms),
+        bisect_left(fills, first, key=lambda each: each.trade_id),
+    )
+    order_id, limit = parameters.get("orderId"), min(int(parameters.get("limit") or 500), 1000)
     tell = text.spot_trade if exchange.market == "spot" else text.usdm_trade
-    found = [
-        each for each in account.fills
-        if each.order.symbol.name == name and each.time_ms >= start and each.trade_id >= first and order_id in {None, "", str(each.order.id)}
-    ]  # fmt: skip
-    return [tell(each) for each in (found[:limit] if start or first >= 0 else found[-limit:])]
+    if order_id:
+        found = [each for each in fills[at:] if order_id == str(each.order.id)]
+    else:
+        found = fills[at : at + limit] if start or first >= 0 else fills[max(len(fills) - limit, 0) :]
+    return [tell(each) for each in found[:limit]]
 
 
 def spot_account(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -299,30 +398,19 @@ def recent(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET trades."""
     del account
     state = exchange.state(need(parameters, "symbol"))
-    spot = exchange.market == "spot"
-    return [
-        {
-            "id": each["id"], "price": text.price(state.symbol, each["price"]), "qty": text.qty(state.symbol, each["qty"]),
-            "quoteQty": text.money(state.symbol.value(each["price"], each["qty"])), "time": each["time_ms"], "isBuyerMaker": each["buyer_is_maker"],
-        } | ({"isBestMatch": True} if spot else {})
-        for each in state.trades[-min(int(parameters.get("limit", "500") or 500), 1000) :]
-    ]  # fmt: skip
+    limit = min(int(parameters.get("limit") or 500), TRADES_MAX)
+    return [text.past_trade(state.symbol, each) for each in state.trades[-limit:]]
 
 
 def klines(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
-    """GET klines, of one minute."""
+    """GET klines."""
     del account
     state = exchange.state(need(parameters, "symbol"))
-    if need(parameters, "interval") != "1m":
+    minutes = INTERVALS.get(need(parameters, "interval"))
+    if minutes is None:
         raise VenueError(-1120, "Invalid interval.")
-    symbol = state.symbol
-    return [
-        [
-            opened, *(text.price(symbol, each) for each in bar[:4]), text.qty(symbol, bar[4]), opened + 59_999,
-            text.money(symbol.value(bar[3], bar[4])), bar[5], text.qty(symbol, 0), text.money(0), "0",
-        ]
-        for opened, *bar in state.klines[-min(int(parameters.get("limit", "500") or 500), 1500) :]
-    ]  # fmt: skip
+    found = state.candles.of(minutes, min(int(parameters.get("limit") or 500), 1500))
+    return [text.candle(state.symbol, each, minutes * MINUTE_MS) for each in found]
 
 
 def top(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -394,7 +482,12 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("POST", "/fapi/v1/countdownCancelAll"): Call(countdown, 10),
     ("GET", "/fapi/v1/positionSide/dual"): Call(_set({"dualSidePosition": False}), 30),
     ("GET", "/fapi/v1/multiAssetsMargin"): Call(_set({"multiAssetsMargin": False}), 30),
-    ("GET", "/fapi/v1/openAlgoOrders"): Call(_set([]), query=True),  # type: ignore[arg-type]
+    ("POST", "/fapi/v1/algoOrder"): Call(place_algo, 0, order=True),
+    ("GET", "/fapi/v1/algoOrder"): Call(query_algo, query=True),
+    ("DELETE", "/fapi/v1/algoOrder"): Call(cancel_algo, order=True),
+    ("GET", "/fapi/v1/openAlgoOrders"): Call(open_algos, query=True),
+    ("GET", "/fapi/v1/allAlgoOrders"): Call(all_algos, 5, query=True),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): Call(cancel_all_algos, order=True),
 }
 # The WebSocket API's names of the same calls.
 SPOT_CALLS: Final = {
@@ -406,5 +499,6 @@ SPOT_CALLS: Final = {
 USDM_CALLS: Final = {
     "ping": ("GET", "/fapi/v1/ping"), "time": ("GET", "/fapi/v1/time"), "order.place": ("POST", "/fapi/v1/order"),
     "order.cancel": ("DELETE", "/fapi/v1/order"), "order.status": ("GET", "/fapi/v1/order"), "order.modify": ("PUT", "/fapi/v1/order"),
+    "algoOrder.place": ("POST", "/fapi/v1/algoOrder"), "algoOrder.cancel": ("DELETE", "/fapi/v1/algoOrder"),
     "v2/account.status": ("GET", "/fapi/v3/account"),
 }  # fmt: skip

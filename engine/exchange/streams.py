@@ -6,7 +6,9 @@ chain whatever their interval is: what changed since the last message of a strea
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -14,7 +16,16 @@ from aiohttp import web
 from twinloop.engine.exchange import text
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import Faults
-from twinloop.engine.exchange.model import Account, Event, Symbol
+from twinloop.engine.exchange.model import (
+    Account,
+    AlgoChanged,
+    BalanceChanged,
+    LevelsChanged,
+    OrderChanged,
+    Symbol,
+    TopChanged,
+    Traded,
+)
 
 QUEUE_MAX: Final = 20_000
 DEFAULT_MS: Final = {"spot": 1000, "usdm": 250}
@@ -87,30 +98,33 @@ class Hub:
         """Turn the exchange's new events into messages."""
         events, self.exchange.events = self.exchange.events, []
         for event in events:
-            symbol, low = event.symbol, event.symbol.name.lower()
-            if event.kind == "levels":
-                self._changed(symbol.name, event.data)
-            elif event.kind == "trade":
-                self._market(f"{low}@trade", text.trade(symbol, event.data))
-                self._market(f"{low}@aggTrade", text.agg_trade(symbol, event.data))
-            elif event.kind == "top":
-                self._market(f"{low}@bookTicker", text.book_ticker(symbol, event.data, event.time_ms))
-            elif event.kind == "order":
-                self._order(event)
-            elif event.kind == "funding":
-                self._user(
-                    event.data["account"],
-                    text.usdm_update(self.exchange, event.data["account"], symbol.name, "FUNDING_FEE"),
-                )
+            match event:
+                case LevelsChanged():
+                    self._changed(event)
+                case TopChanged():
+                    self._market(
+                        f"{event.symbol.name.lower()}@bookTicker",
+                        partial(text.book_ticker, event.symbol, event.id, event.top, event.time_ms),
+                    )
+                case Traded():
+                    low = event.symbol.name.lower()
+                    self._market(f"{low}@trade", partial(text.trade, event.symbol, event.trade))
+                    self._market(f"{low}@aggTrade", partial(text.agg_trade, event.symbol, event.trade))
+                case OrderChanged():
+                    self._order(event)
+                case AlgoChanged():
+                    self._user(event.algo.account, text.algo_update(event))
+                case BalanceChanged():
+                    self._user(event.account, text.usdm_update(self.exchange, event.account, event.name, event.why))
         self._flush()
 
-    def _changed(self, name: str, data: dict[str, Any]) -> None:
+    def _changed(self, event: LevelsChanged) -> None:
         for (its, _), depth in self._depths.items():
-            if its == name:
+            if its == event.symbol.name:
                 if not depth.changed:
-                    depth.first, depth.previous = data["first"], data["previous"] if not depth.final else depth.final
-                depth.final = data["final"]
-                for side, at, amount in data["levels"]:
+                    depth.first, depth.previous = event.first, depth.final or event.previous
+                depth.final = event.final
+                for side, at, amount in event.levels:
                     depth.changed[side, at] = amount
 
     def _flush(self) -> None:
@@ -124,18 +138,21 @@ class Hub:
                 if listeners and self.faults.take("lose_update"):
                     continue
                 if listeners:
-                    update = text.depth_update(symbol, now_ms, depth.first, depth.final, depth.previous, changed)
+                    write = partial(
+                        text.depth_update, symbol, now_ms, depth.first, depth.final, depth.previous, changed
+                    )
                     for _ in range(2 if self.faults.take("double_update") else 1):
-                        self._market(stream, update)
+                        self._market(stream, write)
 
     def _listening(self, stream: str) -> list[Connection]:
         return [each for each in self.connections if stream in each.streams]
 
-    def _market(self, stream: str, data: dict[str, Any]) -> None:
+    def _market(self, stream: str, write: Callable[[], dict[str, Any]]) -> None:
+        """Send a message to whoever listens; written only when someone does."""
         listeners = self._listening(stream)
         if not listeners or self.faults.take("silence"):
             return
-        raw = encode(data)
+        raw = encode(write())
         wrapped = f'{{"stream":"{stream}","data":{raw}}}'
         for each in listeners:
             each.send(wrapped if each.combined else raw)
@@ -147,24 +164,24 @@ class Hub:
         data = {"e": "markPriceUpdate", "E": self.exchange.now_ms, "s": name, "p": mark, "i": mark, "P": mark, "r": "0.00010000",
                 "T": (self.exchange.now_ms // 28_800_000 + 1) * 28_800_000}  # fmt: skip
         for suffix in ("", "@1s"):
-            self._market(f"{name.lower()}@markPrice{suffix}", data)
+            self._market(f"{name.lower()}@markPrice{suffix}", lambda: data)
 
     # ---- User events.
 
-    def _order(self, event: Event) -> None:
-        account: Account = event.data["order"].account
+    def _order(self, event: OrderChanged) -> None:
+        account = event.order.account
         if self.exchange.market == "spot":
             messages = [text.spot_report(event), text.spot_balances(account, event.time_ms)]
         else:
             messages = [text.usdm_report(event)]
-            if event.data["fill"] is not None:
+            if event.fill is not None:
                 messages.insert(0, text.usdm_update(self.exchange, account, event.symbol.name, "ORDER"))
-        if event.data["execution"] == "NEW" and self.faults.take("late_ack"):
+        if event.execution == "NEW" and self.faults.take("late_ack"):
             self._held += [(account, message) for message in messages]
             return
         for message in messages:
             self._user(account, message)
-        if event.data["execution"] != "NEW":
+        if event.execution != "NEW":
             held, self._held = self._held, []
             for its, message in held:
                 self._user(its, message)

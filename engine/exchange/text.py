@@ -5,8 +5,21 @@ Numbers become decimal text here and nowhere else. Key sets and types are held t
 
 from typing import Any, Final
 
+from twinloop.engine.exchange.candles import Candle
+from twinloop.engine.exchange.conditional import Algo
 from twinloop.engine.exchange.core import Exchange, MarketState
-from twinloop.engine.exchange.model import BUY, MONEY, Account, Event, Fill, Order, Position, Symbol
+from twinloop.engine.exchange.model import (
+    BUY,
+    MONEY,
+    Account,
+    AlgoChanged,
+    Fill,
+    Order,
+    OrderChanged,
+    Position,
+    Symbol,
+    Trade,
+)
 
 SIDE: Final = {1: "BUY", -1: "SELL"}
 _STP: Final = "EXPIRE_MAKER"
@@ -126,21 +139,21 @@ def spot_account(account: Account, now_ms: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def spot_report(event: Event, cancel_id: str = "") -> dict[str, Any]:
+def spot_report(event: OrderChanged, cancel_id: str = "") -> dict[str, Any]:
     """ExecutionReport."""
-    order: Order = event.data["order"]
-    fill: Fill | None = event.data["fill"]
+    order = event.order
+    fill = event.fill
     symbol = order.symbol
-    canceled = event.data["execution"] == "CANCELED"
+    canceled = event.execution == "CANCELED"
     return {
         "e": "executionReport", "E": event.time_ms, "s": symbol.name, "c": cancel_id or f"c-{order.id}" if canceled else order.client_id,
         "S": SIDE[order.side], "o": order.type, "f": _force(order), "q": qty(symbol, order.qty), "p": price(symbol, order.price),
         "P": price(symbol, order.stop_price), "F": qty(symbol, 0), "g": -1, "C": order.client_id if canceled else "",
-        "x": event.data["execution"] if event.data["execution"] != "AMENDMENT" else "REPLACED", "X": event.data["status"], "r": "NONE",
-        "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.data["filled"]),
+        "x": event.execution if event.execution != "AMENDMENT" else "REPLACED", "X": event.status, "r": "NONE",
+        "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.filled),
         "L": price(symbol, fill.price if fill else 0), "n": money(fill.fee if fill else 0), "N": fill.fee_asset if fill else None,
         "T": event.time_ms, "t": fill.trade_id if fill else -1, "I": order.id, "w": order.status in {"NEW", "PARTIALLY_FILLED"},
-        "m": bool(fill and fill.maker), "M": False, "O": order.time_ms, "Z": money(event.data["quote"]),
+        "m": bool(fill and fill.maker), "M": False, "O": order.time_ms, "Z": money(event.quote),
         "Y": money(fill.value if fill else 0), "Q": "0.00000000", "W": order.time_ms, "V": _STP,
     }  # fmt: skip
 
@@ -165,7 +178,7 @@ def usdm_order(order: Order) -> dict[str, Any]:
         "executedQty": qty(symbol, order.filled), "cumQuote": money(order.quote), "cumQty": qty(symbol, order.filled),
         "timeInForce": order.time_in_force, "type": order.type, "reduceOnly": order.reduce_only, "closePosition": False,
         "side": SIDE[order.side], "positionSide": "BOTH", "stopPrice": price(symbol, order.stop_price), "workingType": "CONTRACT_PRICE",
-        "priceProtect": False, "origType": order.type, "priceMatch": "NONE", "selfTradePreventionMode": _STP,
+        "priceProtect": False, "origType": order.origin or order.type, "priceMatch": "NONE", "selfTradePreventionMode": _STP,
         "goodTillDate": order.expire_ms, "time": order.time_ms, "updateTime": order.update_ms,
     }  # fmt: skip
 
@@ -233,20 +246,60 @@ def usdm_account(exchange: Exchange, account: Account) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def usdm_report(event: Event) -> dict[str, Any]:
+def algo_placed(algo: Algo) -> dict[str, Any]:
+    """Answer to a new conditional order."""
+    symbol = algo.symbol
+    return {
+        "algoId": algo.id, "clientAlgoId": algo.client_id, "algoType": "CONDITIONAL", "orderType": algo.type, "symbol": symbol.name,
+        "side": SIDE[algo.side], "positionSide": "BOTH", "timeInForce": algo.time_in_force, "quantity": qty(symbol, algo.qty),
+        "algoStatus": algo.status, "triggerPrice": price(symbol, algo.stop_price), "price": price(symbol, algo.price),
+        "icebergQuantity": None, "selfTradePreventionMode": _STP, "workingType": algo.working_type, "priceMatch": "NONE",
+        "closePosition": algo.close_position, "priceProtect": False, "reduceOnly": algo.reduce_only, "activatePrice": "", "callbackRate": "",
+        "createTime": algo.time_ms, "updateTime": algo.update_ms, "triggerTime": algo.trigger_ms, "goodTillDate": algo.expire_ms,
+    }  # fmt: skip
+
+
+def algo_order(algo: Algo) -> dict[str, Any]:
+    """Answer to a query of a conditional order, alone or in a list: with the order that it became."""
+    actual = algo.actual
+    return algo_placed(algo) | {
+        "type": algo.type, "actualOrderId": str(actual.id) if actual else "", "actualPrice": average(actual) if actual else "0.00000",
+        "actualType": actual.type if actual else "", "actualQty": qty(algo.symbol, actual.filled) if actual else "0",
+        "tpTriggerPrice": "0.000", "tpPrice": "0.000", "slTriggerPrice": "0.000", "slPrice": "0.000", "tpOrderType": "",
+    }  # fmt: skip
+
+
+def algo_update(event: AlgoChanged) -> dict[str, Any]:
+    """ALGO_UPDATE."""
+    algo, symbol = event.algo, event.symbol
+    actual = algo.actual
+    return {
+        "e": "ALGO_UPDATE", "T": event.time_ms, "E": event.time_ms,
+        "o": {
+            "caid": algo.client_id, "aid": algo.id, "at": "CONDITIONAL", "o": algo.type, "s": symbol.name, "S": SIDE[algo.side], "ps": "BOTH",
+            "f": algo.time_in_force, "q": qty(symbol, algo.qty), "X": event.status, "ai": str(actual.id) if actual else "",
+            "ap": average(actual) if actual else "0.00000", "aq": qty(symbol, actual.filled) if actual else "0.00000",
+            "act": actual.type if actual else "0", "tp": price(symbol, algo.stop_price), "p": price(symbol, algo.price), "V": _STP,
+            "wt": algo.working_type, "pm": "NONE", "cp": algo.close_position, "pP": False, "R": algo.reduce_only, "tt": algo.trigger_ms,
+            "gtd": algo.expire_ms, "rm": event.reason,
+        },
+    }  # fmt: skip
+
+
+def usdm_report(event: OrderChanged) -> dict[str, Any]:
     """ORDER_TRADE_UPDATE."""
-    order: Order = event.data["order"]
-    fill: Fill | None = event.data["fill"]
+    order = event.order
+    fill = event.fill
     symbol = order.symbol
     return {
         "e": "ORDER_TRADE_UPDATE", "T": event.time_ms, "E": event.time_ms,
         "o": {
             "s": symbol.name, "c": order.client_id, "S": SIDE[order.side], "o": order.type, "f": order.time_in_force, "q": qty(symbol, order.qty),
-            "p": price(symbol, order.price), "ap": average(order), "sp": price(symbol, order.stop_price), "x": event.data["execution"],
-            "X": event.data["status"], "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.data["filled"]),
+            "p": price(symbol, order.price), "ap": average(order), "sp": price(symbol, order.stop_price), "x": event.execution,
+            "X": event.status, "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.filled),
             "L": price(symbol, fill.price if fill else 0), "N": "USDT", "n": money(fill.fee if fill else 0), "T": event.time_ms,
             "t": fill.trade_id if fill else 0, "b": "0", "a": "0", "m": bool(fill and fill.maker), "R": order.reduce_only,
-            "wt": "CONTRACT_PRICE", "ot": order.type, "ps": "BOTH", "cp": False, "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0,
+            "wt": "CONTRACT_PRICE", "ot": order.origin or order.type, "ps": "BOTH", "cp": False, "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0,
             "rp": money(fill.realised if fill else 0), "V": _STP, "pm": "NONE", "gtd": order.expire_ms,
         },
     }  # fmt: skip
@@ -355,37 +408,48 @@ def depth_update(
     return found | {"b": sides[1], "a": sides[-1]}
 
 
-def trade(symbol: Symbol, data: dict[str, Any]) -> dict[str, Any]:
+def trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
     """The trade stream."""
     found = {
-        "e": "trade", "E": data["time_ms"], "T": data["time_ms"], "s": symbol.name, "t": data["id"], "p": price(symbol, data["price"]),
-        "q": qty(symbol, data["qty"]),
+        "e": "trade", "E": its.time_ms, "T": its.time_ms, "s": symbol.name, "t": its.id, "p": price(symbol, its.price), "q": qty(symbol, its.qty),
     }  # fmt: skip
     return (
         found
         | ({"X": "MARKET"} if symbol.market == "usdm" else {})
-        | {"m": data["buyer_is_maker"]}
+        | {"m": its.buyer_is_maker}
         | ({"M": True} if symbol.market == "spot" else {})
     )
 
 
-def agg_trade(symbol: Symbol, data: dict[str, Any]) -> dict[str, Any]:
+def agg_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
     """The aggTrade stream; every trade stands alone here."""
     return {
-        "e": "aggTrade", "E": data["time_ms"], "a": data["id"], "s": symbol.name, "p": price(symbol, data["price"]),
-        "q": qty(symbol, data["qty"]), "f": data["id"], "l": data["id"], "T": data["time_ms"], "m": data["buyer_is_maker"],
+        "e": "aggTrade", "E": its.time_ms, "a": its.id, "s": symbol.name, "p": price(symbol, its.price), "q": qty(symbol, its.qty),
+        "f": its.id, "l": its.id, "T": its.time_ms, "m": its.buyer_is_maker,
     } | ({"M": True} if symbol.market == "spot" else {})  # fmt: skip
 
 
-def book_ticker(symbol: Symbol, data: dict[str, Any], now_ms: int) -> dict[str, Any]:
+def book_ticker(symbol: Symbol, update_id: int, top: tuple[int, int, int, int], now_ms: int) -> dict[str, Any]:
     """The bookTicker stream."""
-    bid, bid_qty, ask, ask_qty = data["top"]
+    bid, bid_qty, ask, ask_qty = top
     found = {
-        "u": data["id"],
-        "s": symbol.name,
-        "b": price(symbol, bid),
-        "B": qty(symbol, bid_qty),
-        "a": price(symbol, ask),
-        "A": qty(symbol, ask_qty),
-    }
+        "u": update_id, "s": symbol.name, "b": price(symbol, bid), "B": qty(symbol, bid_qty), "a": price(symbol, ask), "A": qty(symbol, ask_qty),
+    }  # fmt: skip
     return ({"e": "bookTicker"} | found | {"T": now_ms, "E": now_ms}) if symbol.market == "usdm" else found
+
+
+def past_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
+    """One of the recent trades."""
+    return {
+        "id": its.id, "price": price(symbol, its.price), "qty": qty(symbol, its.qty), "quoteQty": money(its.value), "time": its.time_ms,
+        "isBuyerMaker": its.buyer_is_maker,
+    } | ({"isBestMatch": True} if symbol.market == "spot" else {})  # fmt: skip
+
+
+def candle(symbol: Symbol, its: Candle, step_ms: int) -> list[Any]:
+    """One of klines."""
+    prices = (price(symbol, each) for each in (its.open, its.high, its.low, its.close))
+    return [
+        its.open_ms, *prices, qty(symbol, its.qty), its.open_ms + step_ms - 1, money(its.value), its.trades, qty(symbol, its.bought_qty),
+        money(its.bought_value), "0",
+    ]  # fmt: skip

@@ -97,16 +97,21 @@ def segment_bytes(parquet: Path) -> bytes:
 def each_archived(folder: Path) -> Iterator[Commit]:
     """The commits that are Parquet now, in order: those before Journal.each. CorruptError where one is retired or not as it was."""
     for entry in read_index(folder):
-        path = parquet_path(folder, entry.segment)
-        if entry.retired_ns:
-            raise CorruptError(
-                "the beginning of this journal was retired", file=path, expected="every commit from the first on",
-                got=f"none before commit {entry.next_commit}", remedy="restore the archive from where it was copied to",
-            )  # fmt: skip
-        content = _checked(path, entry)
-        header, size = read_header(content, path)
+        content = archived_bytes(folder, entry)
+        header, size = read_header(content, parquet_path(folder, entry.segment))
         rows = np.frombuffer(content, np.uint8, offset=size).view(ROW)
         yield from each_commit(rows, header.segment, header.first_commit, header.checksum, size)
+
+
+def archived_bytes(folder: Path, entry: Archived) -> bytes:
+    """The bytes of a segment that was put away. CorruptError where it is retired or not as it was."""
+    path = parquet_path(folder, entry.segment)
+    if entry.retired_ns:
+        raise CorruptError(
+            "the beginning of this journal was retired", file=path, expected="every commit from the first on",
+            got=f"none before commit {entry.next_commit}", remedy="restore the archive from where it was copied to",
+        )  # fmt: skip
+    return _checked(path, entry)
 
 
 def _checked(parquet: Path, entry: Archived | None) -> bytes:

@@ -131,23 +131,28 @@ def _check_chain(segment: Segment, before: Segment | None, put_away: Sequence[Ar
         number, commit, checksum = (
             before.header.segment + 1, before.header.first_commit + before.commits, before.checksum,
         )  # fmt: skip
-    if header.segment != number or segment_number(segment.path) != number:
-        raise CorruptError(
-            "a journal segment is missing or renamed", file=segment.path, expected=f"segment {number}",
-            got=f"segment {header.segment}", remedy="put every segment back as it was written",
-        )  # fmt: skip
-    if (header.first_commit, header.checksum) != (commit, checksum):
-        raise CorruptError(
-            "a journal segment that does not continue the one before", file=segment.path,
-            expected=f"commit {commit} behind checksum {checksum:08x}",
-            got=f"commit {header.first_commit} behind checksum {header.checksum:08x}",
-            remedy="put every segment back as it was written",
-        )  # fmt: skip
+    require_continues(header, segment.path, number, commit, checksum)
     if before is not None:
         if header.epoch < before.header.epoch:
             _add(journal, segment, "an epoch that falls", before.header.epoch, header.epoch)
         elif header.epoch == before.header.epoch and header.first_sequence != before.next_sequence:
             _add(journal, segment, "facts are missing or repeated", before.next_sequence, header.first_sequence)
+
+
+def require_continues(header: Header, path: Path, number: int, commit: int, checksum: int) -> None:
+    """CorruptError where a segment is not number `number`, or does not begin with commit `commit` behind that checksum."""
+    if header.segment != number or segment_number(path) != number:
+        raise CorruptError(
+            "a journal segment is missing or renamed", file=path, expected=f"segment {number}",
+            got=f"segment {header.segment}", remedy="put every segment back as it was written",
+        )  # fmt: skip
+    if (header.first_commit, header.checksum) != (commit, checksum):
+        raise CorruptError(
+            "a journal segment that does not continue the one before", file=path,
+            expected=f"commit {commit} behind checksum {checksum:08x}",
+            got=f"commit {header.first_commit} behind checksum {header.checksum:08x}",
+            remedy="put every segment back as it was written",
+        )  # fmt: skip
 
 
 def _add(journal: Journal, segment: Segment, what: str, expected: int, got: int) -> None:

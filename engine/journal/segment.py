@@ -113,9 +113,9 @@ class Segment:
                 at = self.header_bytes + first * ROW_SIZE
                 taken, number, checksum = yield from each_commit(rows, header.segment, number, checksum, at)
                 if taken == 0 and len(rows) < min(piece, self.rows - first):
-                    raise _changed(self.path, self.header_bytes, first, "the end of the file")
+                    raise changed(self.path, self.header_bytes, first, "the end of the file")
                 if taken == 0 and len(rows) == self.rows - first:
-                    raise _changed(self.path, self.header_bytes, first, "no commit that checks any more")
+                    raise changed(self.path, self.header_bytes, first, "no commit that checks any more")
                 first += taken
                 piece = _PIECE_ROWS if taken else 2 * piece  # A commit larger than a piece.
 
@@ -178,7 +178,7 @@ class _Walk:
         rest = _rows_at(self._handle, segment.end, torn_bytes // ROW_SIZE + 1)
         later = journal_scan.find_later(rest, 0, segment.checksum)
         if later >= 0:
-            raise _changed(
+            raise changed(
                 segment.path, segment.header_bytes, segment.rows,
                 f"{_STOPS[stop]}, though the commit at row {segment.rows + later} checks",
             )  # fmt: skip
@@ -200,14 +200,12 @@ class _Walk:
                 segment.commits += found
                 segment.next_sequence = self._sequence = sequence
             if stop == journal_scan.NUMBER:
-                raise _changed(
+                raise changed(
                     segment.path, segment.header_bytes, segment.rows + about,
                     f"commit {int(rows[about]['sequence'])} instead of {segment.header.first_commit + segment.commits}",
                 )  # fmt: skip
             if stop == journal_scan.SEQUENCE:
-                self._add(
-                    segment.rows + about, _expected_at(rows, taken, about, sequence), int(rows[about]["sequence"])
-                )
+                self._add(segment.rows + about, expected_at(rows, taken, about, sequence), int(rows[about]["sequence"]))
                 self._sequence = _UNCHECKED
             segment.rows += taken
             segment.checksum = checksum
@@ -259,7 +257,7 @@ def _used(handle: int, start: int) -> int:
     return 0
 
 
-def _expected_at(rows: Rows, first: int, about: int, sequence: int) -> int:
+def expected_at(rows: Rows, first: int, about: int, sequence: int) -> int:
     """Sequence that the fact at row `about` should have, in a commit from row `first` on."""
     for row in rows[first:about][::-1]:
         if _IS_FACT[row["kind"]]:
@@ -267,7 +265,8 @@ def _expected_at(rows: Rows, first: int, about: int, sequence: int) -> int:
     return sequence
 
 
-def _changed(path: Path, header_bytes: int, row: int, got: str) -> CorruptError:
+def changed(path: Path, header_bytes: int, row: int, got: str) -> CorruptError:
+    """The error of a commit that does not stand although the journal goes on behind it."""
     return CorruptError(
         f"a journal was changed after it was written, at byte {header_bytes + row * ROW_SIZE}", file=path,
         expected=f"a whole commit at row {row}", got=got, remedy="do not trade on it: keep the file, and restore it from a copy",

@@ -15,7 +15,7 @@ from typing import Any
 from twinloop.data.rowfile import Rows
 from twinloop.engine.journal.reader import Commit, Journal, open_journal
 from twinloop.engine.live.node import Handled, LiveNode
-from twinloop.engine.live.session import changed_since, session_from_plain
+from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
 from twinloop.kernels.rows import HASH, KIND_NAME, ORIGIN, REQUEST, ROW_SIZE, VERDICT
 
 _WORDS = ("venue_ns", "local_ns", "sequence")
@@ -60,11 +60,12 @@ def replay_journal(folder: Path, progress: Callable[[int, int], None] | None = N
 def replay(journal: Journal, progress: Callable[[int, int], None] | None = None) -> Parity:
     """Replay a journal that was read already. progress: called with commits done and commits in all."""
     session = session_from_plain(journal.segments[0].header.session)
-    found = Parity(changed=changed_since(session))
+    compiled = compiled_strategies(session)
+    found = Parity(changed=changed_since(session, compiled))
     found.difference = _same_session(journal)
     if found.difference is not None:
         return found
-    node = LiveNode(session, "recorded")
+    node = LiveNode(session, "recorded", compiled)
     for commit in journal.each():
         facts = commit.facts
         handled = node.handle(facts) if commit.number else node.start()
@@ -111,7 +112,7 @@ def _compare(commit: Commit, facts: Rows, node: LiveNode, handled: Handled, foun
         ("requests", commit.requests, handled.requests),
         ("verdicts", notes[notes["kind"] == VERDICT], handled.verdicts),
     ):
-        difference = _first(commit, what, then, now)
+        difference = first_difference(commit.number, what, then, now)
         if difference is not None:
             return difference
     found.requests += len(handled.requests)
@@ -132,7 +133,7 @@ def _compare(commit: Commit, facts: Rows, node: LiveNode, handled: Handled, foun
     return None
 
 
-def _first(commit: Commit, what: str, then: Rows, now: Rows) -> Difference | None:
+def first_difference(commit: int, what: str, then: Rows, now: Rows) -> Difference | None:
     """The first row in which two arrays differ."""
     if then.tobytes() == now.tobytes():
         return None
@@ -142,7 +143,7 @@ def _first(commit: Commit, what: str, then: Rows, now: Rows) -> Difference | Non
         if one != other:
             row = then[at] if at < len(then) else now[at]
             return Difference(
-                commit.number,
+                commit,
                 int(row["sequence"]),
                 what,
                 _tell(then[at]) if at < len(then) else "nothing",

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
@@ -26,22 +26,22 @@ from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.gateway import Gateway
-from twinloop.engine.gateway.http_client import only_once
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
-from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.recovery import make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
-from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.loop import SESSION_START, LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
+from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.recorded import RecordedNode
-from twinloop.engine.live.recovery import has_journal, recover
-from twinloop.engine.live.session import Session, StrategySpec, session_to_plain, with_digests
+from twinloop.engine.live.recovery import recover
+from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.planning import KINDS
@@ -50,12 +50,17 @@ from twinloop.engine.units import bar_kind, bar_size
 from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
 
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
+
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 STALE_AFTER_NS: Final = 2_000_000_000  # Without a frame for so long, the market is stale.
 BACKOFF_S: Final = (0.5, 30.0)  # First and longest wait before connecting again; never less than half of it.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 SNAPSHOT_WAIT_S: Final = 0.5
 PROVE_S: Final = 0.05
+PROVE_LOOKS: Final = 3  # How often positions are compared before they count as different.
+PROVE_AGAIN_S: Final = 0.5
 CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
@@ -145,12 +150,12 @@ class LiveProcess:
         self.feed: Feed
         self._snapshots: set[str] = set()
         self._rebuilt: Outcome | None = None
-        self._may_resume = False  # What halted the journal was the orderly end of the session before.
+        self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
         """Start, trade, stop."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-        async with aiohttp.ClientSession(timeout=timeout, middlewares=(only_once,)) as client:
+        async with aiohttp.ClientSession(timeout=timeout) as client:
             await self._start(client)
             place = self.loaded.place / SOCKET
             server = await serve(place, self._answer)
@@ -179,20 +184,22 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         held: AccountReport | None = None
         if credentials is not None:
-            held = await ask_account(client, loaded.rest, credentials)
+            held = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
         lock = FolderLock(loaded.place / "journal")
         try:
-            session, start = self._open(with_digests(session), held, lock)
+            compiled = compiled_strategies(session)
+            found = self._open(with_digests(session, compiled), compiled, held, lock)
         except BaseException:
             lock.close()
             raise
+        session = self.loop.node.session
         if credentials is not None:
-            self._make_edge(client, credentials, start)
-        if start == (0, 0, 0):
+            self._make_edge(credentials, found)
+        if found is None:
             self.loop.start()
-        elif self._may_resume and credentials is None:
-            self.loop.command("resume")
+        elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
+            self.loop.command("resume", SESSION_START)
         stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
         self.feed = Feed(stream, stream.url(loaded.stream))
         for line in limits_lines(session.limits()):
@@ -203,65 +210,65 @@ class LiveProcess:
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
     def _open(
-        self, session: Session, held: AccountReport | None, lock: FolderLock
-    ) -> tuple[Session, tuple[int, int, int]]:
-        """The node, new or as its journal left it, behind a journal of a new epoch; and where that journal goes on."""
+        self, session: Session, compiled: "list[CompiledStrategy]", held: AccountReport | None, lock: FolderLock
+    ) -> Rebuilt | None:
+        """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
-        start, epoch = (0, 0, 0), 0
-        if has_journal(folder):
-            found = recover(folder, session, self._progress)
-            node, start, session = found.node, found.journal.start, found.node.session
-            epoch = found.journal.epoch
+        ready, found = make_ready(folder), None
+        if ready.journal is not None:
+            found = recover(ready.journal, session, compiled, self._progress)
+            node = found.node
+            session = node.session
             if live:
                 node.go_live()
-            self._may_resume = found.ended_in_order
+            self._may_resume = found.may_resume
             self._say(
-                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
+                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
+                + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
             )
-            if found.cut_bytes:
-                self._say(f"! {found.cut_bytes} bytes of a torn end were cut and kept beside the journal")
+            for line in found.passed_over:
+                self._say(f"! {line}")
+            if ready.torn_bytes:
+                self._say(f"! {ready.torn_bytes} bytes of a torn end were cut and kept beside the journal")
         else:
             refuse_positions(held)
-            node = LiveNode(session, "live" if live else "paper")
+            node = LiveNode(session, "live" if live else "paper", compiled)
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, start=start, epoch_above=epoch, lock=lock,
+            durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
         )  # fmt: skip
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
-        return session, start
+        return found
 
     def _to_venue(self, requests: Rows) -> None:
         assert self.orders is not None
         self.orders.send(requests)
 
-    def _make_edge(self, client: aiohttp.ClientSession, credentials: Credentials, start: tuple[int, int, int]) -> None:
+    def _make_edge(self, credentials: Credentials, found: Rebuilt | None) -> None:
         """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""
         loop, config = self.loop, self.loaded.config
         session = loop.node.session
         assert config.orders is not None
         settings = GatewaySettings(
-            market="usdm", account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
+            market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)
+        endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
-            gateway, credentials, loop, client, rest=self.loaded.rest, stream=self.loaded.stream,
+            gateway, credentials, endpoints, loop,
             tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
         )  # fmt: skip
         self._say(
-            f"orders go to {self.loaded.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
+            f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
-        if start != (0, 0, 0):
+        if found is not None:
             if loop.trading_state == "ACTIVE":
-                loop.command("reduce")
-            journal = open_journal(loop.recorded.journal.folder)
-            segments = [
-                (segment.header.epoch, commit.rows) for segment in journal.segments for commit in segment.each()
-            ]
-            self._rebuilt = gateway.rebuild(segments, *self.orders.times())
+                loop.command("reduce", SESSION_START)
+            self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
 
     async def _prove(self) -> None:
         """After a restart: nothing but reducing orders until every order is proven and the positions agree."""
@@ -271,16 +278,30 @@ class LiveProcess:
         orders.take(self._rebuilt)
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        held = await ask_account(orders.client, self.loaded.rest, orders.credentials)
-        wrong = position_breaks(self.loop.node, held)
+        wrong = await self._position_breaks(orders)
         for line in wrong:
             self._say(f"! {line}")
         if wrong:
-            self.loop.command("halt")
+            self.loop.command("halt", SESSION_START)
             self._say("halted: positions differ from the journal's; nothing was booked")
-        elif self.loop.trading_state == "REDUCING" or self._may_resume:
-            self.loop.command("resume")
-            self._say("every order is proven and the positions agree: trading")
+        else:
+            if self._may_resume and not orders.needs_person:
+                orders.begin_trading()
+            state = self.loop.trading_state
+            self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
+
+    async def _position_breaks(self, orders: OrderEdge) -> list[str]:
+        """Where the venue's positions are not ours. A fill may be on its way to one side: what differs is asked for again."""
+        wrong: list[str] = []
+        for _ in range(PROVE_LOOKS):
+            orders.take(orders.gateway.ask_account(*orders.times()))
+            while (held := orders.gateway.account) is None:
+                await WORLD.sleep(PROVE_S)
+            wrong = position_breaks(self.loop.node, held)
+            if not wrong:
+                break
+            await WORLD.sleep(PROVE_AGAIN_S)
+        return wrong
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""
@@ -372,6 +393,8 @@ class LiveProcess:
             await WORLD.sleep(wait_s)
             self.loop.tick()
             if self.loop.failure:
+                if self.orders is not None:
+                    await self._no_orders_left(self.orders)
                 raise SessionError(self.loop.failure)
             feed, now_ns = self.feed, self.clock.local_ns()
             if feed.connected and not feed.stale and now_ns - feed.last_frame_ns > stale_ns:
@@ -387,14 +410,17 @@ class LiveProcess:
             if self.orders is not None:
                 gateway = self.orders.gateway
                 feeds.append({
-                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.sent,
-                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "alerts": len(self.orders.alerts),
+                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
+                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             return status_of(
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
         if command == "limits":
             return {"lines": limits_lines(loop.node.session.limits())}
+        self._may_resume = False  # From here on a person decides.
+        if self.orders is not None:
+            self.orders.operator_spoke()
         sequence = loop.command(command, user)
         return {"sequence": sequence, "state": loop.trading_state}
 

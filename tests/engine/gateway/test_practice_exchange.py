@@ -158,3 +158,59 @@ def test_through_faults_both_hold_the_same_in_the_end(market: str, websocket: bo
                 running.cancel()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("websocket", [False, True])
+def test_a_stop_is_placed_cancelled_and_triggered_in_the_conditional_service(*, websocket: bool) -> None:
+    async def play() -> None:
+        async with Server(symbols=["BTCUSDT"], seed=6) as server:
+            trader = Trader(server, "usdm", websocket=websocket)
+            gateway, state = trader.gateway, server.exchanges["usdm"].markets["BTCUSDT"]
+
+            def stop(side: int, trigger_price: int, kind: int = codes.STOP, price: int = 0) -> int:
+                trader.number += 1
+                trader.orders[trader.number] = KernelOrder(10, price)
+                row = request_row(
+                    rows.NEW, trader.number, 10, price, side=side, source=kind, trigger_price=trigger_price
+                )
+                trader.transport.request(row)
+                return trader.number
+
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(trader.transport.run())
+                await until(lambda: gateway.clock_known and gateway.stream_up)
+                await until(lambda: gateway.sender.socket_up == websocket)
+                account = server.exchanges["usdm"].accounts[PRACTICE_KEY]
+                service = server.exchanges["usdm"].conditional
+
+                far = stop(1, state.last_price + 20_000)
+                await until(lambda: trader.orders[far].state == "ACKED")
+                assert [each.type for each in service.open(account)] == ["STOP_MARKET"]
+                assert not account.orders
+                trader.transport.request(request_row(rows.CANCEL, far))
+                await until(lambda: trader.orders[far].state == "CANCELLED")
+                assert not service.open(account)
+
+                last = state.last_price
+                near = stop(1, last + 20)
+                limit = stop(-1, last - 20, codes.STOP_LIMIT, last + 2000)
+                await until(lambda: {trader.orders[each].state for each in (near, limit)} == {"ACKED"})
+                for side in (1, -1):  # Someone sweeps the book up, and then down.
+                    server.exchanges["usdm"].place(
+                        None, "BTCUSDT", side, "LIMIT", 10**6, price=last + side * 30, time_in_force="IOC"
+                    )
+                    await asyncio.sleep(0.1)
+                await until(lambda: trader.orders[near].state == "FILLED")
+                await until(lambda: any(each.origin == "STOP" for each in account.orders.values()))
+                trader.transport.request(request_row(rows.CANCEL, limit))
+                await until(lambda: trader.orders[limit].state == "CANCELLED")
+                await until(lambda: gateway.unproven == 0 and not gateway.open_orders)
+                assert Counter(fill[1:] for fill in trader.fills) == Counter(
+                    (fill.trade_id, fill.price, fill.qty) for fill in account.fills
+                )
+                assert {each.origin for each in account.orders.values()} == {"STOP_MARKET", "STOP"}
+                refused = stop(1, state.last_price - 20_000)
+                await until(lambda: trader.orders[refused].state == "REJECTED")
+                running.cancel()
+
+    asyncio.run(play())

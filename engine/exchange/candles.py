@@ -1,0 +1,81 @@
+"""Candles of one symbol: minutes as they trade, longer intervals put together from them when asked for."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from twinloop.engine.exchange.model import Trade
+
+MINUTE_MS: Final = 60_000
+MINUTES_MAX: Final = 1500
+INTERVALS: Final = {
+    "1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720, "1d": 1440,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Candle:
+    """Prices in ticks, quantities in lots, values in 1e-8 of the quote asset. bought: where the taker bought."""
+
+    open_ms: int
+    open: int
+    high: int
+    low: int
+    close: int
+    qty: int = 0
+    value: int = 0
+    trades: int = 0
+    bought_qty: int = 0
+    bought_value: int = 0
+    first_id: int = -1
+    last_id: int = -1
+
+    def take(self, other: "Candle") -> None:
+        """Add what came after. A candle begins with its first trade, also where minutes without one came before."""
+        if self.trades == 0:
+            self.open, self.high, self.low = other.open, other.high, other.low
+        self.high, self.low = max(self.high, other.high), min(self.low, other.low)
+        self.close = other.close
+        self.qty += other.qty
+        self.value += other.value
+        self.trades += other.trades
+        self.bought_qty += other.bought_qty
+        self.bought_value += other.bought_value
+        if other.first_id >= 0:
+            self.first_id = other.first_id if self.first_id < 0 else self.first_id
+            self.last_id = other.last_id
+
+
+class Candles:
+    """The last MINUTES_MAX minutes; one without a trade repeats the close before it."""
+
+    def __init__(self) -> None:
+        self.minutes: list[Candle] = []
+
+    def add(self, trade: Trade) -> None:
+        """Take a trade in."""
+        minute = trade.time_ms // MINUTE_MS * MINUTE_MS
+        price, bought = trade.price, not trade.buyer_is_maker
+        one = Candle(
+            minute, price, price, price, price, trade.qty, trade.value, 1, trade.qty * bought, trade.value * bought, trade.id, trade.id,
+        )  # fmt: skip
+        if self.minutes and self.minutes[-1].open_ms == minute:
+            self.minutes[-1].take(one)
+            return
+        if self.minutes:
+            last = self.minutes[-1]
+            start = max(last.open_ms + MINUTE_MS, minute - MINUTES_MAX * MINUTE_MS)
+            self.minutes += [Candle(at, *[last.close] * 4) for at in range(start, minute, MINUTE_MS)]
+        self.minutes.append(one)
+        del self.minutes[:-MINUTES_MAX]
+
+    def of(self, minutes: int, limit: int) -> list[Candle]:
+        """The last candles of so many minutes each, oldest first."""
+        step_ms = minutes * MINUTE_MS
+        found: list[Candle] = []
+        for minute in self.minutes[-minutes * (limit + 1) :]:
+            at = minute.open_ms // step_ms * step_ms
+            if found and found[-1].open_ms == at:
+                found[-1].take(minute)
+            else:
+                found.append(replace(minute, open_ms=at))
+        return found[-limit:]

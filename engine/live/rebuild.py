@@ -1,0 +1,227 @@
+"""A node built again from a journal's commits, which has to take every decision again on the way.
+
+    rebuilt = begin(folder, session)         # from the newest snapshot that can be used, or from nothing
+    rebuilt.take(follower.read())            # commits in order
+
+Of a paper session the simulated venue is built again too: it gets the market's and the operator's rows, and must give the very answers
+that the journal holds. Commits are handed over many at a time, since batches change no decision. This module must not wait or write.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from twinloop.data.errors import CorruptError, TwinloopError
+from twinloop.data.rowfile import Rows, join_rows, pick
+from twinloop.engine.journal.reader import Commit
+from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
+from twinloop.engine.live import node_state
+from twinloop.engine.live.node import Handled, LiveNode
+from twinloop.engine.live.parity import first_difference
+from twinloop.engine.live.session import Session
+from twinloop.engine.live.session_errors import ParityError
+from twinloop.engine.live.words import Words
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import HASH, ORIGIN, ROW, VERDICT
+
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
+
+_COMMANDS: Final = np.array([table.HALT, table.REDUCE, table.RESUME, table.FLATTEN], np.uint8)
+_OWN: Final = [kind for kind, origin in ORIGIN.items() if origin == table.OWN_ORDER]
+_MADE_AGAIN: Final = np.array([*_OWN, table.TIMER], np.uint8)
+_OF_ORDERS: Final = np.array(
+    [*_OWN, *(kind for kind, origin in ORIGIN.items() if origin == table.REQUEST), table.SENT, table.NOT_SENT], np.uint8
+)
+
+
+class Rebuilt:
+    """A node after `commit` commits of a journal; checksum: of the last of them.
+
+    facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) of everything about orders, for a
+    gateway; a snapshot keeps them too. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    """
+
+    def __init__(self, session: Session, folder: Path, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
+        self.session = session
+        self.folder = folder
+        # Of a live session the venue's answers are facts like any other.
+        self.node = LiveNode(session, "paper" if session.mode == "paper" else "recorded", compiled)
+        self.of_orders: list[tuple[int, Rows]] = []
+        self.commit = self.checksum = self.facts = self.from_snapshot = 0
+        self.said = Words()
+        self.passed_over: list[str] = []
+
+    def take(self, commits: Sequence[Commit], epoch: int) -> None:
+        """Handle commits of one epoch, which follow those before. ParityError where they lead to other decisions than the journal holds."""
+        first = 0
+        for at, commit in enumerate(commits):
+            if commit.number == 0:
+                self._compare(commit, self.node.start())
+                first = 1
+            elif (word := _word(commit)) is not None:
+                self._handle(commits[first:at])
+                account = self.node.decision["accounts"][0]
+                self.said.take(*word, int(account["state"]), int(account["halt_code"]))
+                self._handle([commit])
+                first = at + 1
+            elif _has_whole_hash(commit):
+                self._handle(commits[first : at + 1])
+                first = at + 1
+        self._handle(commits[first:])
+        if self.session.mode == "live" and commits:
+            rows = join_rows([commit.rows for commit in commits])
+            self._add_of_orders(epoch, pick(rows, np.isin(rows["kind"], _OF_ORDERS)))
+
+    def _add_of_orders(self, epoch: int, rows: Rows) -> None:
+        if len(rows):
+            self.of_orders.append((epoch, rows))
+
+    def _handle(self, commits: Sequence[Commit]) -> None:
+        if not commits:
+            return
+        one = _as_one(commits)
+        facts = one.facts
+        self._compare(one, self.node.handle(_given(facts) if self.session.mode == "paper" else facts))
+        self.facts += len(facts)
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether trading may go on without a person's word."""
+        account = self.node.decision["accounts"][0]
+        return self.said.may_resume(int(account["state"]), int(account["halt_code"]))
+
+    def _compare(self, commit: Commit, handled: Handled) -> None:
+        notes = commit.notes
+        for what, then, now in (
+            ("facts", commit.facts, handled.facts),
+            ("requests", commit.requests, handled.requests),
+            ("verdicts", pick(notes, notes["kind"] == VERDICT), handled.verdicts),
+        ):
+            difference = first_difference(commit.number, what, then, now)
+            if difference is not None:
+                raise self._otherwise(str(difference))
+        hashes = notes[notes["kind"] == HASH]
+        if len(hashes):  # The last one stands for those before: it is rolled on from them.
+            self._compare_hash(commit.number, hashes[-1])
+        self.commit, self.checksum = commit.number + 1, int(commit.seal["checksum"])
+
+    def _compare_hash(self, number: int, row: Any) -> None:
+        node = self.node
+        pairs = [
+            ("decisions", int(row["decisions"]), node.decisions()),
+            ("hash", int(row["decision_hash"]), node.decision_hash()),
+        ]
+        if int(row["state_hash"]):
+            pairs.append(("state hash", int(row["state_hash"]), node.state_hash()))
+        for what, then, now in pairs:
+            if then != now:
+                raise self._otherwise(f"up to commit {number}: {what}: then {then}, now {now}")
+
+    def _otherwise(self, what: str) -> ParityError:
+        return ParityError(
+            "the journal does not lead to the decisions it holds", file=self.folder, expected="every decision again", got=what,
+            remedy="see `twinloop replay` for the first difference; do not go on with it",
+        )  # fmt: skip
+
+    def head(self, epoch: int, config: str, created_ns: int) -> Head:
+        """Of a snapshot of the node as it is now."""
+        node = self.node
+        return Head(
+            epoch=epoch, commit=self.commit, checksum=self.checksum, sequence=node.sequence, code=self.session.code, config=config,
+            layout=node_state.layout(), state_hash=node.state_hash(), decision_hash=node.decision_hash(), decisions=node.decisions(),
+            words=node_state.words_of(node) | {"said": self.said.to_plain()}, created_ns=created_ns,
+        )  # fmt: skip
+
+    def parts(self) -> dict[str, node_state.Memory]:
+        """The memory of a snapshot of the node as it is now, to be written before it goes on."""
+        orders = {
+            f"orders-{epoch}": join_rows([rows for each, rows in self.of_orders if each == epoch])
+            for epoch in sorted({each for each, _ in self.of_orders})
+        }
+        self.of_orders = [(int(name.partition("-")[2]), rows) for name, rows in orders.items()]
+        return node_state.parts_of(self.node) | {name: rows.view(np.uint8) for name, rows in orders.items()}
+
+    def restore(self, path: Path, config: str) -> Head:
+        """Take a snapshot over; TwinloopError where it is damaged or not of this session and code. The node must be new."""
+        head, parts = read_snapshot(path)
+        for what, expected, got in (
+            ("kernels", self.session.code, head.code),
+            ("session", config, head.config),
+            ("layout", node_state.layout(), head.layout),
+        ):
+            if expected != got:
+                raise CorruptError(f"a snapshot of another {what}", file=path, expected=expected[:12], got=got[:12])
+        node_state.restore(self.node, parts, head.words)
+        if self.node.state_hash() != head.state_hash or self.node.decision_hash() != head.decision_hash:
+            raise CorruptError(
+                "a snapshot whose state is not what it says",
+                file=path,
+                expected=head.state_hash,
+                got=self.node.state_hash(),
+            )
+        self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit
+        self.said = Words.from_plain(head.words["said"])
+        for part in head.parts:
+            if part.name.startswith("orders-"):
+                self._add_of_orders(int(part.name.partition("-")[2]), parts[part.name].view(ROW))
+        return head
+
+
+def begin(
+    folder: Path,
+    session: Session,
+    config: str,
+    compiled: Sequence["CompiledStrategy"] | None = None,
+    *,
+    commits: int | None = None,
+) -> Rebuilt:
+    """A node from the newest snapshot that can be used, else a new one; what follows is in the journal.
+
+    config: of the journal's header. commits: how many the journal holds, where that is known: CorruptError for a snapshot of more, since the
+    journal has then lost what was there.
+    """
+    passed_over: list[str] = []
+    for path in snapshots_of(folder):
+        rebuilt = Rebuilt(session, folder, compiled)
+        try:
+            head = rebuilt.restore(path, config)
+        except (TwinloopError, OSError) as error:
+            passed_over.append(f"snapshot {path.name} is not used: {error}")
+            continue
+        if commits is not None and head.commit > commits:
+            raise CorruptError(
+                "a snapshot that is newer than its journal: the journal has lost commits", file=path, expected=f"at most {commits} commits",
+                got=head.commit, remedy="do not trade on it: restore the journal's end, or reconcile and remove the snapshot",
+            )  # fmt: skip
+        rebuilt.passed_over = passed_over
+        return rebuilt
+    rebuilt = Rebuilt(session, folder, compiled)
+    rebuilt.passed_over = passed_over
+    return rebuilt
+
+
+def _word(commit: Commit) -> tuple[int, int] | None:
+    """(Kind, code) of the command in a commit; commands are alone in theirs."""
+    rows = commit.rows
+    words = rows[np.isin(rows["kind"], _COMMANDS)]
+    return (int(words[0]["kind"]), int(words[0]["code"])) if len(words) else None
+
+
+def _has_whole_hash(commit: Commit) -> bool:
+    hashes = commit.rows[commit.rows["kind"] == HASH]
+    return bool(len(hashes) and hashes["state_hash"].any())
+
+
+def _as_one(commits: Sequence[Commit]) -> Commit:
+    """Commits as if they had been sealed together: with the number and seal of the last."""
+    last = commits[-1]
+    return Commit(last.number, join_rows([commit.rows for commit in commits]), last.seal, last.segment)
+
+
+def _given(facts: Rows) -> Rows:
+    """The facts that came from outside: not what the simulated venue and the node's timers make themselves."""
+    chosen: Any = ~np.isin(facts["kind"], _MADE_AGAIN)
+    return pick(facts, chosen)

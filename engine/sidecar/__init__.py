@@ -1,0 +1,1 @@
+"""What runs beside a live session: it reads the session's journal and counters, and can only cancel."""

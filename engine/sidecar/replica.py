@@ -1,0 +1,111 @@
+"""A second node that follows a session's journal in another process, checks every decision, and writes snapshots.
+
+    replica = Replica(folder, every_rows=..., every_ns=...)
+    while replica.step(): ...     # what was sealed since; then wait a little and ask again
+
+Every fact goes through the same kernels, and requests, verdicts and hash checkpoints must come out as they stand in the journal: a
+difference is a ParityError, damage a CorruptError, and either ends the replica for good: it is an alarm. A snapshot is taken only of a state
+that was checked so. This module must not wait, and must not touch the journal's segments.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from twinloop.data.errors import ConfigError
+from twinloop.engine.journal.follower import JournalFollower
+from twinloop.engine.journal.reader import Commit
+from twinloop.engine.journal.snapshot import keep_newest, write_snapshot
+from twinloop.engine.live.rebuild import Rebuilt, begin
+from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
+from twinloop.engine.seam import WORLD
+
+EVERY_ROWS: Final = 1_000_000
+EVERY_NS: Final = 300_000_000_000  # Five minutes.
+KEPT: Final = 3
+
+
+@dataclass
+class Counts:
+    """What a replica did so far."""
+
+    commits: int = 0
+    facts: int = 0
+    snapshots: int = 0
+    snapshot_commit: int = 0
+
+
+class Replica:
+    """Follows the journal of a folder from its newest snapshot on, and writes the next when rows and time are due.
+
+    rebuilt: None until the journal has a segment. Raises ConfigError where the session ran on other code than this process has.
+    """
+
+    def __init__(
+        self, folder: Path, *, every_rows: int = EVERY_ROWS, every_ns: int = EVERY_NS, kept: int = KEPT
+    ) -> None:
+        self.folder = folder
+        self.rebuilt: Rebuilt | None = None
+        self.counts = Counts()
+        self._every_rows, self._every_ns, self._kept = every_rows, every_ns, kept
+        self._follower = JournalFollower(folder)
+        self._rows = 0
+        self._since_ns = WORLD.monotonic_ns()
+
+    def close(self) -> None:
+        """Let the journal go."""
+        self._follower.close()
+
+    def step(self) -> list[Commit]:
+        """Handle what was sealed since, up to about 1 MiB of it: those commits; empty when nothing is new."""
+        if self.rebuilt is None and not self._begin():
+            return []
+        assert self.rebuilt is not None
+        commits = self._follower.read()
+        self.rebuilt.take(commits, self._follower.epoch)
+        self.counts.commits += len(commits)
+        self.counts.facts = self.rebuilt.facts
+        self._rows += sum(len(commit.rows) + 1 for commit in commits)
+        if self._is_due():
+            self.snapshot()
+        return commits
+
+    def snapshot(self) -> Path:
+        """Write a snapshot of what was handled so far, and remove the oldest."""
+        rebuilt, header = self.rebuilt, self._follower.header
+        assert rebuilt is not None
+        assert header is not None
+        head = rebuilt.head(header.epoch, header.config, WORLD.wall_ns())
+        path = write_snapshot(self.folder, head, rebuilt.parts())
+        keep_newest(self.folder, self._kept)
+        self.counts.snapshots += 1
+        self.counts.snapshot_commit = head.commit
+        self._rows, self._since_ns = 0, WORLD.monotonic_ns()
+        return path
+
+    def _is_due(self) -> bool:
+        """Every so many rows, and after so long where there is anything new."""
+        return self._rows >= self._every_rows or (
+            self._rows > 0 and WORLD.monotonic_ns() - self._since_ns >= self._every_ns
+        )
+
+    def _begin(self) -> bool:
+        """Take the newest snapshot over, once there is a journal."""
+        header = self._follower.look()
+        if header is None:
+            return False
+        session = session_from_plain(header.session)
+        compiled = compiled_strategies(session)
+        self._refuse_other_code(changed_since(session, compiled))
+        self.rebuilt = begin(self.folder, session, header.config, compiled)
+        if self.rebuilt.commit:
+            self._follower.close()
+            self._follower = JournalFollower(self.folder, commit=self.rebuilt.commit, checksum=self.rebuilt.checksum)
+        return True
+
+    def _refuse_other_code(self, changed: list[str]) -> None:
+        if changed:
+            raise ConfigError(
+                "the session beside which this runs has other code", file=self.folder, expected="what the session began with",
+                got="changed since: " + ", ".join(changed), remedy="start the sidecar from the version and files that the session runs",
+            )  # fmt: skip
