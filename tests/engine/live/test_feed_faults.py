@@ -112,6 +112,9 @@ def perform(
             StreamRelay(f"ws://127.0.0.1:{server.port}") as primary,
             StreamRelay(f"ws://127.0.0.1:{other.port if other_venue else server.port}") as backup,
         ):
+            if other_venue:
+                for market in other.agents:
+                    market._fair *= 1.01
             stage = Stage(folder, server, primary, backup)
             more = f'{feed}\nbackup_rest = "http://127.0.0.1:{other.port}"' if other_venue else feed
             path = configuration(
@@ -304,7 +307,7 @@ def test_d12_feeds_that_disagree_about_the_price_are_stale(tmp_path: Path, strat
         refused = process.loop.counts.refused
         await until(lambda: process.loop.counts.refused > refused, task)
 
-    stage = perform(tmp_path, strategy_folder, play, two=True, other_venue=True, feed="disagree_bps = 1")
+    stage = perform(tmp_path, strategy_folder, play, two=True, other_venue=True, feed="disagree_bps = 20")
     assert ("FEED_STALE", codes.STALE_DISAGREE, 0) in stage.told()
 
 
