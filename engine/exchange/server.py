@@ -24,7 +24,8 @@ from twinloop.engine.exchange.agents import Agents
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import KNOWN, Faults
 from twinloop.engine.exchange.model import MONEY, Account, Market, VenueError, symbol
-from twinloop.engine.exchange.requests import Call, ReplaceError
+from twinloop.engine.exchange.order_calls import ReplaceError
+from twinloop.engine.exchange.requests import Call
 from twinloop.engine.exchange.signing import check_key, check_signed
 from twinloop.engine.exchange.streams import Connection, Hub, encode
 

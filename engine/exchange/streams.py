@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from twinloop.engine.exchange import text
+from twinloop.engine.exchange import algo_text, decimals, market_text, spot_text, usdm_text
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import Faults
 from twinloop.engine.exchange.model import (
@@ -104,18 +104,18 @@ class Hub:
                 case TopChanged():
                     self._market(
                         f"{event.symbol.name.lower()}@bookTicker",
-                        partial(text.book_ticker, event.symbol, event.id, event.top, event.time_ms),
+                        partial(market_text.book_ticker, event.symbol, event.id, event.top, event.time_ms),
                     )
                 case Traded():
                     low = event.symbol.name.lower()
-                    self._market(f"{low}@trade", partial(text.trade, event.symbol, event.trade))
-                    self._market(f"{low}@aggTrade", partial(text.agg_trade, event.symbol, event.trade))
+                    self._market(f"{low}@trade", partial(market_text.trade, event.symbol, event.trade))
+                    self._market(f"{low}@aggTrade", partial(market_text.agg_trade, event.symbol, event.trade))
                 case OrderChanged():
                     self._order(event)
                 case AlgoChanged():
-                    self._user(event.algo.account, text.algo_update(event))
+                    self._user(event.algo.account, algo_text.update(event))
                 case BalanceChanged():
-                    self._user(event.account, text.usdm_update(self.exchange, event.account, event.name, event.why))
+                    self._user(event.account, usdm_text.update(self.exchange, event.account, event.name, event.why))
         self._flush()
 
     def _changed(self, event: LevelsChanged) -> None:
@@ -139,7 +139,7 @@ class Hub:
                     continue
                 if listeners:
                     write = partial(
-                        text.depth_update, symbol, now_ms, depth.first, depth.final, depth.previous, changed
+                        market_text.depth_update, symbol, now_ms, depth.first, depth.final, depth.previous, changed
                     )
                     for _ in range(2 if self.faults.take("double_update") else 1):
                         self._market(stream, write)
@@ -160,7 +160,7 @@ class Hub:
     def tell_mark(self, name: str) -> None:
         """MarkPriceUpdate."""
         symbol: Symbol = self.exchange.markets[name].symbol
-        mark = text.price(symbol, self.exchange.mark_price(name))
+        mark = decimals.price(symbol, self.exchange.mark_price(name))
         data = {"e": "markPriceUpdate", "E": self.exchange.now_ms, "s": name, "p": mark, "i": mark, "P": mark, "r": "0.00010000",
                 "T": (self.exchange.now_ms // 28_800_000 + 1) * 28_800_000}  # fmt: skip
         for suffix in ("", "@1s"):
@@ -171,11 +171,11 @@ class Hub:
     def _order(self, event: OrderChanged) -> None:
         account = event.order.account
         if self.exchange.market == "spot":
-            messages = [text.spot_report(event), text.spot_balances(account, event.time_ms)]
+            messages = [spot_text.report(event), spot_text.balances(account, event.time_ms)]
         else:
-            messages = [text.usdm_report(event)]
+            messages = [usdm_text.report(event)]
             if event.fill is not None:
-                messages.insert(0, text.usdm_update(self.exchange, account, event.symbol.name, "ORDER"))
+                messages.insert(0, usdm_text.update(self.exchange, account, event.symbol.name, "ORDER"))
         if event.execution == "NEW" and self.faults.take("late_ack"):
             self._held += [(account, message) for message in messages]
             return
