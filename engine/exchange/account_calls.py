@@ -5,7 +5,7 @@ from typing import Any
 from twinloop.engine.exchange import spot_text, usdm_text
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.model import Account
-from twinloop.engine.exchange.parameters import Parameters, need
+from twinloop.engine.exchange.parameters import Parameters, need, whole
 
 
 def spot_account(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -41,13 +41,15 @@ def balance(exchange: Exchange, account: Account, _: Parameters) -> Any:
 
 def countdown(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """POST countdownCancelAll: the dead-man timer. 0 stops it."""
-    name, wait = need(parameters, "symbol"), need(parameters, "countdownTime")
+    name = need(parameters, "symbol")
     exchange.state(name)
-    if int(wait):
-        account.dead_man_ms[name] = exchange.now_ms + int(wait)
+    need(parameters, "countdownTime")
+    wait_ms = whole(parameters, "countdownTime")
+    if wait_ms:
+        account.dead_man_ms[name] = exchange.now_ms + wait_ms
     else:
         account.dead_man_ms.pop(name, None)
-    return {"symbol": name, "countdownTime": wait}
+    return {"symbol": name, "countdownTime": str(wait_ms)}
 
 
 def restrictions(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -58,3 +60,19 @@ def restrictions(exchange: Exchange, account: Account, _: Parameters) -> Any:
         "enableMargin": False, "enableFutures": True, "permitsUniversalTransfer": False, "enableVanillaOptions": False,
         "enableSpotAndMarginTrading": True,
     }  # fmt: skip
+
+
+def open_listen_key(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """POST listenKey: the key of the user stream, good for an hour."""
+    return {"listenKey": exchange.listen_keys.open(account, exchange.now_ms)}
+
+
+def keep_listen_key(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """PUT listenKey: another hour."""
+    return {"listenKey": exchange.listen_keys.keep(account, exchange.now_ms)}
+
+
+def close_listen_key(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """DELETE listenKey."""
+    exchange.listen_keys.close(account)
+    return {}

@@ -1,6 +1,7 @@
 """Numbers as the venue writes them: decimal text, read and written here and nowhere else."""
 
-from typing import Final
+import json
+from typing import Any, Final
 
 from twinloop.engine.exchange.model import MONEY, Order, Symbol
 
@@ -47,3 +48,8 @@ def average(order: Order) -> str:
     symbol = order.symbol
     units = order.quote * 10 ** (symbol.qty_scale + symbol.price_scale) // (order.filled * MONEY)
     return price(symbol, units)
+
+
+def encode(document: Any) -> str:
+    """JSON as the venue writes it."""
+    return json.dumps(document, separators=(",", ":"))

@@ -6,7 +6,7 @@ from twinloop.engine.exchange import decimals, market_text, rules_text
 from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
 from twinloop.engine.exchange.core import TRADES_MAX, Exchange
 from twinloop.engine.exchange.model import Account, VenueError
-from twinloop.engine.exchange.parameters import Parameters, need
+from twinloop.engine.exchange.parameters import Parameters, need, whole
 
 
 def ping(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -34,7 +34,7 @@ def info(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
 def depth(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET depth."""
     del account
-    limit = int(parameters.get("limit", "100") or 100)
+    limit = whole(parameters, "limit", 100)
     return market_text.depth(exchange.state(need(parameters, "symbol")), min(limit, 5000), exchange.now_ms)
 
 
@@ -42,7 +42,7 @@ def recent(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET trades."""
     del account
     state = exchange.state(need(parameters, "symbol"))
-    limit = min(int(parameters.get("limit") or 500), TRADES_MAX)
+    limit = min(whole(parameters, "limit", 500), TRADES_MAX)
     return [market_text.past_trade(state.symbol, each) for each in state.trades[-limit:]]
 
 
@@ -53,7 +53,7 @@ def klines(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     minutes = INTERVALS.get(need(parameters, "interval"))
     if minutes is None:
         raise VenueError(-1120, "Invalid interval.")
-    found = state.candles.of(minutes, min(int(parameters.get("limit") or 500), 1500))
+    found = state.candles.of(minutes, min(whole(parameters, "limit", 500), 1500))
     return [market_text.candle(state.symbol, each, minutes * MINUTE_MS) for each in found]
 
 
@@ -71,9 +71,4 @@ def top(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
 def premium(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET premiumIndex."""
     del account
-    name = need(parameters, "symbol")
-    mark = decimals.price(exchange.state(name).symbol, exchange.mark_price(name))
-    return {
-        "symbol": name, "markPrice": mark, "indexPrice": mark, "estimatedSettlePrice": mark, "lastFundingRate": "0.00010000",
-        "interestRate": "0.00010000", "nextFundingTime": (exchange.now_ms // 28_800_000 + 1) * 28_800_000, "time": exchange.now_ms,
-    }  # fmt: skip
+    return market_text.premium(exchange, exchange.state(need(parameters, "symbol")).symbol.name)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from twinloop.engine.exchange.candles import Candle
-from twinloop.engine.exchange.core import MarketState
-from twinloop.engine.exchange.decimals import money, price, qty
+from twinloop.engine.exchange.core import FUNDING_MS, FUNDING_PPM, Exchange, MarketState
+from twinloop.engine.exchange.decimals import decimal, money, price, qty
 from twinloop.engine.exchange.model import Symbol, Trade
 
 
@@ -84,3 +84,26 @@ def candle(symbol: Symbol, its: Candle, step_ms: int) -> list[Any]:
         its.open_ms, *prices, qty(symbol, its.qty), its.open_ms + step_ms - 1, money(its.value), its.trades, qty(symbol, its.bought_qty),
         money(its.bought_value), "0",
     ]  # fmt: skip
+
+
+def mark(exchange: Exchange, name: str) -> dict[str, Any]:
+    """The markPrice stream."""
+    told = price(exchange.markets[name].symbol, exchange.mark_price(name))
+    return {
+        "e": "markPriceUpdate", "E": exchange.now_ms, "s": name, "p": told, "i": told, "P": told, "r": decimal(FUNDING_PPM, 6) + "00",
+        "T": next_funding_ms(exchange), "st": 1,
+    }  # fmt: skip
+
+
+def premium(exchange: Exchange, name: str) -> dict[str, Any]:
+    """Mark price and funding of a symbol, asked for."""
+    told = price(exchange.markets[name].symbol, exchange.mark_price(name))
+    return {
+        "symbol": name, "markPrice": told, "indexPrice": told, "estimatedSettlePrice": told, "lastFundingRate": decimal(FUNDING_PPM, 6) + "00",
+        "interestRate": decimal(FUNDING_PPM, 6) + "00", "nextFundingTime": next_funding_ms(exchange), "time": exchange.now_ms,
+    }  # fmt: skip
+
+
+def next_funding_ms(exchange: Exchange) -> int:
+    """When funding is paid next."""
+    return (exchange.now_ms // FUNDING_MS + 1) * FUNDING_MS

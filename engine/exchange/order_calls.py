@@ -33,16 +33,17 @@ def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     return spot_text.placed(order, fills) if spot else usdm_text.order(order)
 
 
-def _which(parameters: Parameters) -> tuple[int | None, str | None]:
-    order_id, client_id = parameters.get("orderId"), parameters.get("origClientOrderId")
+def which(parameters: Parameters) -> tuple[int | None, str | None]:
+    """An order's two names."""
+    order_id, client_id = whole(parameters, "orderId"), parameters.get("origClientOrderId")
     if not order_id and not client_id:
         raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
-    return (int(order_id) if order_id and order_id.isdigit() else None), client_id
+    return order_id or None, client_id
 
 
 def cancel(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """DELETE order."""
-    order = exchange.cancel(account, need(parameters, "symbol"), *_which(parameters))
+    order = exchange.cancel(account, need(parameters, "symbol"), *which(parameters))
     return _canceled(exchange, order, parameters)
 
 
@@ -58,7 +59,7 @@ def _told(exchange: Exchange, order: Order) -> Any:
 
 def query(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET order."""
-    order = exchange.find(account, need(parameters, "symbol"), *_which(parameters))
+    order = exchange.find(account, need(parameters, "symbol"), *which(parameters))
     if order is None:
         raise VenueError(-2013, "Order does not exist.")
     return _told(exchange, order)
@@ -100,10 +101,10 @@ def amend(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     qty = number(parameters, "newQty" if exchange.market == "spot" else "quantity", symbol.qty_scale)
     price = number(parameters, "price", symbol.price_scale)
     if exchange.market == "spot":
-        order = exchange.find(account, name, *_which(parameters))
+        order = exchange.find(account, name, *which(parameters))
         if order is not None and qty >= order.qty:
             raise VenueError(-2038, "The requested action would change no state; rejecting.")
-    order, _ = exchange.amend(account, name, *_which(parameters), qty, price)
+    order, _ = exchange.amend(account, name, *which(parameters), qty, price)
     if exchange.market == "usdm":
         return usdm_text.order(order)
     return {"transactTime": exchange.now_ms, "executionId": order.id, "amendedOrder": spot_text.order(order)}
@@ -159,12 +160,12 @@ def trades(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     name = need(parameters, "symbol")
     exchange.state(name)
     fills = account.fills_of.get(name, [])  # By id, and so by time.
-    start, first = int(parameters.get("startTime") or 0), int(parameters.get("fromId") or -1)
+    start, first = whole(parameters, "startTime"), whole(parameters, "fromId", -1)
     at = max(
         bisect_left(fills, start, key=lambda each: each.time_ms),
         bisect_left(fills, first, key=lambda each: each.trade_id),
     )
-    order_id, limit = parameters.get("orderId"), min(int(parameters.get("limit") or 500), 1000)
+    order_id, limit = parameters.get("orderId"), min(whole(parameters, "limit", 500), 1000)
     tell = spot_text.trade if exchange.market == "spot" else usdm_text.trade
     if order_id:
         found = [each for each in fills[at:] if order_id == str(each.order.id)]

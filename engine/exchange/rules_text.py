@@ -4,23 +4,19 @@ from typing import Any
 
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.decimals import STP, money, price, qty
+from twinloop.engine.exchange.limits import told_limits
 from twinloop.engine.exchange.model import Symbol
 
 
 def rules(exchange: Exchange) -> dict[str, Any]:
     """ExchangeInfo."""
-    spot = exchange.market == "spot"
-    limits = [
-        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000 if spot else 2400},
-        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100 if spot else 300},
-    ]
     return {
-        "timezone": "UTC", "serverTime": exchange.now_ms, "rateLimits": limits, "exchangeFilters": [], "assets": [],
-        "symbols": [_rules_of(state.symbol) for state in exchange.markets.values()],
+        "timezone": "UTC", "serverTime": exchange.now_ms, "rateLimits": told_limits(exchange.market), "exchangeFilters": [], "assets": [],
+        "symbols": [_rules_of(state.symbol, halted=state.halted) for state in exchange.markets.values()],
     }  # fmt: skip
 
 
-def _rules_of(symbol: Symbol) -> dict[str, Any]:
+def _rules_of(symbol: Symbol, *, halted: bool) -> dict[str, Any]:
     spot = symbol.market == "spot"
     tick, step = price(symbol, symbol.tick_size), qty(symbol, symbol.step_size)
     lot = {"minQty": qty(symbol, symbol.min_qty), "maxQty": qty(symbol, symbol.max_qty), "stepSize": step}
@@ -35,7 +31,7 @@ def _rules_of(symbol: Symbol) -> dict[str, Any]:
     ]  # fmt: skip
     common = {
         "symbol": symbol.name,
-        "status": "TRADING",
+        "status": "TRADING" if not halted else "BREAK" if spot else "SETTLING",
         "baseAsset": symbol.base,
         "quoteAsset": symbol.quote,
         "filters": filters,

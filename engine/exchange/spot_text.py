@@ -3,7 +3,7 @@
 from typing import Any
 
 from twinloop.engine.exchange.decimals import SIDE, STP, money, price, qty
-from twinloop.engine.exchange.model import BUY, Account, Fill, Order, OrderChanged
+from twinloop.engine.exchange.model import BUY, Account, BalanceChanged, Fill, Order, OrderChanged
 
 
 def order(order: Order) -> dict[str, Any]:
@@ -101,3 +101,8 @@ def balances(account: Account, now_ms: int) -> dict[str, Any]:
         "e": "outboundAccountPosition", "E": now_ms, "u": now_ms,
         "B": [{"a": asset, "f": money(held[0]), "l": money(held[1])} for asset, held in account.balances.items()],
     }  # fmt: skip
+
+
+def balance(event: BalanceChanged) -> dict[str, Any]:
+    """BalanceUpdate: money that came or went without an order."""
+    return {"e": "balanceUpdate", "E": event.time_ms, "a": event.asset, "d": money(event.amount), "T": event.time_ms}

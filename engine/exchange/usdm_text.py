@@ -53,7 +53,7 @@ def _entry(symbol: Symbol, held: Position) -> str:
 
 def account(exchange: Exchange, account: Account) -> dict[str, Any]:
     """The account."""
-    wallet = account.balances["USDT"][0]
+    wallet = account.free("USDT")
     open_pnl = sum(exchange.unrealised(account, name) for name in exchange.markets)
     margin = exchange.margin(account)
     free = max(wallet + open_pnl - margin, 0)
@@ -103,19 +103,21 @@ def report(event: OrderChanged) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def update(exchange: Exchange, account: Account, name: str, why: str) -> dict[str, Any]:
-    """ACCOUNT_UPDATE."""
-    symbol, held = exchange.markets[name].symbol, account.positions.get(name, Position())
-    wallet = money(account.balances["USDT"][0])
+def update(exchange: Exchange, account: Account, name: str, why: str, change: int = 0) -> dict[str, Any]:
+    """ACCOUNT_UPDATE. name: the symbol whose position it tells of, or none. change: of the balance, by neither PnL nor fees."""
+    wallet = money(account.free("USDT"))
     return {
         "e": "ACCOUNT_UPDATE", "T": exchange.now_ms, "E": exchange.now_ms,
         "a": {
-            "m": why, "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": "0"}],
-            "P": [
-                {
-                    "s": name, "pa": qty(symbol, held.qty), "ep": _entry(symbol, held), "bep": _entry(symbol, held), "cr": "0",
-                    "up": money(exchange.unrealised(account, name)), "mt": "cross", "iw": "0", "ps": "BOTH",
-                }
-            ],
+            "m": why, "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": money(change)}],
+            "P": [_changed_position(exchange, account, name)] if name else [],
         },
+    }  # fmt: skip
+
+
+def _changed_position(exchange: Exchange, account: Account, name: str) -> dict[str, Any]:
+    symbol, held = exchange.markets[name].symbol, account.positions.get(name, Position())
+    return {
+        "s": name, "pa": qty(symbol, held.qty), "ep": _entry(symbol, held), "bep": _entry(symbol, held), "cr": "0",
+        "up": money(exchange.unrealised(account, name)), "mt": "cross", "iw": "0", "ps": "BOTH",
     }  # fmt: skip
