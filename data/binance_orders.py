@@ -8,14 +8,13 @@ exactly. This module must not keep state, read a clock, or decide anything about
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
-from twinloop.data.binance_signing import Credentials, quoted
+from twinloop.data.binance_signing import Credentials, quoted, signed_query
 from twinloop.data.errors import DataError
 from twinloop.data.instruments import Instrument, from_scaled
 from twinloop.kernels import codes
 
 Market = Literal["spot", "usdm"]
 Parameters = tuple[tuple[str, str], ...]
-GOOD_TILL_MIN_MS: Final = 600_000  # USD-M refuses a good-till-date nearer than this.
 TRADES_MAX: Final = 1000  # Trades in one answer.
 
 
@@ -99,10 +98,8 @@ class SpotRequests:
     """The spot dialect. An amend is either `reduce` (keeps the place in line) or `replace` (a new order for an old one)."""
 
     market: Final[Market] = "spot"
-    rest: Final = "/api/v3"
     weight_limit: Final = 6000
     order_limits: Final = (("10S", 10_000, 100), ("1D", 86_400_000, 200_000))
-    horizon_ns: Final = 10_000_000_000  # How long the venue may take until it has heard of a request, as documented.
 
     def place(self, order: NewOrder) -> Request:
         """A new order; the answer lists its fills."""
@@ -179,10 +176,8 @@ class UsdmRequests:
     """The USD-M futures dialect. Stop orders live in the venue's conditional-order service, under the same client id."""
 
     market: Final[Market] = "usdm"
-    rest: Final = "/fapi/v1"
     weight_limit: Final = 2400
     order_limits: Final = (("10S", 10_000, 300), ("1M", 60_000, 1200))
-    horizon_ns: Final = 10_000_000_000
 
     def place(self, order: NewOrder) -> Request:
         """A new order; the answer tells its state, not its fills."""
@@ -289,7 +284,7 @@ def rest_text(request: Request, timestamp_ms: int, window_ms: int, credentials: 
     payload = f"{text}&recvWindow={window_ms}&timestamp={timestamp_ms}" if text else (
         f"recvWindow={window_ms}&timestamp={timestamp_ms}"
     )  # fmt: skip
-    return f"{payload}&signature={quoted(credentials.signer.sign(payload))}"
+    return signed_query(payload, credentials.signer)
 
 
 def websocket_frame(

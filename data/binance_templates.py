@@ -29,7 +29,7 @@ def _fixed(text: str) -> str:
 class Template:
     """New orders of one instrument, side, type and instructions. Shows nothing: it holds the API key."""
 
-    __slots__ = ("_credentials", "_digits", "_frame", "_payload", "_query", "_sign", "request")
+    __slots__ = ("_digits", "_frame", "_payload", "_query", "_sign", "request")
 
     def __init__(self, dialect: Requests, sample: NewOrder, window_ms: int, credentials: Credentials) -> None:
         """sample: any order of the kind; its numbers and its id do not matter. It must have no good-till-date."""
@@ -46,7 +46,6 @@ class Template:
         self._payload = "&".join(f"{name}={value}" for name, value in full)
         self._frame = self._json([*full, ("signature", "{5}")]), self._json(timed)
         self._sign = credentials.signer.sign
-        self._credentials = credentials
         rules = sample.instrument
         self._digits = (10**rules.qty_scale, rules.qty_scale, 10**rules.price_scale, rules.price_scale)
 

@@ -18,7 +18,7 @@ from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.book_window import NO_KEY
 from twinloop.kernels.entry import CALL, Doors, doors
 from twinloop.kernels.intrinsics import forget_records
-from twinloop.kernels.money import money_rule
+from twinloop.kernels.money import NO_CURRENCY, money_rule
 from twinloop.kernels.newest_touch import NO_FARTHEST
 from twinloop.kernels.node import FROM_TRADES, NEVER, STANDARD, SizeClass
 
@@ -144,7 +144,10 @@ class Assembly:
         if code not in self.currencies:
             if len(self.currencies) == self.size.currencies:
                 raise ConfigError(
-                    "too many currencies", expected=f"at most {self.size.currencies}", got=str(len(self.currencies) + 1)
+                    "too many currencies in one run",
+                    expected=f"at most {self.size.currencies} that can hold money",
+                    got=f"{', '.join(self.currencies)} and {code}",
+                    remedy="run fewer symbols at once",
                 )
             self.currencies.append(code)
             if len(self.currencies) == 1:
@@ -166,7 +169,9 @@ class Assembly:
     def add_instrument(self, instrument: Instrument, mode: int) -> int:
         """An instrument with how its market is known (venue.DEPTH, TOUCH, PRINTS, BARS); its slot."""
         slot = int(self.decision["instrument_count"])
-        settle, base = self.currency(instrument.settle), self.currency(instrument.base)
+        settle = self.currency(instrument.settle)
+        # Only of a spot instrument is the base currency held: of a contract it is what is counted.
+        base = self.currency(instrument.base) if instrument.contract == "spot" else NO_CURRENCY
         try:
             rule = money_rule(
                 instrument.contract,

@@ -18,8 +18,9 @@ from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.assembly import DAY_NS, Assembly, StrategySlot, VenueSettings
 from twinloop.engine.bar_series import Listener, series_of
+from twinloop.engine.halts import HaltWatch
 from twinloop.engine.instrument_names import shown_names, slots_by_name, suggestion
-from twinloop.engine.records import ORDER, RISK, CodeNames, equity_dtype
+from twinloop.engine.records import NOT_SAMPLED, ORDER, RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter
 from twinloop.kernels import codes, rows
 from twinloop.kernels import venue as venue_kernel
@@ -117,6 +118,7 @@ class Backtest:
         self.assembly = Assembly()
         self.size = self.assembly.size
         assembly = self.assembly
+        self._need_currencies()
         assembly.currency(plan.currency)
         assembly.set_tape(plan.local, plan.market)
         counts = np.zeros(self.size.instruments * 256, np.int64)
@@ -137,8 +139,8 @@ class Backtest:
             assembly.add_instrument(instrument, mode)
         present = {int(kind) for kind in np.flatnonzero(self.kinds.sum(axis=0))}
         assembly.venue["jump"] = present <= _JUMP_KINDS
-        for code, rate in plan.fx.items():
-            assembly.decision["fx"][assembly.currency(code)] = rate
+        for code in assembly.currencies[1:]:
+            assembly.decision["fx"][assembly.currency(code)] = plan.fx.get(code, 0)
         for code in assembly.currencies[1:]:
             self._need_rate(code)
         assembly.add_account(plan.cash)
@@ -173,6 +175,18 @@ class Backtest:
                     expected="one of " + ", ".join(symbols), got=name, remedy=suggestion(name, symbols) or None,
                 )  # fmt: skip
         return [symbols[name] for name in strategy.symbols] or range(len(self.plan.instruments))
+
+    def _need_currencies(self) -> None:
+        """Raise where the currencies that can hold money (the account's, settlement, bases of spot) are more than there is room for."""
+        held = [self.plan.currency]
+        for instrument in self.plan.instruments:
+            held += [instrument.settle] + ([instrument.base] if instrument.contract == "spot" else [])
+        held = list(dict.fromkeys(held))
+        if len(held) > self.size.currencies:
+            raise ConfigError(
+                "too many currencies in one run", expected=f"at most {self.size.currencies} that can hold money",
+                got=f"{len(held)}: {', '.join(held)}", remedy="run fewer symbols at once",
+            )  # fmt: skip
 
     def _need_rate(self, code: str) -> None:
         assembly = self.assembly
@@ -251,10 +265,12 @@ class Backtest:
             for strategy in range(len(self.compiled)):
                 self.assembly.callback(strategy, codes.ON_START)
                 self._check_strategy()
+            halts = HaltWatch()
             stopped = "; ".join(self.plan.broken) or None
             while True:
                 self.status = self.assembly.replay(self.batch_rows)
                 self._drain(writer)
+                halts.look(self.assembly.decision)
                 if self.status not in (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL):
                     break
                 if progress is not None:
@@ -277,6 +293,7 @@ class Backtest:
                 stopped=stopped,
                 counts=self._counts(),
                 warnings=self._warnings(),
+                halts=halts.found,
                 timing={"run_seconds": seconds, "rows_per_second": int(self.assembly.call["at"]) / max(seconds, 1e-9)},
             )
 
@@ -375,10 +392,15 @@ class Backtest:
         for name in ("local_ns", "equity_int", "cash_int"):
             out[name] = records[name]
         out["position_value_int"] = records["unrealised_int"]
-        sampled = min(len(self.plan.instruments), records["position_int"].shape[1])
+        sampled = self._sampled(records)
+        out["position_int"] = NOT_SAMPLED
         for name in ("position_int", "mark2_int"):
             out[name][:, :sampled] = records[name][:, :sampled]
         return out
+
+    def _sampled(self, records: Any) -> int:
+        """Of how many instruments, the first ones, equity samples hold position and mark."""
+        return min(len(self.plan.instruments), int(records["position_int"].shape[1]))
 
     def _counts(self) -> dict[str, int]:
         measured = self.assembly.node["measured"]
@@ -399,11 +421,20 @@ class Backtest:
             "verdicts_unrecorded",
         ):
             counts[name] = int(measured[name])
+        counts["refused"] = int(measured["refused"][codes.WARN + 1 :].sum())
+        counts["warned"] = int(measured["refused"][codes.WARN])
         return counts
 
     def _warnings(self) -> list[str]:
         warnings = [*self.plan.notes, *self._bar_notes]
-        for slot, name in enumerate(shown_names(self.plan.instruments)):
+        names = shown_names(self.plan.instruments)
+        if others := names[self._sampled(self.assembly.node["equity"]) :]:
+            warnings.append(
+                f"positions and marks over time are kept of the first {len(names) - len(others)} instruments only, not of "
+                f"{', '.join(others)}: null in equity.parquet, and left out of charts, excursions and buy and hold; fills, trades, cash and "
+                "equity have them all"
+            )
+        for slot, name in enumerate(names):
             mode = int(self.assembly.venue["instruments"][slot]["mode"])
             if mode == venue_kernel.PRINTS:
                 warnings.append(f"{name}: trades only, so both sides are taken to be the last price, without a spread")

@@ -3,6 +3,7 @@
 Plain words where a number cannot be had. Nothing is computed here: it prints a run's summary.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from twinloop.engine.wording import Stat, duration, interval_of, money, text_of
+from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, text_of
 
 if TYPE_CHECKING:
     from twinloop.engine.results import Run
@@ -21,6 +22,7 @@ HEADLINES: Final = (
     ("orders", "fills", "maker_share", "rejects", "slippage_bps", "latency_median"),
 )
 ROWS_MAX: Final = 12
+REASONS_MAX: Final = 5
 COLUMNS: Final = ("orders", "fills", "trades", "win rate", "gross", "fees", "net closed", "position")
 NARROW: Final = 110  # Columns of a terminal below which the breakdown is shortened.
 COLOURED: Final = frozenset({"net_profit", "total_return", "expectancy"})
@@ -33,13 +35,13 @@ def result_dict(run: "Run") -> dict[str, Any]:
     return {"folder": str(run.folder), "files": files, "limits_in_force": limits, **run.summary}
 
 
-def print_run(run: "Run", console: Console | None = None) -> None:
-    """Print a run's result for a person; to standard output by default."""
+def print_run(run: "Run", console: Console | None = None, told: Sequence[str] = ()) -> None:
+    """Print a run's result for a person; to standard output by default. told: warnings that the person has read already."""
     console = console or Console(highlight=False)
     summary = run.summary
     stats = {key: Stat(key=key, **values) for key, values in summary["statistics"].items()}
     _head(console, run)
-    for warning in summary["warnings"]:
+    for warning in [text for text in summary["warnings"] if text not in told]:
         console.print(f"[yellow]![/yellow] {escape(warning)}", soft_wrap=True)
     _headlines(console, stats)
     _breakdown(console, summary)
@@ -144,7 +146,9 @@ def _breakdown(console: Console, summary: dict[str, Any]) -> None:
 
 def _refusals(console: Console, summary: dict[str, Any]) -> None:
     lines = [
-        (row["count"], f"{row['rule']} ({row['verdict']})", "risk gate", row["strategy"]) for row in summary["verdicts"]
+        (row["count"], rule_text(row), "risk gate", row["strategy"])
+        for row in summary["verdicts"]
+        if row["verdict"] != WARNED
     ]
     lines += [(row["count"], row["reject_code"], "venue", row["strategy"]) for row in summary["rejects"]]
     if not lines:
@@ -153,6 +157,8 @@ def _refusals(console: Console, summary: dict[str, Any]) -> None:
     table.add_column("refused", justify="right")
     for name in ("by", "reason", "strategy"):
         table.add_column(name)
-    for count, reason, who, strategy in sorted(lines, reverse=True)[:5]:
+    for count, reason, who, strategy in sorted(lines, reverse=True)[:REASONS_MAX]:
         table.add_row(f"{count:,}", who, escape(reason), escape(strategy))
     console.print(table)
+    if len(lines) > REASONS_MAX:
+        console.print(f"[dim]and {len(lines) - REASONS_MAX} more reasons in summary.json[/dim]")

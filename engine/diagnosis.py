@@ -1,13 +1,36 @@
 """Plain words about a run that needs them: why nothing filled, and what a reader of the numbers should know."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from twinloop.data.instruments import MONEY_ONE
+from twinloop.engine.limits import limits_named
 from twinloop.engine.results import Run
+from twinloop.engine.wording import WARNED, money, rule_text
 
 MAKER_ONLY_MIN: Final = 50
+UNITS: Final = {  # What the gate measures; the other verdicts measure shares, counts or nothing.
+    "REJECT_QTY": "qty",
+    "REJECT_MAX_ORDER_QTY": "qty",
+    "REJECT_MAX_ORDER_NOTIONAL": "money",
+    "REJECT_MAX_POSITION": "money",
+    "REJECT_MAX_GROSS": "money",
+    "REJECT_MAX_NET": "money",
+    "REJECT_MARGIN": "money",
+    "REJECT_DAILY_LOSS": "money",
+    "REJECT_DRAWDOWN": "money",
+}
+HINTS: Final = {
+    "REJECT_QTY": "a quantity must be positive and between the instrument's smallest and largest",
+    "REJECT_OFF_GRID": "prices and quantities must lie on the instrument's grid, see ctx.round_price and ctx.round_qty",
+    "REJECT_NOT_FINITE": "a price or a quantity was NaN or infinite",
+    "REJECT_MIN_NOTIONAL": "the value is below the instrument's smallest",
+    "REJECT_NO_REFERENCE": "no price of the instrument was known yet",
+    "REJECT_INSTRUMENT": "the instrument is not in the run, or the strategy may not trade it",
+    "REJECT_TYPE": "side, type, time in force, price and trigger do not go together",
+}
 
 
 def why_no_fills(run: Run, counts: Mapping[str, int]) -> str:
@@ -20,22 +43,24 @@ def why_no_fills(run: Run, counts: Mapping[str, int]) -> str:
         return (
             "zero fills: the market data held no row in this period; check symbol and dates with `twinloop data list`"
         )
-    if run.orders.is_empty() and run.risk.is_empty():
+    refusals = run.risk.filter(pl.col("verdict") != WARNED)
+    if run.orders.is_empty() and refusals.is_empty():
         seen = f" in {rows:,} rows" if rows else ""
         return (
             f"zero fills: the strategy sent no order{seen}; check that its callbacks match the data "
             "(on_quote needs quotes, on_trade trades, on_book levels, on_bar a bar setting) and that its thresholds are reached"
         )
-    if run.orders.is_empty() or (_all_state(run.orders, "denied") and not run.risk.is_empty()):
-        return f"zero fills: {_refusals(run.risk)}"
+    unrecorded = counts.get("verdicts_unrecorded", 0)
+    if run.orders.is_empty():
+        return f"zero fills: {_refusals(run, refusals, unrecorded)}"
     rejected = run.orders.filter(pl.col("reject_code") != "")
     if len(rejected) == len(run.orders):
         code, times = _most_common(rejected["reject_code"])
         return f"zero fills: the venue rejected all {len(rejected):,} orders, mostly for {code} ({times:,})"
     state, times = _most_common(run.orders["state"])
     text = f"zero fills: {len(run.orders):,} orders were sent and none traded; most ended as {state} ({times:,})"
-    if not run.risk.is_empty():
-        text += f"; also, {_refusals(run.risk)}"
+    if not refusals.is_empty():
+        text += f"; also, {_refusals(run, refusals, unrecorded)}"
     resting = run.orders.filter(pl.col("type").str.contains("limit"))
     if len(resting) * 2 > len(run.orders):
         text += "; their prices were not reached, or the queue ahead of them did not trade before they were cancelled"
@@ -78,20 +103,32 @@ def _unpriced(run: Run) -> list[str]:
     return sorted(names)
 
 
-def _refusals(risk: pl.DataFrame) -> str:
-    rule, times = _most_common(risk["rule"])
-    first = risk.filter(pl.col("rule") == rule).row(0, named=True)
-    return (
-        f"the risk gate refused {len(risk):,} requests, mostly by rule {rule} ({times:,}; the first had {first['value']:,} "
-        f"against a limit of {first['limit']:,})"
-    )
+def _refusals(run: Run, refusals: pl.DataFrame, unrecorded: int) -> str:
+    """unrecorded: verdicts beyond those in the table."""
+    rule, times = _most_common(refusals["rule"])
+    first = refusals.filter(pl.col("rule") == rule).row(0, named=True)
+    limits = limits_named(rule, run.manifest["config"].get("limits_in_force") or {})
+    text = f"the risk gate refused {len(refusals) + unrecorded:,} requests, mostly by {rule_text({'rule': rule, 'limits': limits})}"
+    text += f" ({times:,}{' of those recorded' if unrecorded else ''}{_measured(run, rule, limits, first)})"
+    return f"{text}: {HINTS[rule]}" if rule in HINTS else text
+
+
+def _measured(run: Run, rule: str, limits: str, first: Mapping[str, Any]) -> str:
+    """What the gate measured at the first refusal, in the unit of its limit; nothing where it measures no amount."""
+    unit = UNITS.get(rule)
+    if rule == "REJECT_MAX_POSITION" and "_qty" in limits:
+        unit = None if "_pct" in limits or "_notional" in limits else "qty"
+    if unit == "money":
+        currency = run.manifest["account_currency"]
+        value, limit = (money(first[name] / MONEY_ONE) for name in ("value", "limit"))
+        return f"; the first had {value} {currency} against a limit of {limit}"
+    if unit == "qty" and first["symbol"] in run.symbols:
+        unit_size = 10.0 ** run.instruments[run.symbols.index(first["symbol"])].qty_scale
+        return f"; the first had {first['value'] / unit_size:,g} against a limit of {first['limit'] / unit_size:,g}"
+    return ""
 
 
 def _most_common(values: pl.Series) -> tuple[str, int]:
     counted = values.value_counts(name="times").sort(["times", values.name], descending=[True, False])
     name, times = counted.row(0)
     return str(name), int(times)
-
-
-def _all_state(orders: pl.DataFrame, state: str) -> bool:
-    return bool((orders["state"].str.to_lowercase() == state).all())

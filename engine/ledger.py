@@ -126,23 +126,18 @@ def _exposure(run: Run) -> float | None:
 def fill_values(run: Run) -> pl.DataFrame:
     """Per fill: value in the settlement currency, fee in it (null where it has no price there), its name, slippages in bps.
 
-    decision_bps, arrival_bps: signed cost of the price against the mid at decision and at arrival, positive is worse than
-    the mid; null where the mid is unknown.
+    decision_bps: signed cost of the price against the mid at decision, positive is worse than the mid; null where the mid is unknown.
     """
     facts = pl.DataFrame([_facts(i, symbol) for i, symbol in zip(run.instruments, run.symbols, strict=True)])
     size = pl.col("qty") * pl.col("size")
     same, crossed = pl.col("fee_currency") == pl.col("currency"), pl.col("fee_currency") == pl.col("other")
     price = pl.when("inverse").then(1 / pl.col("price")).otherwise(pl.col("price"))
 
-    def cost(mid2: str) -> pl.Expr:
-        mid = pl.when(pl.col(mid2) > 0).then(pl.col(mid2).cast(pl.Float64))
-        return pl.col("side") * (2.0 * pl.col("price_int") / mid - 1) * 1e4
-
+    mid = pl.when(pl.col("decision_mid2_int") > 0).then(pl.col("decision_mid2_int").cast(pl.Float64))
     return run.fills.join(facts, on="symbol", how="left", maintain_order="left").with_columns(
         value=pl.when("inverse").then(size / pl.col("price")).otherwise(size * pl.col("price")),
         fee_settled=pl.when(same).then(pl.col("fee")).when(crossed).then(pl.col("fee") * price),
-        decision_bps=cost("decision_mid2_int"),
-        arrival_bps=cost("arrival_mid2_int"),
+        decision_bps=pl.col("side") * (2.0 * pl.col("price_int") / mid - 1) * 1e4,
     )
 
 
@@ -167,7 +162,7 @@ def execution_block(card: Card, run: Run) -> None:
     currency = currencies[0] if len(currencies) == 1 else None
     value = _sum(fills["value"])
     fees, without_price = _sum(fills["fee_settled"]), fills["fee_settled"].null_count()
-    costs = {name: _weighted(fills[name], fills["value"]) for name in ("decision_bps", "arrival_bps")}
+    slippage = _weighted(fills["decision_bps"], fills["value"])
     orders = run.orders.select(
         filled=(pl.col("filled_int") > 0).mean(),
         rejected=(pl.col("reject_code") != "").sum(),
@@ -192,9 +187,7 @@ def execution_block(card: Card, run: Run) -> None:
     fee_bps = fees / value * 1e4 if value else None
     card.add("fee_bps", "Fees over value traded", group, "bps", fee_bps, mixed or unpriced)
     unknown = lacking or "no mid known at the decisions"
-    decision, arrival = costs["decision_bps"], costs["arrival_bps"]
-    card.add("slippage_bps", "Cost against the mid at decision", group, "bps", decision, _known(decision, unknown))
-    card.add("arrival_slippage_bps", "Cost against the mid at arrival", group, "bps", arrival, _known(arrival, unknown))
+    card.add("slippage_bps", "Cost against the mid at decision", group, "bps", slippage, _known(slippage, unknown))
     timed = no_orders or (None if orders["latency"] is not None else "no order arrived")
     card.add("latency_median", "Decision to arrival, median", group, "ns", orders["latency"], timed)
     card.add("latency_99", "Decision to arrival, 99th percentile", group, "ns", orders["latency_99"], timed)

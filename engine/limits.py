@@ -22,7 +22,7 @@ from twinloop.kernels.risk_state import BURST_MAX, MESSAGE
 
 NONE: Final = "none"
 E8: Final = 10**8
-ON_BREACH: Final = {"halt": codes.HALTED, "reduce": codes.REDUCING}
+ON_BREACH: Final = {"halt": codes.HALTED, "reduce": codes.REDUCING, "flatten": codes.FLATTENING}
 
 # Units: how a natural number becomes the node's integer.
 QTY: Final = "quantity"
@@ -72,6 +72,9 @@ SPECS: Final = {
     "message_burst": Spec(COUNT, False, "message_burst", "orders and amends at once, per strategy"),
     "duplicate_window_ms": Spec(MILLISECONDS, False, "duplicate_window_ns", "time in which equal orders are counted"),
     "duplicate_max": Spec(COUNT, False, "duplicate_max", "equal orders in that time"),
+    "flatten_collar_bps": Spec(
+        BASIS_POINTS, False, "flatten_collar_e8", "distance beyond the touch at which closing orders may trade"
+    ),
 }
 _SHARE_OF: Final = {  # The account's amounts that a share replaces, so that only one of both can be given.
     "max_gross_notional": "max_gross_pct",
@@ -80,6 +83,26 @@ _SHARE_OF: Final = {  # The account's amounts that a share replaces, so that onl
     "max_drawdown": "max_drawdown_pct",
     "max_slippage_day": "max_slippage_day_pct",
 }
+_DEFAULTS: Final = {"flatten_collar_bps": Decimal(500)}  # In force unless it says another number, or "none".
+_OF_VERDICT: Final = {  # Keys behind a verdict of the gate, by its name.
+    "REJECT_MAX_ORDER_QTY": ("max_order_qty",),
+    "REJECT_MAX_ORDER_NOTIONAL": ("max_order_notional", "max_order_pct"),
+    "REJECT_PRICE_COLLAR": ("price_collar_bps",),
+    "REJECT_MAX_SPREAD": ("max_spread", "max_spread_bps"),
+    "REJECT_MAX_POSITION": (
+        "max_position_long_qty", "max_position_short_qty", "max_position_notional", "max_position_pct",
+    ),
+    "REJECT_MAX_GROSS": ("max_gross_notional", "max_gross_pct"),
+    "REJECT_MAX_NET": ("max_net_notional", "max_net_pct"),
+    "REJECT_THROTTLE": ("max_messages_per_s", "message_burst"),
+    "REJECT_DUPLICATE": ("duplicate_window_ms", "duplicate_max"),
+    "REJECT_DAILY_LOSS": ("max_daily_loss", "max_daily_loss_pct"),
+    "REJECT_DRAWDOWN": ("max_drawdown", "max_drawdown_pct"),
+    "REJECT_SLIPPAGE": ("max_slippage_bps", "max_slippage_day", "max_slippage_day_pct"),
+    "REJECT_STALE": ("max_data_age_ms",),
+    "REJECT_SELF_MATCH": ("self_match_prevention",),
+    "REJECT_MARGIN": ("initial_margin_pct",),
+}  # fmt: skip
 _OTHER_KEYS: Final = ("preset", "self_match_prevention", "on_breach", "instruments")
 _INSTRUMENT_OTHER: Final = ("allowed", "strategies")
 _FACTOR: Final = {PERCENT: 10**6, MARGIN: 10**6, BASIS_POINTS: 10**4, MILLISECONDS: 10**6, COUNT: 1, MONEY: MONEY_ONE}
@@ -355,7 +378,7 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     record = decision["account_limits"][account]
     for key, spec in SPECS.items():
         if not spec.per_instrument:
-            record[spec.field] = scaled(key, limits.values.get(key), None)
+            record[spec.field] = scaled(key, limits.values.get(key, _DEFAULTS.get(key)), None)
     if limits.values.get("initial_margin_pct") is None:
         record["initial_margin_e8"] = 0
     for amount, share in _SHARE_OF.items():
@@ -395,6 +418,17 @@ def limits_lines(limits: Limits) -> list[str]:
         parts += [] if own.strategies is None else [f"strategies {', '.join(own.strategies) or NONE}"]
         lines.append(f"  {symbol}: {', '.join(parts)}")
     return lines
+
+
+def limits_named(verdict: str, in_force: Mapping[str, Any]) -> str:
+    """The keys behind a verdict that are on, as a person set them: "max_order_pct"; empty where no limit stands behind it.
+
+    in_force: limits by key, those of a symbol as a table of their own, as the manifest of a run has them.
+    """
+    on = {key for key, value in in_force.items() if value != NONE}
+    for own in in_force.values():
+        on |= {key for key, value in own.items() if value != NONE} if isinstance(own, Mapping) else set()
+    return " or ".join(key for key in _OF_VERDICT.get(verdict, ()) if key in on)
 
 
 def _text(value: Decimal | None) -> str:

@@ -11,6 +11,9 @@ from typing import Final
 
 import numpy as np
 
+NOT_SAMPLED: Final = -(2**63)
+"""A position of an equity sample that was not kept: not zero, but not known."""
+
 SETTLE_CURRENCY: Final = 255
 """fee_currency slot of a fee paid in the instrument's own settlement currency."""
 
@@ -28,7 +31,6 @@ FILL: Final = np.dtype(
         ("decided_ns", "<i8"),
         ("arrived_ns", "<i8"),
         ("decision_mid2_int", "<i8"),  # bid + ask at the deciding row, 0 unknown
-        ("arrival_mid2_int", "<i8"),
         ("position_after_int", "<i8"),  # of (account, strategy, instrument)
         ("realised_int", "<i8"),  # 1e-8 of the settlement currency, fees not taken off
         ("account", "<i4"),
@@ -40,7 +42,7 @@ FILL: Final = np.dtype(
         ("pad", "V6"),
     ]
 )
-assert FILL.itemsize == 136
+assert FILL.itemsize == 128
 
 ORDER: Final = np.dtype(
     [
@@ -89,7 +91,8 @@ def equity_dtype(instrument_count: int) -> np.dtype[np.void]:
     """One equity sample of a run with that many instruments.
 
     equity_int, cash_int, position_value_int: 1e-8 of the account currency; position_int: (instrument_count,) net scaled
-    quantities over all strategies; mark2_int: (instrument_count,) twice the mark price (bid + ask), 0 unknown.
+    quantities over all strategies, NOT_SAMPLED where the loop did not keep it; mark2_int: (instrument_count,) twice the mark price
+    (bid + ask), 0 unknown.
     """
     return np.dtype(
         [

@@ -23,7 +23,7 @@ from twinloop.engine.histogram import histogram
 from twinloop.engine.ledger import fill_values
 from twinloop.engine.results import Run
 from twinloop.engine.scorecard import statistics_of
-from twinloop.engine.wording import Stat, duration, interval_of, money, text_of
+from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, text_of
 
 ASSETS: Final = Path(__file__).parent / "assets"
 POINTS_MAX: Final = 200_000  # of one series; more is thinned
@@ -354,9 +354,12 @@ def _breakdown_section(run: Run) -> str:
 def _risk_section(run: Run) -> str:
     parts = []
     if run.summary["verdicts"]:
-        rows = [(r["rule"], r["verdict"], r["strategy"], f"{r['count']:,}") for r in run.summary["verdicts"][:12]]
-        table = _table(("Rule", "Verdict", "Strategy", "Requests"), rows, text_columns=(0, 1, 2))
-        parts.append(f"<div><h3>Stopped by the risk gate</h3>{table}</div>")
+        rows = [
+            (rule_text(r), "passed" if r["verdict"] == WARNED else "refused", r["strategy"], f"{r['count']:,}")
+            for r in run.summary["verdicts"][:12]
+        ]
+        table = _table(("Limit", "Request", "Strategy", "Times"), rows, text_columns=(0, 1, 2))
+        parts.append(f"<div><h3>At or near a limit of the risk gate</h3>{table}</div>")
     if run.summary["rejects"]:
         codes = [(r["reject_code"], r["strategy"], f"{r['count']:,}") for r in run.summary["rejects"][:12]]
         table = _table(("Code", "Strategy", "Orders"), codes, text_columns=(0, 1))
@@ -427,7 +430,7 @@ def _data(run: Run) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": symbol, "digits": digits[0], "lot": digits[1], "currency": instrument.settle}
         if len(equity) > 1:
             mark = equity[f"mark:{symbol}"].fill_null(float("nan")).to_numpy()
-            position = equity[f"position:{symbol}"].to_numpy()
+            position = equity[f"position:{symbol}"].fill_null(float("nan")).to_numpy()
             marked = bool(np.isfinite(mark).any())
             own = np.isin(times, fills.filter(pl.col("symbol") == symbol)["local_ns"].to_numpy())
             every = shared is not None and len(equity) <= budget
@@ -436,7 +439,8 @@ def _data(run: Run) -> dict[str, Any]:
                 entry["t"] = _milliseconds(times[chosen])
             if marked:
                 entry["mark"] = _packed(mark[chosen])
-            entry["position"] = _packed(position[chosen])
+            if np.isfinite(position).all():
+                entry["position"] = _packed(position[chosen])
         entry["fills"] = _fill_data(run, symbol)
         data["symbols"].append(entry)
     return data

@@ -13,7 +13,7 @@ import polars as pl
 
 from twinloop.data.errors import DataError
 from twinloop.data.instruments import MONEY_ONE, Instrument
-from twinloop.engine.records import RISK, SETTLE_CURRENCY
+from twinloop.engine.records import NOT_SAMPLED, RISK, SETTLE_CURRENCY
 from twinloop.engine.trades import round_trips, with_excursions
 
 if TYPE_CHECKING:
@@ -71,7 +71,6 @@ def fills_table(fills: Records, info: "RunInfo", symbols: Sequence[str]) -> pl.D
             "decided_ns": fills["decided_ns"],
             "arrived_ns": fills["arrived_ns"],
             "decision_mid2_int": fills["decision_mid2_int"],
-            "arrival_mid2_int": fills["arrival_mid2_int"],
             "position_after_int": fills["position_after_int"],
             "realised_int": fills["realised_int"],
             "price": fills["price_int"] / price_scale,
@@ -167,7 +166,11 @@ def equity_table(equity: Records, symbols: Sequence[str], instruments: Sequence[
         "drawdown": np.where(peak > 0, below / np.maximum(peak, 1), 0.0),
     }
     for slot, (symbol, instrument) in enumerate(zip(symbols, instruments, strict=True)):
-        columns[f"position:{symbol}"] = equity["position_int"][:, slot] / 10.0**instrument.qty_scale
+        position = equity["position_int"][:, slot]
+        known = position != NOT_SAMPLED
+        columns[f"position:{symbol}"] = pl.Series(
+            np.where(known, position / 10.0**instrument.qty_scale, np.nan)
+        ).fill_nan(None)
         mark = equity["mark2_int"][:, slot] / (2.0 * 10.0**instrument.price_scale)
         columns[f"mark:{symbol}"] = pl.Series(np.where(mark == 0.0, np.nan, mark)).fill_nan(None)
     return pl.DataFrame(columns)

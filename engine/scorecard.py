@@ -6,7 +6,7 @@ periods a year = periods / years between first and last sample. Annualised numbe
 need enough periods; a value is a number or None with a reason, never a guess, an infinity or NaN.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite, sqrt
 from typing import Any, Final
@@ -18,7 +18,9 @@ import polars as pl
 from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine import statistics as st
 from twinloop.engine.diagnosis import notes_on, why_no_fills
+from twinloop.engine.halts import halt_lines, halts_of
 from twinloop.engine.ledger import breakdown, execution_block, span_of, trade_block
+from twinloop.engine.limits import limits_named
 from twinloop.engine.results import Run
 from twinloop.engine.wording import Card, Stat, duration, iso
 
@@ -73,6 +75,7 @@ def summarise(
     stopped: str | None,
     counts: dict[str, int],
     warnings: Sequence[str],
+    halts: Sequence[Mapping[str, Any]],
     timing: dict[str, float],
     bootstrap_resamples: int = 1000,
 ) -> dict[str, Any]:
@@ -83,6 +86,12 @@ def summarise(
     notes = list(warnings)
     if not complete:
         notes.insert(0, f"partial result: {stopped or 'the run was stopped before the end of its data'}")
+    stops = halts_of(run, halts)
+    notes += halt_lines(stops, run.manifest["account_currency"])
+    if missing := counts.get("verdicts_unrecorded", 0):
+        notes.append(
+            f"{missing:,} verdicts of the risk gate are counted without a row in risk.parquet: one callback made more of them than are kept"
+        )
     if run.fills.is_empty():
         notes.append(why_no_fills(run, counts))
     notes += notes_on(run)
@@ -101,6 +110,7 @@ def summarise(
         "statistics": {stat.key: {k: v for k, v in asdict(stat).items() if k != "key"} for stat in stats},
         "by_strategy_and_symbol": breakdown(run),
         "verdicts": verdicts(run),
+        "halts": stops,
         "rejects": _count_by(run.orders.filter(pl.col("reject_code") != ""), ["strategy", "reject_code"]),
         "warnings": notes,
         "hashes": run.manifest["hashes"],
@@ -376,8 +386,10 @@ def _underwater(depth: Floats, time_ns: npt.NDArray[np.int64]) -> tuple[int, int
 
 
 def verdicts(run: Run) -> list[dict[str, Any]]:
-    """Refusals of the risk gate by rule and verdict, most frequent first."""
-    return _count_by(run.risk, ["strategy", "rule", "verdict"])
+    """What the risk gate refused or warned of by rule and verdict, most frequent first; limits: the keys behind the rule that are on."""
+    in_force = run.manifest["config"].get("limits_in_force") or {}
+    counted = _count_by(run.risk, ["strategy", "rule", "verdict"])
+    return [{**each, "limits": limits_named(each["rule"], in_force)} for each in counted]
 
 
 def _count_by(table: pl.DataFrame, key: list[str]) -> list[dict[str, Any]]:

@@ -86,7 +86,6 @@ class ReceiveClock:
         self._world = world or WORLD
         self._wall_ns = self._world.wall_ns()
         self._monotonic_ns = self._world.monotonic_ns()
-        self.now_ns = self._world.monotonic_ns
 
     def local_ns(self) -> int:
         """Nanoseconds since the epoch, never falling."""

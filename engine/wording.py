@@ -1,5 +1,6 @@
 """One statistic and how a person reads it: numbers, units and reasons as text, the same on a terminal and on a page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor, isfinite, log10
@@ -7,6 +8,8 @@ from typing import Any, Final
 
 NS_PER_SECOND: Final = 1_000_000_000
 NS_PER_DAY: Final = 86_400 * NS_PER_SECOND
+
+WARNED: Final = "WARN"  # The verdict that lets a request pass, near a limit.
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +128,8 @@ def duration(ns: float) -> str:
         if ns >= size:
             return f"{ns / size:.3g} {name}"
     return f"{ns:.0f} ns"
+
+
+def rule_text(row: Mapping[str, Any]) -> str:
+    """What stood behind a verdict, for a person: "max_order_pct (REJECT_MAX_ORDER_NOTIONAL)", or the rule alone."""
+    return f"{row['limits']} ({row['rule']})" if row["limits"] else str(row["rule"])

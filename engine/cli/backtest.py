@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from twinloop.engine.config import Loaded, load_config, parse_override
 
 if TYPE_CHECKING:
     from twinloop.engine.backtest import Progress
+    from twinloop.engine.results import Run
 
 Texts = Annotated[list[str] | None, Parameter(consume_multiple=False, negative="")]
 
@@ -166,26 +168,10 @@ def _data_table(text: str, symbol: list[str] | None, instrument: str | None) -> 
 
 
 def _run(loaded: Loaded, *, json: bool) -> int:
-    with compiling(quiet=json):
-        from twinloop.engine.backtest import Backtest  # noqa: PLC0415 - the JIT's switch is set by now
-        from twinloop.engine.planning import describe, make_plan  # noqa: PLC0415
-
-        with Activity("reading", quiet=json) as reading:
-            planned = make_plan(
-                loaded,
-                lambda what, rows: reading.update(rows, None, f"{rows:,} rows  {rate(rows, reading.seconds)}", what),
-            )
-        if not json:
-            for text in (*describe(planned.plan), *planned.plan.broken, *planned.plan.notes):
-                note(text)
-        work = Backtest(planned.plan)
-    with Activity("replaying", quiet=json) as replaying, stopping(work.end_batch) as stopped:
-
-        def show(progress: "Progress") -> None:
-            detail = f"{progress.rows:,} rows  {rate(progress.rows, progress.seconds)}  {progress.fills:,} fills"
-            replaying.update(progress.rows, progress.rows_total, detail)
-
-        result = work.run(show, stopped)
+    with ExitStack() as stack:
+        if json:  # Standard output is for the document alone: what a strategy prints goes beside it.
+            stack.enter_context(redirect_stdout(sys.stderr))
+        result, told = _result(loaded, quiet=json)
     if json:
         from twinloop.engine.console import result_dict  # noqa: PLC0415
 
@@ -193,8 +179,32 @@ def _run(loaded: Loaded, *, json: bool) -> int:
     else:
         from twinloop.engine.console import print_run  # noqa: PLC0415
 
-        print_run(result)
+        print_run(result, told=told)
     return OK if result.complete else INCOMPLETE
+
+
+def _result(loaded: Loaded, *, quiet: bool) -> "tuple[Run, Sequence[str]]":
+    """The run, and what was said of it before it began."""
+    with compiling(quiet=quiet):
+        from twinloop.engine.backtest import Backtest  # noqa: PLC0415 - the JIT's switch is set by now
+        from twinloop.engine.planning import describe, make_plan  # noqa: PLC0415
+
+        with Activity("reading", quiet=quiet) as reading:
+            planned = make_plan(
+                loaded,
+                lambda what, rows: reading.update(rows, None, f"{rows:,} rows  {rate(rows, reading.seconds)}", what),
+            )
+        if not quiet:
+            for text in (*planned.read_as, *describe(planned.plan), *planned.plan.broken, *planned.plan.notes):
+                note(text)
+        work = Backtest(planned.plan)
+    with Activity("replaying", quiet=quiet) as replaying, stopping(work.end_batch) as stopped:
+
+        def show(progress: "Progress") -> None:
+            detail = f"{progress.rows:,} rows  {rate(progress.rows, progress.seconds)}  {progress.fills:,} fills"
+            replaying.update(progress.rows, progress.rows_total, detail)
+
+        return work.run(show, stopped), planned.plan.notes
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from twinloop.engine.gateway.outcome import Outgoing
 from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.sender import Sender
 from twinloop.engine.gateway.settings import GatewaySettings
+from twinloop.engine.gateway.strangers import Stranger, Strangers
 from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
 from twinloop.kernels import codes
@@ -64,6 +65,7 @@ class Answers:
         self.dead_man = dead_man
         # As the venue last told it whole. None while unknown: from the moment it is asked for, so that no answer is not an answer.
         self.account: AccountReport | None = None
+        self.strangers = Strangers()
         self.clock_wanted = True
         self.resign: list[Outgoing] = []
         self.bad_messages = 0
@@ -93,6 +95,11 @@ class Answers:
     def none(self, sent: Outgoing) -> None:
         """No answer within the deadline, or a connection that broke."""
         self._route(sent, Judgement(UNPROVEN))
+        self._follow_up(sent)
+
+    def not_sent(self, sent: Outgoing) -> None:
+        """It never left: proof that nothing came of it."""
+        self._route(sent, Judgement(REFUSED), reasons.REASON_NOT_SENT)
         self._follow_up(sent)
 
     def _alert_bad(self, sent: Outgoing, error: DecodeError) -> None:
@@ -231,12 +238,12 @@ class Answers:
 
     # Not done.
 
-    def _route(self, sent: Outgoing, judgement: Judgement) -> None:
-        """Anything but a readable success."""
+    def _route(self, sent: Outgoing, judgement: Judgement, reason: int = 0) -> None:
+        """Anything but a readable success. reason: where it is not the judgement's."""
         if sent.kind in {kinds.PLACE, kinds.CANCEL, kinds.QUERY, kinds.AMEND, kinds.REPLACE}:
             found = self._order(sent)
             if found is not None:
-                self._not_done_with_order(sent, *found, judgement)
+                self._not_done_with_order(sent, *found, judgement, reason)
         elif sent.kind == kinds.TRADES:
             self.trades.failed(sent.instrument, self.sender.mono_ns)
         elif sent.kind in {kinds.OPEN_ORDERS, kinds.OPEN_STOPS}:
@@ -244,13 +251,13 @@ class Answers:
         elif sent.kind == kinds.SERVER_TIME:
             self.clock_wanted = True
 
-    def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement) -> None:
+    def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement, reason: int) -> None:
         proof = judgement.kind != UNPROVEN
         unknown_order = judgement.kind == REFUSED and judgement.code in errors.UNKNOWN_ORDER
         late = judgement.code in {errors.TIME_OUTSIDE, errors.TIME_OUTSIDE_ENGINE}
-        reason = (
-            reasons.REASON_RATE if judgement.kind > UNPROVEN else reasons.refusal(judgement.code, judgement.message)
-        )
+        if not reason:
+            held = judgement.kind > UNPROVEN
+            reason = reasons.REASON_RATE if held else reasons.refusal(judgement.code, judgement.message)
         if sent.kind == kinds.QUERY:
             leg.query_sent_mono_ns = 0
             if unknown_order:
@@ -340,10 +347,7 @@ class Answers:
             if fresh and sent.kind == kinds.PLACE:
                 refused = self.prover.send_place(order, leg)
             elif fresh:
-                refused = self.sender.send(
-                    sent.kind, sent.request, order_id=sent.order_id, leg=sent.leg, amend=sent.amend,
-                    instrument=sent.instrument,
-                )  # fmt: skip
+                refused = self.sender.send_for(sent.kind, sent.request, order, leg, amend=sent.amend)
             self._resigned(sent, order, leg, refused)
             self.tracker.settle(order)
 
@@ -394,6 +398,7 @@ class Answers:
         found = self.book.find(instrument, report.client_id, 0 if report.stop else report.venue_id)
         if found is None:
             live = report.status == LIVE
+            self._strange(instrument, report)
             self.book.stranger(instrument, report.client_id, report.venue_id, report.side, live=live)
             for fill in report.fills:
                 self.book.take(fill)
@@ -406,6 +411,16 @@ class Answers:
             self.book.adopt(instrument, report.venue_id, leg.client_id, report.side, live=False)
         self.tracker.settle(order, report.time_ms * MS_NS)
         self.prover.work(order)
+
+    def _strange(self, instrument: int, report: OrderReport) -> None:
+        """An order that nobody here answers for: what it may still do counts as long as it works."""
+        number = -report.venue_id if report.stop else report.venue_id
+        working = None
+        if report.status == LIVE:
+            scale = self.settings.instruments[instrument].qty_scale
+            qty, executed = (scaled(text, scale)[0] if text else 0 for text in (report.qty, report.executed))
+            working = Stranger(report.side, qty - executed, self.sender.mono_ns)
+        self.strangers.told(instrument, number, working)
 
     def _settle_all(self, orders: list[Order]) -> None:
         for order in orders:
@@ -446,6 +461,8 @@ class Answers:
         """The open orders of a symbol: reports of those listed, questions about those that are not."""
         stops = sent.kind == kinds.OPEN_STOPS
         listed = {report.client_id for report in reports} | {report.venue_id for report in reports}
+        numbers = (-report.venue_id if stops else report.venue_id for report in reports)
+        self.strangers.listed(sent.instrument, numbers, stops=stops, sent_mono_ns=sent.sent_mono_ns)
         for report in reports:
             found = self.book.find(sent.instrument, report.client_id, report.venue_id)
             self.report(report if found is None else self._shown(found[0], report))

@@ -155,43 +155,20 @@ class Desk:
         qty = row.word_40 - order.filled_elsewhere(live)
         request = dialect.amend(rules, live.client_id, order.side, qty, row.word_32)
         order.amend = Amend(order.amends, MODIFY, row.word_40, row.word_32, live.number)
-        self._sent(
-            order,
-            self.sender.send(
-                kinds.AMEND,
-                request,
-                order_id=order.order_id,
-                leg=live.number,
-                amend=order.amends,
-                instrument=order.instrument,
-            ),
-        )
+        self._sent(order, self.sender.send_for(kinds.AMEND, request, order, live, amend=order.amends))
 
     def _amend_spot(self, dialect: SpotRequests, order: Order, live: Leg, row: RowFields) -> None:
         rules = self.settings.instruments[order.instrument]
         if row.word_32 == order.price and row.word_40 < order.qty:
             qty = row.word_40 - order.filled_elsewhere(live)
             order.amend = Amend(order.amends, REDUCE, row.word_40, row.word_32, live.number)
-            refused = self.sender.send(
-                kinds.AMEND,
-                dialect.reduce(rules, live.client_id, qty),
-                order_id=order.order_id,
-                leg=live.number,
-                amend=order.amends,
-                instrument=order.instrument,
-            )
-            self._sent(order, refused)
+            request = dialect.reduce(rules, live.client_id, qty)
+            self._sent(order, self.sender.send_for(kinds.AMEND, request, order, live, amend=order.amends))
         elif order.filled == 0 and live.executed == 0:
             order.amend = Amend(order.amends, REPLACE, row.word_40, row.word_32, order.amends)
             leg = self.prover.new_leg(order, order.amends, row.word_40, row.word_32)
-            refused = self.sender.send(
-                kinds.REPLACE,
-                dialect.replace(live.client_id, self.prover.new_order(order, leg)),
-                order_id=order.order_id,
-                leg=leg.number,
-                amend=order.amends,
-                instrument=order.instrument,
-            )
+            request = dialect.replace(live.client_id, self.prover.new_order(order, leg))
+            refused = self.sender.send_for(kinds.REPLACE, request, order, leg, amend=order.amends)
             if refused:
                 self.tracker.refuse(leg, refused)
             else:

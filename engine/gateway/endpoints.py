@@ -6,7 +6,7 @@ This module must not connect to anything.
 import ipaddress
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -75,15 +75,29 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
     return context
 
 
+ORDER_PATH: Final[dict[Market, str]] = {"spot": "/ws-api/v3", "usdm": "/ws-fapi/v1"}
+USER_PATH: Final[dict[Market, str]] = {"spot": "/ws-api/v3", "usdm": "/private/ws/{listen_key}"}
+
+
+def endpoints_at(market: Market, *, rest: str, stream: str, calls: str = "") -> Endpoints:
+    """Addresses of a market from those of its hosts, without paths. calls: of the WebSocket API; stream's without it."""
+    calls = calls or stream
+    user = calls if market == "spot" else stream
+    return Endpoints(rest=rest, user=user + USER_PATH[market], orders=calls + ORDER_PATH[market])
+
+
 LIVE: Final[dict[Market, Endpoints]] = {
-    "spot": Endpoints(
+    "spot": endpoints_at(
+        "spot",
         rest="https://api.binance.com",
-        user="wss://ws-api.binance.com/ws-api/v3",
-        orders="wss://ws-api.binance.com/ws-api/v3",
+        stream="wss://stream.binance.com:9443",
+        calls="wss://ws-api.binance.com",
     ),
-    "usdm": Endpoints(
+    "usdm": endpoints_at(
+        "usdm",
         rest="https://fapi.binance.com",
-        user="wss://fstream.binance.com/private/ws/{listen_key}",
-        orders="wss://ws-fapi.binance.com/ws-fapi/v1",
+        stream="wss://fstream.binance.com",
+        calls="wss://ws-fapi.binance.com",
     ),
 }
+assert set(LIVE) == set(get_args(Market))

@@ -8,16 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
+from twinloop.data.binance_reports import CANCELLED, EXPIRED, FILLED, LIVE, REJECTED
 from twinloop.engine.gateway.own_rows import OwnOrder
 
-# Where a leg stands, by proof. The numbers of the middle ones are those of data/binance_reports.py.
+# Where a leg stands, by proof: as the venue's reports have it, and two that no report can say.
 ASKED: Final = 0  # Asked for; whether it arrived is not known.
-LIVE: Final = 1
-FILLED: Final = 2
-CANCELLED: Final = 3
-EXPIRED: Final = 4
-REJECTED: Final = 5
 ABSENT: Final = 6  # Proven by two sources never to have arrived.
+assert not {ASKED, ABSENT} & {LIVE, FILLED, CANCELLED, EXPIRED, REJECTED}
 OPEN: Final = frozenset({ASKED, LIVE})
 NEVER_PLACED: Final = frozenset({REJECTED, ABSENT})
 

@@ -8,11 +8,12 @@ fails is asked again, with waits that grow to a bound. This module must not read
 from typing import Final
 
 from twinloop.data.binance_orders import NewOrder, Request, Requests, SpotRequests, UsdmRequests
+from twinloop.data.binance_reports import CANCELLED
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.client_ids import ClientIds
 from twinloop.engine.gateway.fills import MS_NS, FillBook
-from twinloop.engine.gateway.orders import ASKED, CANCELLED, OPEN, Leg, Order
+from twinloop.engine.gateway.orders import ASKED, OPEN, Leg, Order
 from twinloop.engine.gateway.sender import Sender
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.gateway.sweep import SweepSchedule
@@ -90,13 +91,7 @@ class Prover:
         """Send the request for a leg: 0, or why it may not go."""
         if order.flags & codes.TIME_IN_FORCE_MASK != codes.GTD:
             return self.sender.send_new(order, leg, self.new_order)
-        return self.sender.send(
-            kinds.PLACE,
-            self._dialect.place(self.new_order(order, leg)),
-            order_id=order.order_id,
-            leg=leg.number,
-            instrument=order.instrument,
-        )
+        return self.sender.send_for(kinds.PLACE, self._dialect.place(self.new_order(order, leg)), order, leg)
 
     def new_leg(self, order: Order, number: int, qty: int, price: int) -> Leg:
         """A further leg of an order."""
@@ -148,14 +143,7 @@ class Prover:
             request = self._dialect.cancel_stop(leg.client_id)
         else:
             request = self._dialect.cancel(self._symbol(order), leg.client_id)
-        refused = self.sender.send(
-            kinds.CANCEL,
-            request,
-            order_id=order.order_id,
-            leg=leg.number,
-            instrument=order.instrument,
-            is_cancel=True,
-        )
+        refused = self.sender.send_for(kinds.CANCEL, request, order, leg, is_cancel=True)
         wait_ns = self._wait_ns(settings.cancel_interval_ns, settings.cancel_interval_max_ns, leg.cancels)
         leg.cancel_due_mono_ns = mono_ns + wait_ns
         if not refused:
@@ -177,9 +165,7 @@ class Prover:
             request = self._dialect.query(self._symbol(order), venue_id=leg.venue_id)
         else:
             request = self._dialect.query(self._symbol(order), client_id=leg.client_id)
-        refused = self.sender.send(
-            kinds.QUERY, request, order_id=order.order_id, leg=leg.number, instrument=order.instrument
-        )
+        refused = self.sender.send_for(kinds.QUERY, request, order, leg)
         wait_ns = self._wait_ns(settings.query_interval_ns, settings.query_interval_max_ns, leg.queries)
         leg.query_due_mono_ns = mono_ns + wait_ns
         if not refused:

@@ -10,24 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twinloop.data.binance_reports import FillReport
+from twinloop.data.binance_reports import CANCELLED, EXPIRED, LIVE, REJECTED, FillReport
 from twinloop.data.errors import DataError
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import reasons
-from twinloop.engine.gateway.orders import (
-    CANCELLED,
-    EXPIRED,
-    LIVE,
-    MODIFY,
-    OPEN,
-    REDUCE,
-    REJECTED,
-    REPLACE,
-    Amend,
-    Order,
-    from_plain,
-    to_plain,
-)
+from twinloop.engine.gateway.orders import MODIFY, OPEN, REDUCE, REPLACE, Amend, Order, from_plain, to_plain
 from twinloop.engine.gateway.own_rows import RowFields, read_rows
 from twinloop.engine.gateway.sweep import SeenTrades
 from twinloop.kernels import rows as kinds

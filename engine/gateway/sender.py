@@ -111,6 +111,20 @@ class Sender:
         self.outcome.outgoing.append(made)
         return 0
 
+    def send_for(
+        self, kind: int, request: Request, order: Order, leg: Leg, *, amend: int = 0, is_cancel: bool = False
+    ) -> int:
+        """Put a request about a leg into the outcome: 0, or the reason why it may not go now."""
+        return self.send(
+            kind,
+            request,
+            order_id=order.order_id,
+            leg=leg.number,
+            amend=amend,
+            instrument=order.instrument,
+            is_cancel=is_cancel,
+        )
+
     def send_new(self, order: Order, leg: Leg, form: Callable[[Order, Leg], NewOrder]) -> int:
         """Put a new order into the outcome: 0, or the reason why it may not go now. form: gives the order in the venue's form.
 

@@ -9,24 +9,10 @@ read a clock.
 from collections import OrderedDict
 from typing import Final
 
-from twinloop.data.binance_reports import OrderReport
+from twinloop.data.binance_reports import EXPIRED, FILLED, LIVE, REJECTED, OrderReport
 from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.alerts import alert
-from twinloop.engine.gateway.orders import (
-    ABSENT,
-    ASKED,
-    CANCELLED,
-    EXPIRED,
-    FILLED,
-    LIVE,
-    NEVER_PLACED,
-    OPEN,
-    REDUCE,
-    REJECTED,
-    Amend,
-    Leg,
-    Order,
-)
+from twinloop.engine.gateway.orders import ABSENT, ASKED, NEVER_PLACED, OPEN, REDUCE, Amend, Leg, Order
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.own_rows import fact, fill
 from twinloop.kernels import codes, rows
@@ -328,6 +314,3 @@ def leg_of(order: Order, number: int) -> Leg | None:
         if leg.number == number:
             return leg
     return None
-
-
-assert (LIVE, FILLED, CANCELLED, EXPIRED, REJECTED) == (1, 2, 3, 4, 5)

@@ -5,20 +5,20 @@
         tasks.create_task(transport.run())
     transport.request(rows)          # the kernel's requests, once they may leave
 
-Every request ends in exactly one on_response or on_timeout, within its deadline whatever the other side does: the deadline is for the
-whole answer, not for each read. `deliver` gets every outcome with facts or alerts; it is never called from inside `request`. Nothing of a
-request, an answer or an error of a library is logged: they carry keys and signatures. This module must not decide about orders.
+Every request ends in exactly one on_response, on_timeout or on_not_sent, within its deadline whatever the other side does: the deadline
+is for the whole answer, not for each read. What is asked for before `run` waits for it in a bounded queue; after it nothing leaves.
+`deliver` gets every outcome with facts or alerts; it is never called from inside `request`. Nothing of a request, an answer or an error
+of a library is logged: they carry keys and signatures. This module must not decide about orders.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
-from yarl import URL
 
 from twinloop.data.binance_answers import read_websocket_answer
 from twinloop.data.binance_orders import session_frame
@@ -27,18 +27,17 @@ from twinloop.data.errors import DecodeError
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.gateway import Gateway
-from twinloop.engine.gateway.http_client import open_client
+from twinloop.engine.gateway.http_client import Answer, ask, open_client
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.user_stream import UserStream
 from twinloop.engine.seam import WORLD, ReceiveClock, World
 
 TICK_S: Final = 0.05
-BODY_BYTES_MAX: Final = 8 << 20
+EARLY_MAX: Final = 256  # Requests kept for `run`; those that do not fit are not sent.
 FRAME_BYTES_MAX: Final = 4 << 20
 UNSENT_BYTES_MAX: Final = 1 << 18  # More than this in the socket's buffer: the other side does not read.
 BACKOFF_S: Final = (0.25, 30.0)
 SESSION_S: Final = 23 * 3600.0  # The venue ends a connection at 24 hours.
-READ_BYTES: Final = 1 << 16
 LOGON: Final = "session.logon"
 NOTHING: Final = logging.getLogger("twinloop.engine.gateway.nothing")
 NOTHING.disabled = True  # A library's debug lines show frames, and with them keys and signatures.
@@ -46,8 +45,30 @@ NOTHING.disabled = True  # A library's debug lines show frames, and with them ke
 Deliver = Callable[[Outcome], None]
 
 
+class Departures(Protocol):
+    """Told of every request what becomes of it, before any of its bytes reaches a socket."""
+
+    def leaves(self, outgoing: Outgoing) -> bool:
+        """A request is about to leave. False: it must not; nothing of it was sent then."""
+
+    def stays(self, outgoing: Outgoing) -> None:
+        """A request has not left and never will."""
+
+
+class Untold:
+    """Nobody keeps a record: everything may leave."""
+
+    def leaves(self, outgoing: Outgoing) -> bool:
+        """Yes."""
+        del outgoing
+        return True
+
+    def stays(self, outgoing: Outgoing) -> None:
+        """Nothing to do."""
+
+
 class Transport:
-    """Moves what a gateway asks for. world: the outside, for tests."""
+    """Moves what a gateway asks for. departures: keeps the record of what left; world: the outside, for tests."""
 
     def __init__(
         self,
@@ -57,17 +78,22 @@ class Transport:
         deliver: Deliver,
         clock: ReceiveClock,
         *,
+        departures: Departures | None = None,
         world: World | None = None,
     ) -> None:
         self.gateway = gateway
+        self.sent = 0
         self._credentials = credentials
         self._endpoints = endpoints
         self._deliver = deliver
         self._clock = clock
         self._world = world or WORLD
         self._tls = tls_context(endpoints.ca_file)
+        self._departures = departures or Untold()
         self._client: aiohttp.ClientSession | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._early: list[Outgoing] = []
+        self._ended = False
         self._socket: Any = None
         self._pending: dict[str, Outgoing] = {}
         self.user = UserStream(self)
@@ -95,12 +121,20 @@ class Transport:
     async def run(self) -> None:
         """Everything, until cancelled."""
         headers = {"X-MBX-APIKEY": self._credentials.api_key.reveal()}
-        async with open_client(self._tls, headers) as client, asyncio.TaskGroup() as tasks:
-            self._client, self._tasks = client, tasks
-            tasks.create_task(self._tick(), name="gateway-tick")
-            tasks.create_task(self.user.run(), name="gateway-user-stream")
-            if self._endpoints.orders and self.gateway.settings.websocket:
-                tasks.create_task(self._order_socket(), name="gateway-order-socket")
+        try:
+            async with open_client(self._tls, headers) as client, asyncio.TaskGroup() as tasks:
+                self._client, self._tasks = client, tasks
+                early, self._early = self._early, []
+                self.send(early)
+                tasks.create_task(self._tick(), name="gateway-tick")
+                tasks.create_task(self.user.run(), name="gateway-user-stream")
+                if self._endpoints.orders and self.gateway.settings.websocket:
+                    tasks.create_task(self._order_socket(), name="gateway-order-socket")
+        finally:
+            self._ended = True
+            early, self._early = self._early, []
+            for each in early:
+                self._departures.stays(each)
 
     async def _tick(self) -> None:
         while True:
@@ -115,15 +149,41 @@ class Transport:
         if len(outgoing) > 1:
             outgoing = sorted(outgoing, key=lambda each: not each.is_cancel)
         for each in outgoing:
-            if each.frame:
+            if self._ended:
+                self._departures.stays(each)
+            elif self._tasks is None:
+                self._keep(each)
+            elif each.frame:
                 self._send_frame(each)
-            elif self._tasks is not None:
-                self._tasks.create_task(self._call(each), name=f"gateway-request-{each.number}")
             else:
-                self._no_answer(each)
+                self._begin_call(self._tasks, each)
 
-    def _no_answer(self, outgoing: Outgoing) -> None:
-        asyncio.get_running_loop().call_soon(self._timed_out, outgoing)
+    def _keep(self, outgoing: Outgoing) -> None:
+        """Of a strategy's on_start, say: it leaves as soon as there is a way."""
+        if len(self._early) < EARLY_MAX:
+            self._early.append(outgoing)
+        else:
+            self._not_sent(outgoing)
+
+    def _begin_call(self, tasks: asyncio.TaskGroup, outgoing: Outgoing) -> None:
+        """Have a REST call made: its task begins in the loop's next turn, after it is recorded that it leaves."""
+        call = self._call(outgoing)
+        try:
+            task = tasks.create_task(call, name=f"gateway-request-{outgoing.number}")
+        except RuntimeError:  # The group is shut: the session ends, its connections are gone.
+            call.close()
+            self._ended = True
+            self._departures.stays(outgoing)
+            return
+        if self._departures.leaves(outgoing):
+            self.sent += 1
+        else:
+            task.cancel()
+            self._not_sent(outgoing)
+
+    def _not_sent(self, outgoing: Outgoing) -> None:
+        self._departures.stays(outgoing)
+        asyncio.get_running_loop().call_soon(lambda: self.take(self.gateway.on_not_sent(outgoing, *self.times)))
 
     def _timed_out(self, outgoing: Outgoing) -> None:
         self.take(self.gateway.on_timeout(outgoing, *self.times))
@@ -137,40 +197,25 @@ class Transport:
         else:
             self.take(self.gateway.on_response(outgoing, *answer, *self.times))
 
-    async def rest(
-        self, method: str, path: str, text: str, in_body: bool, within_ns: int
-    ) -> tuple[int, dict[str, str], bytes] | None:
-        """(status, headers, body), or None for anything but a whole answer in time. Redirects are not followed: they would carry the key."""
+    async def rest(self, method: str, path: str, text: str, in_body: bool, within_ns: int) -> Answer | None:
+        """A whole answer in time, or None."""
         if self._client is None or within_ns <= 0:
             return None
-        address = self._endpoints.rest + path + (f"?{text}" if text and not in_body else "")
-        form = text.encode() if in_body else None
-        kind = {"Content-Type": "application/x-www-form-urlencoded"} if in_body else {}
-        try:
-            async with asyncio.timeout(within_ns / 1e9):
-                async with self._client.request(
-                    method,
-                    URL(address, encoded=True),
-                    data=form,
-                    headers=kind,
-                    allow_redirects=False,
-                ) as response:
-                    body = bytearray()
-                    async for part in response.content.iter_chunked(READ_BYTES):
-                        body += part
-                        if len(body) > BODY_BYTES_MAX:
-                            return None
-                    return response.status, dict(response.headers), bytes(body)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            return None
+        return await ask(
+            self._client, method, self._endpoints.rest + path, text, in_body=in_body, within_s=within_ns / 1e9
+        )
 
     # The order socket.
 
     def _send_frame(self, outgoing: Outgoing) -> None:
         socket = self._socket
         if socket is None or socket.state is not State.OPEN:
-            self._no_answer(outgoing)
+            self._not_sent(outgoing)
             return
+        if not self._departures.leaves(outgoing):
+            self._not_sent(outgoing)
+            return
+        self.sent += 1
         self._pending[str(outgoing.number)] = outgoing
         # The coroutine `socket.send` does these two steps and then waits for room; here there is no turn of the loop in between.
         socket.protocol.send_text(outgoing.frame.encode())

@@ -110,6 +110,11 @@ class JournalFollower:
         return self.header
 
     @property
+    def epoch(self) -> int:
+        """Of what was read last: one call of read() gives commits of one segment."""
+        return self._current.epoch if self.header is not None else 0
+
+    @property
     def behind_bytes(self) -> int:
         """Bytes of later segments in the folder: how far behind the reader is, as far as names tell it."""
         number = self.header.segment if self.header is not None else 0

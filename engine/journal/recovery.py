@@ -11,7 +11,7 @@ Being killed at any of these steps leaves a folder that resumes the same way. A 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from twinloop.data.atomic import TEMPORARY_MARK, sync_folder, write_atomic
 from twinloop.engine.journal.folder import PART, FolderLock
@@ -37,20 +37,40 @@ def resume(folder: Path, *, lock: FolderLock | None = None, **options: Any) -> R
     """
     held = lock or FolderLock(folder)
     try:
-        if not any(folder.glob(SEGMENT_PATTERN)):
-            _clear(folder)
-            return Recovered(JournalWriter(folder, lock=held, **options), None)
-        journal = open_journal(folder)
-        journal.require_sound()
-        _clear(folder)
-        tail = journal.segments[-1].tail
-        torn_bytes = cut_torn_tail(journal)
-        writer = JournalWriter(folder, lock=held, start=journal.start, epoch_above=journal.epoch, **options)
+        ready = make_ready(folder)
+        return Recovered(JournalWriter(folder, lock=held, **ready.behind, **options), *ready)
     except BaseException:
         if lock is None:
             held.close()
         raise
-    return Recovered(writer, journal, torn_bytes, tail)
+
+
+class Ready(NamedTuple):
+    """A folder whose journal may be gone on with; the fields are those of Recovered."""
+
+    journal: Journal | None
+    torn_bytes: int = 0
+    tail: str = ""
+
+    @property
+    def behind(self) -> dict[str, Any]:
+        """The options of a JournalWriter that goes on behind it."""
+        return {} if self.journal is None else {"start": self.journal.start, "epoch_above": self.journal.epoch}
+
+
+def make_ready(folder: Path) -> Ready:
+    """Check a journal and take away what a process that died has left: the caller holds the lock, and writes nothing before.
+
+    Raises CorruptError where it was damaged; the files are then as they were.
+    """
+    if not any(folder.glob(SEGMENT_PATTERN)):
+        _clear(folder)
+        return Ready(None)
+    journal = open_journal(folder)
+    journal.require_sound()
+    _clear(folder)
+    tail = journal.segments[-1].tail
+    return Ready(journal, cut_torn_tail(journal), tail)
 
 
 def cut_torn_tail(journal: Journal) -> int:

@@ -2,20 +2,22 @@
 
 import os
 from decimal import Decimal, InvalidOperation
-
-import aiohttp
+from typing import Final
 
 from twinloop.data.binance_answers import read_account, read_error, read_server_time
-from twinloop.data.binance_orders import requests_of, rest_text
+from twinloop.data.binance_orders import Market, Request, requests_of, rest_text
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials, HmacSigner, Secret
 from twinloop.data.errors import ConfigError, DataError, DecodeError
 from twinloop.data.instruments import to_scaled
+from twinloop.engine.gateway.endpoints import Endpoints, tls_context
+from twinloop.engine.gateway.http_client import ask, open_client
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.session_errors import SessionError
 
-WINDOW_MS = 5000
+WINDOW_MS: Final = 5000
+ASK_S: Final = 10.0
 
 
 def read_credentials(loaded: LoadedSession) -> Credentials:
@@ -34,38 +36,42 @@ def read_credentials(loaded: LoadedSession) -> Credentials:
     return Credentials(found[0], HmacSigner(found[1]))
 
 
-async def ask_account(client: aiohttp.ClientSession, rest: str, credentials: Credentials) -> AccountReport:
+async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Market) -> AccountReport:
     """Balances and positions, whole. SessionError where the venue does not say them: unknown is never nothing."""
-    dialect = requests_of("usdm")
-    clock, account = dialect.server_time(), dialect.account()
-    try:
-        async with client.get(rest + clock.path) as answer:
-            server_ms = read_server_time(await answer.read())
-        query = rest_text(account, server_ms, WINDOW_MS, credentials)
-        headers = {"X-MBX-APIKEY": credentials.api_key.reveal()}
-        async with client.get(f"{rest}{account.path}?{query}", headers=headers) as answer:
-            body = await answer.read()
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise SessionError("the venue does not tell the account", got=type(error).__name__) from None
-    except DecodeError as error:
-        raise SessionError("the venue's clock cannot be read", got=error.what) from None
-    if answer.status != 200:
-        told = "no reason"
+    dialect = requests_of(market)
+    headers = {"X-MBX-APIKEY": credentials.api_key.reveal()}
+    async with open_client(tls_context(endpoints.ca_file), headers) as client:
+
+        async def told(request: Request, text: str, what: str) -> bytes:
+            answer = await ask(
+                client, request.method, endpoints.rest + request.path, text, in_body=False, within_s=ASK_S
+            )
+            if answer is None:
+                raise SessionError(
+                    f"the venue does not tell {what}", field=endpoints.rest, got=f"no answer in {ASK_S:.0f} s"
+                )
+            status, _, body = answer
+            if status != 200:
+                raise SessionError(
+                    f"the venue refuses {what}", expected="200", got=f"{status}: {_refusal(body)}", remedy="check the keys and their rights",
+                )  # fmt: skip
+            return body
+
         try:
-            refusal = read_error(body)
-            told = f"{refusal.code} {refusal.message}"
-        except DecodeError:
-            pass
-        raise SessionError(
-            "the venue refuses the account",
-            expected="200",
-            got=f"{answer.status}: {told}",
-            remedy="check the keys and their rights",
-        )
+            clock, account = dialect.server_time(), dialect.account()
+            server_ms = read_server_time(await told(clock, "", "its time"))
+            query = rest_text(account, server_ms, WINDOW_MS, credentials)
+            return read_account(await told(account, query, "the account"))
+        except DecodeError as error:
+            raise SessionError("the account cannot be read", got=error.what) from None
+
+
+def _refusal(body: bytes) -> str:
     try:
-        return read_account(body)
-    except DecodeError as error:
-        raise SessionError("the account cannot be read", got=error.what) from None
+        refusal = read_error(body)
+    except DecodeError:
+        return "no reason"
+    return f"{refusal.code} {refusal.message}"
 
 
 def wallet(held: AccountReport, currency: str) -> int:

@@ -7,36 +7,37 @@ file, and plain connections lead to this machine only. This module opens nothing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from twinloop.data.binance_orders import Market
 from twinloop.data.errors import ConfigError
 from twinloop.engine.config import Duration, Money, Names, StrategyTable, Table, load_tables
+from twinloop.engine.gateway.endpoints import LIVE, Endpoints, check_address, endpoints_at
 from twinloop.engine.limits import from_config, require_explicit
 
 VENUES: Final = ("binance-spot", "binance-usdm", "binance-coinm")
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+MARKETS: Final[dict[str, Market]] = {"binance-spot": "spot", "binance-usdm": "usdm"}  # Whose orders are built.
 DEFAULT_STREAM: Final = {
     "binance-spot": "wss://stream.binance.com:9443",
     "binance-usdm": "wss://fstream.binance.com",
     "binance-coinm": "wss://dstream.binance.com",
 }
 DEFAULT_REST: Final = {
-    "binance-spot": "https://api.binance.com",
-    "binance-usdm": "https://fapi.binance.com",
+    "binance-spot": LIVE["spot"].rest,
+    "binance-usdm": LIVE["usdm"].rest,
     "binance-coinm": "https://dapi.binance.com",
 }
 
 
-def _checked_address(address: str, secure: str, plain: str) -> str:
-    """An address without a slash behind it. ValueError for one that is neither secure nor of this machine."""
-    parts = urlsplit(address)
-    if parts.scheme == secure and parts.hostname:
-        return address.rstrip("/")
-    if parts.scheme == plain and parts.hostname in LOOPBACK:
-        return address.rstrip("/")
-    raise ValueError(f"{secure}://..., or {plain}:// to this machine")
+def _check_addresses(*addresses: tuple[str, str, tuple[str, str]]) -> None:
+    """ValueError for an address (field, text, safe and plain scheme) that is neither secure nor of this machine."""
+    for field, text, schemes in addresses:
+        try:
+            if text:
+                check_address(field, text, schemes)
+        except ConfigError as error:
+            raise ValueError(f"{error.expected}, or {schemes[1]}:// to this machine") from None
 
 
 class SessionTable(Table):
@@ -50,7 +51,7 @@ class SessionTable(Table):
 
 
 class FeedTable(Table):
-    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given."""
+    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given; backup_*: of a second feed."""
 
     venue: Literal["binance-spot", "binance-usdm", "binance-coinm"]
     symbols: Annotated[Names, Field(min_length=1)]
@@ -60,12 +61,22 @@ class FeedTable(Table):
     maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     taker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     stale_after: Duration = 0  # 0: learned from the stream.
+    backup_stream: str = ""  # Empty: there is no second feed.
+    backup_rest: str = ""  # Empty: that of the first.
+    late_after: Duration = 100_000_000  # So much later than the other feed, and it is left.
+    dwell: Duration = 10_000_000_000
+    disagree_bps: Annotated[int, Field(ge=0, le=10_000)] = 50  # 0: prices of two feeds are not compared.
+    rotate_after: Duration = 23 * 3_600_000_000_000
+    poll_after: Duration = 5_000_000_000  # Without a stream for so long, prices are asked for; 0: never.
+    poll_every: Annotated[Duration, Field(ge=500_000_000)] = 2_000_000_000
 
     @model_validator(mode="after")
     def _addresses(self) -> "FeedTable":
-        for address, secure, plain in ((self.stream, "wss", "ws"), (self.rest, "https", "http")):
-            if address:
-                _checked_address(address, secure, plain)
+        streams = [(name, getattr(self, name), ("wss", "ws")) for name in ("stream", "backup_stream")]
+        rests = [(name, getattr(self, name), ("https", "http")) for name in ("rest", "backup_rest")]
+        _check_addresses(*streams, *rests)
+        if self.backup_rest and not self.backup_stream:
+            raise ValueError("backup_rest belongs to a backup_stream")
         return self
 
 
@@ -92,9 +103,11 @@ class OrdersTable(Table):
     secret_variable: str = "TWINLOOP_API_SECRET"  # noqa: S105 - a name, not a secret
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
     dead_man_timeout: Duration = 60_000_000_000
+    calls: str = ""  # Host of the WebSocket API; the venue's own, or the feed's where that is given.
 
     @model_validator(mode="after")
     def _variables(self) -> "OrdersTable":
+        _check_addresses(("calls", self.calls, ("wss", "ws")))
         for name in (self.key_variable, self.secret_variable):
             if not name.isidentifier() or not name.isupper():
                 raise ValueError("names of environment variables in capitals, never the keys themselves")
@@ -143,6 +156,16 @@ class LoadedSession:
         """Address of the venue's REST interface."""
         feed = self.config.feed
         return (feed.rest or DEFAULT_REST[feed.venue]).rstrip("/")
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where real orders go: the venue's own addresses, or those of the file."""
+        feed = self.config.feed
+        assert self.config.orders is not None
+        market, calls = MARKETS[feed.venue], self.config.orders.calls.rstrip("/")
+        if not (feed.stream or feed.rest or calls):
+            return LIVE[market]
+        return endpoints_at(market, rest=self.rest, stream=self.stream, calls=calls)
 
     @property
     def limits_section(self) -> dict[str, Any]:

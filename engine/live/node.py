@@ -9,9 +9,9 @@ and its answers are facts. `recorded`: every fact comes from a journal, own orde
 not read a clock or a file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from twinloop.engine.live.session import Session, compiled_strategies
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import codes
 from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, HASH, ROW, VERDICT
+
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
 
 Edge = Literal["paper", "live", "recorded"]
 
@@ -43,12 +46,15 @@ class Handled:
 
 
 class LiveNode:
-    """An assembly fed row by row. `sequence` is the next fact's, `requested` the outbox row up to which requests were taken."""
+    """An assembly fed row by row. `sequence` is the next fact's, `requested` the outbox row up to which requests were taken.
 
-    def __init__(self, session: Session, edge: Edge) -> None:
+    compiled: the session's strategies, where they are at hand.
+    """
+
+    def __init__(self, session: Session, edge: Edge, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
         self.session = session
         self.edge = edge
-        self.strategies = compiled_strategies(session)
+        self.strategies = compiled_strategies(session) if compiled is None else compiled
         self.assembly = assembly = Assembly()
         self.node, self.decision = assembly.node, assembly.decision
         assembly.currency(session.currency)
@@ -60,11 +66,13 @@ class LiveNode:
         assembly.set_venue(session.venue_settings(), session.seed)
         assembly.add_bars(session.bar_requests(), session.instruments)
         self._set_times()
-        for spec, compiled in zip(session.strategies, self.strategies, strict=True):
+        for spec, each in zip(session.strategies, self.strategies, strict=True):
             seen = session.slots_of(spec)
-            assembly.add_strategy(
-                StrategySlot(spec.name, compiled.addresses, compiled.initial_area(), seen, keep=compiled)
-            )
+            assembly.add_strategy(StrategySlot(spec.name, each.addresses, each.initial_area(), seen, keep=each))
+        # Behind them a book for what no strategy traded: fills of orders that are not of this session are the account's all the same.
+        self.unassigned = len(session.strategies)
+        if session.mode == "live":
+            assembly.add_strategy(StrategySlot("unassigned", {}, b"", ()))
         names = [spec.name for spec in session.strategies]
         apply_limits(self.decision, session.limits(), session.instruments, session.cash, names)
         venue = assembly.venue

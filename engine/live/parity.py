@@ -15,7 +15,7 @@ from typing import Any
 from twinloop.data.rowfile import Rows
 from twinloop.engine.journal.reader import Commit, Journal, open_journal
 from twinloop.engine.live.node import Handled, LiveNode
-from twinloop.engine.live.session import changed_since, session_from_plain
+from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
 from twinloop.kernels.rows import HASH, KIND_NAME, ORIGIN, REQUEST, ROW_SIZE, VERDICT
 
 _WORDS = ("venue_ns", "local_ns", "sequence")
@@ -60,11 +60,12 @@ def replay_journal(folder: Path, progress: Callable[[int, int], None] | None = N
 def replay(journal: Journal, progress: Callable[[int, int], None] | None = None) -> Parity:
     """Replay a journal that was read already. progress: called with commits done and commits in all."""
     session = session_from_plain(journal.segments[0].header.session)
-    found = Parity(changed=changed_since(session))
+    compiled = compiled_strategies(session)
+    found = Parity(changed=changed_since(session, compiled))
     found.difference = _same_session(journal)
     if found.difference is not None:
         return found
-    node = LiveNode(session, "recorded")
+    node = LiveNode(session, "recorded", compiled)
     for commit in journal.each():
         facts = commit.facts
         handled = node.handle(facts) if commit.number else node.start()

@@ -10,92 +10,56 @@ must not decide about orders.
 import asyncio
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
-from websockets.exceptions import WebSocketException
 
 from twinloop.data.binance_instruments import instruments_of
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
-from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream, info_path
+from twinloop.data.binance_stream import info_path
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.gateway import Gateway
-from twinloop.engine.gateway.http_client import only_once
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
-from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.recovery import make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
-from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.feeds import Feeds, make_feeds
+from twinloop.engine.live.loop import SESSION_START, LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
+from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.recorded import RecordedNode
-from twinloop.engine.live.recovery import has_journal, recover
-from twinloop.engine.live.session import Session, StrategySpec, session_to_plain, with_digests
+from twinloop.engine.live.recovery import recover
+from twinloop.engine.live.rest import get
+from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
-from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
 
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
+
 REQUEST_S: Final = 10.0  # Total time of one REST request.
-STALE_AFTER_NS: Final = 2_000_000_000  # Without a frame for so long, the market is stale.
-BACKOFF_S: Final = (0.5, 30.0)  # First and longest wait before connecting again; never less than half of it.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
-SNAPSHOT_WAIT_S: Final = 0.5
 PROVE_S: Final = 0.05
+PROVE_LOOKS: Final = 3  # How often positions are compared before they count as different.
+PROVE_AGAIN_S: Final = 0.5
 CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
-
-
-@dataclass(eq=False)
-class Feed:
-    """One connection and how it does. Its task is the only one that uses it."""
-
-    stream: BinanceStream
-    address: str
-    connected: bool = False
-    connects: int = 0
-    last_frame_ns: int = 0
-    stale: bool = True
-    reason: str = ""
-
-    def told(self, now_ns: int) -> dict[str, Any]:
-        """For a status view."""
-        age = f"{(now_ns - self.last_frame_ns) // 10**6} ms" if self.last_frame_ns else "never"
-        return {
-            "feed": self.address.partition("?")[0],
-            "connected": "yes" if self.connected else "no",
-            "connects": self.connects,
-            "frames": self.stream.counts["frames"],
-            "refused": self.stream.refused,
-            "last": age,
-        } | ({"reason": self.reason} if self.reason and not self.connected else {})
-
-
-async def get(client: aiohttp.ClientSession, url: str) -> bytes:
-    """Body of a GET that was answered with 200. SessionError otherwise."""
-    try:
-        async with client.get(url) as answer:
-            body = await answer.read()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise SessionError("the venue does not answer", field=url, got=str(error) or type(error).__name__) from None
-    if answer.status != 200:
-        raise SessionError("the venue refused", field=url, expected="200", got=f"{answer.status} {body[:200]!r}")
-    return body
 
 
 def make_session(loaded: LoadedSession, instruments: list[Instrument], start_ns: int) -> Session:
@@ -142,22 +106,21 @@ class LiveProcess:
         self.stopping = asyncio.Event()
         self.loop: LiveLoop
         self.orders: OrderEdge | None = None
-        self.feed: Feed
-        self._snapshots: set[str] = set()
+        self.feed: Feeds
         self._rebuilt: Outcome | None = None
-        self._may_resume = False  # What halted the journal was the orderly end of the session before.
+        self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
         """Start, trade, stop."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-        async with aiohttp.ClientSession(timeout=timeout, middlewares=(only_once,)) as client:
+        async with aiohttp.ClientSession(timeout=timeout) as client:
             await self._start(client)
             place = self.loaded.place / SOCKET
             server = await serve(place, self._answer)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_stopped(), name="stop")
-                    tasks.create_task(self._read(client), name="feed")
+                    tasks.create_task(self.feed.run(), name="feeds")
                     tasks.create_task(self._time(), name="time")
                     if self.orders is not None:
                         tasks.create_task(self.orders.run(), name="orders")
@@ -179,22 +142,23 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         held: AccountReport | None = None
         if credentials is not None:
-            held = await ask_account(client, loaded.rest, credentials)
+            held = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
         lock = FolderLock(loaded.place / "journal")
         try:
-            session, start = self._open(with_digests(session), held, lock)
+            compiled = compiled_strategies(session)
+            found = self._open(with_digests(session, compiled), compiled, held, lock)
         except BaseException:
             lock.close()
             raise
+        session = self.loop.node.session
         if credentials is not None:
-            self._make_edge(client, credentials, start)
-        if start == (0, 0, 0):
+            self._make_edge(credentials, found)
+        if found is None:
             self.loop.start()
-        elif self._may_resume and credentials is None:
-            self.loop.command("resume")
-        stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
-        self.feed = Feed(stream, stream.url(loaded.stream))
+        elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
+            self.loop.command("resume", SESSION_START)
+        self.feed = make_feeds(loaded, instruments, self.loop, client)
         for line in limits_lines(session.limits()):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -203,68 +167,65 @@ class LiveProcess:
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
     def _open(
-        self, session: Session, held: AccountReport | None, lock: FolderLock
-    ) -> tuple[Session, tuple[int, int, int]]:
-        """The node, new or as its journal left it, behind a journal of a new epoch; and where that journal goes on."""
+        self, session: Session, compiled: "list[CompiledStrategy]", held: AccountReport | None, lock: FolderLock
+    ) -> Rebuilt | None:
+        """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
-        start, epoch = (0, 0, 0), 0
-        if has_journal(folder):
-            found = recover(folder, session, self._progress)
-            node, start, session = found.node, found.journal.start, found.node.session
-            epoch = found.journal.epoch
+        ready, found = make_ready(folder), None
+        if ready.journal is not None:
+            found = recover(ready.journal, session, compiled, self._progress)
+            node = found.node
+            session = node.session
             if live:
                 node.go_live()
-            self._may_resume = found.ended_in_order
+            self._may_resume = found.may_resume
             self._say(
-                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {found.commits:,} commits"
+                f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
                 + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
             )
-            for line in found.notices:
+            for line in found.passed_over:
                 self._say(f"! {line}")
-            if found.cut_bytes:
-                self._say(f"! {found.cut_bytes} bytes of a torn end were cut and kept beside the journal")
+            if ready.torn_bytes:
+                self._say(f"! {ready.torn_bytes} bytes of a torn end were cut and kept beside the journal")
         else:
             refuse_positions(held)
-            node = LiveNode(session, "live" if live else "paper")
+            node = LiveNode(session, "live" if live else "paper", compiled)
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, start=start, epoch_above=epoch, lock=lock,
+            durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
         )  # fmt: skip
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
-        return session, start
+        return found
 
     def _to_venue(self, requests: Rows) -> None:
         assert self.orders is not None
         self.orders.send(requests)
 
-    def _make_edge(self, client: aiohttp.ClientSession, credentials: Credentials, start: tuple[int, int, int]) -> None:
+    def _make_edge(self, credentials: Credentials, found: Rebuilt | None) -> None:
         """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""
         loop, config = self.loop, self.loaded.config
         session = loop.node.session
         assert config.orders is not None
         settings = GatewaySettings(
-            market="usdm", account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
+            market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)
+        endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
-            gateway, credentials, loop, client, rest=self.loaded.rest, stream=self.loaded.stream,
+            gateway, credentials, endpoints, loop,
             tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
         )  # fmt: skip
         self._say(
-            f"orders go to {self.loaded.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
+            f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
-        if start != (0, 0, 0):
+        if found is not None:
             if loop.trading_state == "ACTIVE":
-                loop.command("reduce")
-            journal = open_journal(loop.recorded.journal.folder)
-            segments = [
-                (segment.header.epoch, commit.rows) for segment in journal.segments for commit in segment.each()
-            ]
-            self._rebuilt = gateway.rebuild(segments, *self.orders.times())
+                loop.command("reduce", SESSION_START)
+            self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
 
     async def _prove(self) -> None:
         """After a restart: nothing but reducing orders until every order is proven and the positions agree."""
@@ -274,16 +235,30 @@ class LiveProcess:
         orders.take(self._rebuilt)
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        held = await ask_account(orders.client, self.loaded.rest, orders.credentials)
-        wrong = position_breaks(self.loop.node, held)
+        wrong = await self._position_breaks(orders)
         for line in wrong:
             self._say(f"! {line}")
         if wrong:
-            self.loop.command("halt")
+            self.loop.command("halt", SESSION_START)
             self._say("halted: positions differ from the journal's; nothing was booked")
-        elif self.loop.trading_state == "REDUCING" or self._may_resume:
-            self.loop.command("resume")
-            self._say("every order is proven and the positions agree: trading")
+        else:
+            if self._may_resume and not orders.needs_person:
+                orders.begin_trading()
+            state = self.loop.trading_state
+            self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
+
+    async def _position_breaks(self, orders: OrderEdge) -> list[str]:
+        """Where the venue's positions are not ours. A fill may be on its way to one side: what differs is asked for again."""
+        wrong: list[str] = []
+        for _ in range(PROVE_LOOKS):
+            orders.take(orders.gateway.ask_account(*orders.times()))
+            while (held := orders.gateway.account) is None:
+                await WORLD.sleep(PROVE_S)
+            wrong = position_breaks(self.loop.node, held)
+            if not wrong:
+                break
+            await WORLD.sleep(PROVE_AGAIN_S)
+        return wrong
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""
@@ -307,67 +282,8 @@ class LiveProcess:
         for order in orders.gateway.open_orders:
             self._say(f"! order {order.order_id} may still work at the venue")
 
-    async def _read(self, client: aiohttp.ClientSession) -> None:
-        """The feed's only task: connect, read, and begin again when the connection goes, however it goes."""
-        wait_s = BACKOFF_S[0]
-        while True:
-            try:
-                await self._one_connection(client)
-                wait_s = BACKOFF_S[0]
-            except (OSError, WebSocketException, TimeoutError) as error:
-                self.feed.reason = str(error) or type(error).__name__
-            finally:
-                if self.feed.connected:
-                    self.feed.connected = False
-                    wait_s = BACKOFF_S[0]
-                    self.loop.take(self.feed.stream.on_lost(self.clock.local_ns()))
-                    self.feed.stale = True
-            await WORLD.sleep(wait_s * (0.5 + 0.5 * WORLD.random()))
-            wait_s = min(2 * wait_s, BACKOFF_S[1])
-
-    async def _one_connection(self, client: aiohttp.ClientSession) -> None:
-        feed = self.feed
-        async with await WORLD.connect(
-            feed.address, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=REQUEST_S, close_timeout=1.0
-        ) as socket:
-            feed.connected, feed.connects, feed.reason = True, feed.connects + 1, ""
-            async with asyncio.TaskGroup() as tasks:
-                while True:
-                    try:
-                        frame = await socket.recv(decode=False)
-                    except WebSocketException as error:
-                        feed.reason = str(error)
-                        break
-                    now_ns = self.clock.local_ns()
-                    feed.last_frame_ns = now_ns
-                    self.loop.take(feed.stream.on_frame(frame, now_ns))
-                    for symbol in feed.stream.wanting:
-                        if symbol not in self._snapshots:
-                            self._snapshots.add(symbol)
-                            tasks.create_task(self._snapshot(client, symbol), name=f"snapshot-{symbol}")
-                    if feed.stale and feed.stream.ready:
-                        feed.stale = False
-                        self.loop.take(feed.stream.state_row(table.FEED_RECOVERED, now_ns))
-
-    async def _snapshot(self, client: aiohttp.ClientSession, symbol: str) -> None:
-        """Ask for a book's snapshot until one can be used."""
-        stream = self.feed.stream
-        try:
-            while self.feed.connected and symbol in stream.wanting:
-                try:
-                    body = await get(client, self.loaded.rest + stream.snapshot_path(symbol))
-                except SessionError as error:
-                    self.feed.reason = str(error)
-                else:
-                    self.loop.take(stream.on_snapshot(symbol, body, self.clock.local_ns()))
-                if symbol in stream.wanting:
-                    await WORLD.sleep(SNAPSHOT_WAIT_S)
-        finally:
-            self._snapshots.discard(symbol)
-
     async def _time(self) -> None:
-        """Timers and intervals that no fact tells of, and the watch over the feed."""
-        stale_ns = self.loaded.config.feed.stale_after or STALE_AFTER_NS
+        """Timers and intervals that no fact tells of."""
         while True:
             wake_ns = self.loop.node.next_wake_ns()
             now_ns = self.clock.local_ns()
@@ -375,29 +291,30 @@ class LiveProcess:
             await WORLD.sleep(wait_s)
             self.loop.tick()
             if self.loop.failure:
+                if self.orders is not None:
+                    await self._no_orders_left(self.orders)
                 raise SessionError(self.loop.failure)
-            feed, now_ns = self.feed, self.clock.local_ns()
-            if feed.connected and not feed.stale and now_ns - feed.last_frame_ns > stale_ns:
-                feed.stale = True
-                self.loop.take(feed.stream.state_row(table.FEED_STALE, now_ns))
 
     def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         """What the operator's socket answers."""
         del document
         loop = self.loop
         if command == "status":
-            feeds = [self.feed.told(self.clock.local_ns())]
+            feeds = self.feed.told(self.clock.local_ns())
             if self.orders is not None:
                 gateway = self.orders.gateway
                 feeds.append({
-                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.sent,
-                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "alerts": len(self.orders.alerts),
+                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
+                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             return status_of(
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
         if command == "limits":
             return {"lines": limits_lines(loop.node.session.limits())}
+        self._may_resume = False  # From here on a person decides.
+        if self.orders is not None:
+            self.orders.operator_spoke()
         sequence = loop.command(command, user)
         return {"sequence": sequence, "state": loop.trading_state}
 

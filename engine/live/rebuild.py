@@ -9,7 +9,7 @@ that the journal holds. Commits are handed over many at a time, since batches ch
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,44 +18,66 @@ from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
 from twinloop.engine.live import node_state
-from twinloop.engine.live.loop import SESSION_END
 from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.live.parity import first_difference
 from twinloop.engine.live.session import Session
 from twinloop.engine.live.session_errors import ParityError
-from twinloop.kernels.rows import FLATTEN, HALT, HASH, ORIGIN, OWN_ORDER, REDUCE, RESUME, TIMER, VERDICT
+from twinloop.engine.live.words import Words
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import HASH, ORIGIN, ROW, VERDICT
 
-_COMMANDS: Final = np.array([HALT, REDUCE, RESUME, FLATTEN], np.uint8)
-_MADE_AGAIN: Final = np.array([*(kind for kind, origin in ORIGIN.items() if origin == OWN_ORDER), TIMER], np.uint8)
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
+
+_COMMANDS: Final = np.array([table.HALT, table.REDUCE, table.RESUME, table.FLATTEN], np.uint8)
+_OWN: Final = [kind for kind, origin in ORIGIN.items() if origin == table.OWN_ORDER]
+_MADE_AGAIN: Final = np.array([*_OWN, table.TIMER], np.uint8)
+_OF_ORDERS: Final = np.array(
+    [*_OWN, *(kind for kind, origin in ORIGIN.items() if origin == table.REQUEST), table.SENT, table.NOT_SENT], np.uint8
+)
 
 
 class Rebuilt:
     """A node after `commit` commits of a journal; checksum: of the last of them.
 
-    facts: handled here, those behind a snapshot not counted. ended_in_order: the last word on trading was the halt of a session that ended
-    in order. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) of everything about orders, for a
+    gateway; a snapshot keeps them too. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
     """
 
-    def __init__(self, session: Session, folder: Path) -> None:
+    def __init__(self, session: Session, folder: Path, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
         self.session = session
         self.folder = folder
         # Of a live session the venue's answers are facts like any other.
-        self.node = LiveNode(session, "paper" if session.mode == "paper" else "recorded")
+        self.node = LiveNode(session, "paper" if session.mode == "paper" else "recorded", compiled)
+        self.of_orders: list[tuple[int, Rows]] = []
         self.commit = self.checksum = self.facts = self.from_snapshot = 0
-        self.ended_in_order = False
+        self.said = Words()
         self.passed_over: list[str] = []
 
-    def take(self, commits: Sequence[Commit]) -> None:
-        """Handle commits, which follow those before. ParityError where they lead to other decisions than the journal holds."""
+    def take(self, commits: Sequence[Commit], epoch: int) -> None:
+        """Handle commits of one epoch, which follow those before. ParityError where they lead to other decisions than the journal holds."""
         first = 0
         for at, commit in enumerate(commits):
             if commit.number == 0:
                 self._compare(commit, self.node.start())
                 first = 1
+            elif (word := _word(commit)) is not None:
+                self._handle(commits[first:at])
+                account = self.node.decision["accounts"][0]
+                self.said.take(*word, int(account["state"]), int(account["halt_code"]))
+                self._handle([commit])
+                first = at + 1
             elif _has_whole_hash(commit):
                 self._handle(commits[first : at + 1])
                 first = at + 1
         self._handle(commits[first:])
+        if self.session.mode == "live" and commits:
+            rows = join_rows([commit.rows for commit in commits])
+            self._add_of_orders(epoch, pick(rows, np.isin(rows["kind"], _OF_ORDERS)))
+
+    def _add_of_orders(self, epoch: int, rows: Rows) -> None:
+        if len(rows):
+            self.of_orders.append((epoch, rows))
 
     def _handle(self, commits: Sequence[Commit]) -> None:
         if not commits:
@@ -64,9 +86,12 @@ class Rebuilt:
         facts = one.facts
         self._compare(one, self.node.handle(_given(facts) if self.session.mode == "paper" else facts))
         self.facts += len(facts)
-        words = facts[np.isin(facts["kind"], _COMMANDS)]
-        if len(words):
-            self.ended_in_order = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether trading may go on without a person's word."""
+        account = self.node.decision["accounts"][0]
+        return self.said.may_resume(int(account["state"]), int(account["halt_code"]))
 
     def _compare(self, commit: Commit, handled: Handled) -> None:
         notes = commit.notes
@@ -107,8 +132,17 @@ class Rebuilt:
         return Head(
             epoch=epoch, commit=self.commit, checksum=self.checksum, sequence=node.sequence, code=self.session.code, config=config,
             layout=node_state.layout(), state_hash=node.state_hash(), decision_hash=node.decision_hash(), decisions=node.decisions(),
-            words=node_state.words_of(node) | {"ended_in_order": self.ended_in_order}, created_ns=created_ns,
+            words=node_state.words_of(node) | {"said": self.said.to_plain()}, created_ns=created_ns,
         )  # fmt: skip
+
+    def parts(self) -> dict[str, node_state.Memory]:
+        """The memory of a snapshot of the node as it is now, to be written before it goes on."""
+        orders = {
+            f"orders-{epoch}": join_rows([rows for each, rows in self.of_orders if each == epoch])
+            for epoch in sorted({each for each, _ in self.of_orders})
+        }
+        self.of_orders = [(int(name.partition("-")[2]), rows) for name, rows in orders.items()]
+        return node_state.parts_of(self.node) | {name: rows.view(np.uint8) for name, rows in orders.items()}
 
     def restore(self, path: Path, config: str) -> Head:
         """Take a snapshot over; TwinloopError where it is damaged or not of this session and code. The node must be new."""
@@ -129,11 +163,21 @@ class Rebuilt:
                 got=self.node.state_hash(),
             )
         self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit
-        self.ended_in_order = bool(head.words["ended_in_order"])
+        self.said = Words.from_plain(head.words["said"])
+        for part in head.parts:
+            if part.name.startswith("orders-"):
+                self._add_of_orders(int(part.name.partition("-")[2]), parts[part.name].view(ROW))
         return head
 
 
-def begin(folder: Path, session: Session, config: str, *, commits: int | None = None) -> Rebuilt:
+def begin(
+    folder: Path,
+    session: Session,
+    config: str,
+    compiled: Sequence["CompiledStrategy"] | None = None,
+    *,
+    commits: int | None = None,
+) -> Rebuilt:
     """A node from the newest snapshot that can be used, else a new one; what follows is in the journal.
 
     config: of the journal's header. commits: how many the journal holds, where that is known: CorruptError for a snapshot of more, since the
@@ -141,7 +185,7 @@ def begin(folder: Path, session: Session, config: str, *, commits: int | None = 
     """
     passed_over: list[str] = []
     for path in snapshots_of(folder):
-        rebuilt = Rebuilt(session, folder)
+        rebuilt = Rebuilt(session, folder, compiled)
         try:
             head = rebuilt.restore(path, config)
         except (TwinloopError, OSError) as error:
@@ -154,9 +198,16 @@ def begin(folder: Path, session: Session, config: str, *, commits: int | None = 
             )  # fmt: skip
         rebuilt.passed_over = passed_over
         return rebuilt
-    rebuilt = Rebuilt(session, folder)
+    rebuilt = Rebuilt(session, folder, compiled)
     rebuilt.passed_over = passed_over
     return rebuilt
+
+
+def _word(commit: Commit) -> tuple[int, int] | None:
+    """(Kind, code) of the command in a commit; commands are alone in theirs."""
+    rows = commit.rows
+    words = rows[np.isin(rows["kind"], _COMMANDS)]
+    return (int(words[0]["kind"]), int(words[0]["code"])) if len(words) else None
 
 
 def _has_whole_hash(commit: Commit) -> bool:

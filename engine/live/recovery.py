@@ -1,42 +1,20 @@
 """Going on where a session's journal ends: the node is built again (rebuild.py) from the newest snapshot and the facts behind it.
 
-A journal under another configuration, or other code, is not gone on with: it is replayed, not continued.
-This module must not open connections.
+A journal under another configuration, or other code, is not gone on with: it is replayed, not continued. This module must not open
+connections.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from twinloop.engine.journal.follower import JournalFollower
-from twinloop.engine.journal.reader import Journal, open_journal
-from twinloop.engine.journal.recovery import cut_torn_tail
-from twinloop.engine.live.node import LiveNode
-from twinloop.engine.live.rebuild import begin
+from twinloop.engine.journal.reader import Journal
+from twinloop.engine.live.rebuild import Rebuilt, begin
 from twinloop.engine.live.session import Session, session_from_plain
 from twinloop.engine.live.session_errors import SessionError
 
-
-@dataclass(frozen=True)
-class Recovered:
-    """A node as it was after the journal's last whole commit. cut_bytes: of a torn tail, kept beside the segment.
-
-    facts: handled now, commits: in all. from_snapshot: those of them that a snapshot stood for. notices: what the operator should know.
-    """
-
-    node: LiveNode
-    journal: Journal
-    commits: int
-    facts: int
-    cut_bytes: int
-    ended_in_order: bool  # The last word on trading was the halt of a session that ended in order.
-    from_snapshot: int
-    notices: list[str]
-
-
-def has_journal(folder: Path) -> bool:
-    """Whether there is anything to go on with."""
-    return folder.is_dir() and any(folder.glob("segment-*.journal"))
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
 
 
 def same_session(was: Session, now: Session) -> list[str]:
@@ -49,33 +27,35 @@ def same_session(was: Session, now: Session) -> list[str]:
     ]
 
 
-def recover(folder: Path, wanted: Session, progress: Callable[[int, int], None] | None = None) -> Recovered:
-    """Read a journal, cut a torn tail, and bring a node to its end.
+def recover(
+    journal: Journal,
+    wanted: Session,
+    compiled: Sequence["CompiledStrategy"] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Rebuilt:
+    """Bring a node to the end of a journal that was made ready (journal/recovery.py), archived segments counted.
 
-    wanted: the session as configured now. Raises CorruptError for a damaged journal or one that a snapshot does not belong to, SessionError for one of another session, ParityError
-    where the facts no longer lead to the journal's decisions.
+    wanted: the session as configured now, and its strategies compiled. Raises SessionError for a journal of another session, ParityError
+    where the facts no longer lead to the journal's decisions, CorruptError for a snapshot that the journal cannot have led to.
     """
-    journal = open_journal(folder)
-    journal.require_sound()
-    session = session_from_plain(journal.segments[0].header.session)
+    session = session_from_plain(journal.header.session)
     changed = same_session(session, wanted)
     if changed:
         raise SessionError(
-            "this journal is of a session that was configured otherwise", file=folder, expected="the same " + ", ".join(changed),
+            "this journal is of a session that was configured otherwise", file=journal.folder, expected="the same " + ", ".join(changed),
             got="another", remedy="give the session another name, or put the configuration back",
         )  # fmt: skip
-    cut = cut_torn_tail(journal)
     commits = journal.start[0]
-    rebuilt = begin(folder, session, journal.header.config, commits=commits)
-    follower = JournalFollower(folder, commit=rebuilt.commit, checksum=rebuilt.checksum if rebuilt.commit else None)
+    rebuilt = begin(journal.folder, session, journal.header.config, compiled, commits=commits)
+    follower = JournalFollower(
+        journal.folder, commit=rebuilt.commit, checksum=rebuilt.checksum if rebuilt.commit else None
+    )
     try:
         while found := follower.read():
-            rebuilt.take(found)
+            rebuilt.take(found, follower.epoch)
             if progress is not None:
                 progress(rebuilt.commit - rebuilt.from_snapshot, commits - rebuilt.from_snapshot)
     finally:
         follower.close()
     assert rebuilt.commit == commits
-    return Recovered(
-        rebuilt.node, journal, commits, rebuilt.facts, cut, rebuilt.ended_in_order, rebuilt.from_snapshot, rebuilt.passed_over
-    )  # fmt: skip
+    return rebuilt

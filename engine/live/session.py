@@ -118,21 +118,20 @@ def compiled_strategies(session: Session) -> list["CompiledStrategy"]:
     ]
 
 
-def with_digests(session: Session) -> Session:
+def with_digests(session: Session, compiled: Sequence["CompiledStrategy"] | None = None) -> Session:
     """The session with the digest of each strategy's sources and of the kernels, for a journal's header."""
     from twinloop.engine.backtest import code_digest  # noqa: PLC0415 - loads what computes it
 
-    found = compiled_strategies(session)
     specs = [
         msgspec.structs.replace(spec, digest=each.source_digest)
-        for spec, each in zip(session.strategies, found, strict=True)
+        for spec, each in zip(session.strategies, compiled or compiled_strategies(session), strict=True)
     ]
     return msgspec.structs.replace(session, strategies=specs, code=code_digest())
 
 
-def changed_since(session: Session) -> list[str]:
-    """What is no longer as it was when the session began, in words: kernels, strategies. Empty: nothing."""
-    now = with_digests(session)
+def changed_since(session: Session, compiled: Sequence["CompiledStrategy"]) -> list[str]:
+    """What is no longer as it was when the session began, in words: kernels, strategies. Empty: nothing. compiled: as they are now."""
+    now = with_digests(session, compiled)
     found = [] if now.code == session.code else ["the engine's kernels (another version of twinloop)"]
     found += [
         f"strategy {was.name} ({was.path})"

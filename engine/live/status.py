@@ -11,7 +11,7 @@ from rich.text import Text
 
 from twinloop.data.instruments import MONEY_ONE, from_scaled
 from twinloop.engine.instrument_names import shown_names
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.loop import STATE_NAME, LiveLoop
 from twinloop.engine.wording import iso
 from twinloop.kernels import codes
 from twinloop.kernels.book import BOOK_LIVE
@@ -58,7 +58,7 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
             )
         ],
         "strategies": [
-            {"name": spec.name, "state": ("ACTIVE", "REDUCING", "HALTED")[int(decision["strategies"][slot]["state"])]}
+            {"name": spec.name, "state": STATE_NAME[int(decision["strategies"][slot]["state"])]}
             for slot, spec in enumerate(session.strategies)
         ],
         "feeds": feeds,

@@ -14,12 +14,10 @@ from typing import Final
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.journal.follower import JournalFollower
-from twinloop.engine.journal.format import Header
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import keep_newest, write_snapshot
-from twinloop.engine.live import node_state
 from twinloop.engine.live.rebuild import Rebuilt, begin
-from twinloop.engine.live.session import changed_since, session_from_plain
+from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
 from twinloop.engine.seam import WORLD
 
 EVERY_ROWS: Final = 1_000_000
@@ -64,7 +62,7 @@ class Replica:
             return []
         assert self.rebuilt is not None
         commits = self._follower.read()
-        self.rebuilt.take(commits)
+        self.rebuilt.take(commits, self._follower.epoch)
         self.counts.commits += len(commits)
         self.counts.facts = self.rebuilt.facts
         self._rows += sum(len(commit.rows) + 1 for commit in commits)
@@ -78,7 +76,7 @@ class Replica:
         assert rebuilt is not None
         assert header is not None
         head = rebuilt.head(header.epoch, header.config, WORLD.wall_ns())
-        path = write_snapshot(self.folder, head, node_state.parts_of(rebuilt.node))
+        path = write_snapshot(self.folder, head, rebuilt.parts())
         keep_newest(self.folder, self._kept)
         self.counts.snapshots += 1
         self.counts.snapshot_commit = head.commit
@@ -97,18 +95,17 @@ class Replica:
         if header is None:
             return False
         session = session_from_plain(header.session)
-        _refuse_other_code(self.folder, header)
-        self.rebuilt = begin(self.folder, session, header.config)
+        compiled = compiled_strategies(session)
+        self._refuse_other_code(changed_since(session, compiled))
+        self.rebuilt = begin(self.folder, session, header.config, compiled)
         if self.rebuilt.commit:
             self._follower.close()
             self._follower = JournalFollower(self.folder, commit=self.rebuilt.commit, checksum=self.rebuilt.checksum)
         return True
 
-
-def _refuse_other_code(folder: Path, header: Header) -> None:
-    changed = changed_since(session_from_plain(header.session))
-    if changed:
-        raise ConfigError(
-            "the session beside which this runs has other code", file=folder, expected="what the session began with",
-            got="changed since: " + ", ".join(changed), remedy="start the sidecar from the version and files that the session runs",
-        )  # fmt: skip
+    def _refuse_other_code(self, changed: list[str]) -> None:
+        if changed:
+            raise ConfigError(
+                "the session beside which this runs has other code", file=self.folder, expected="what the session began with",
+                got="changed since: " + ", ".join(changed), remedy="start the sidecar from the version and files that the session runs",
+            )  # fmt: skip

@@ -278,3 +278,18 @@ def test_a_backtest_over_data_that_breaks_off_is_partial_and_says_so(twinloop: A
         assert found.code == cli.INCOMPLETE, found.err
         assert found.document["complete"] is False
         assert "cut.gz breaks off" in found.document["warnings"][0]
+
+
+def test_what_a_strategy_prints_stays_out_of_the_json(tmp_path: Path) -> None:
+    text = "import twinloop as tl\n\nprint('imported')\n\n\nclass Talks(tl.{kind}):\n    def on_trade(self, ctx, trade):\n        print(trade.price)\n"
+    for kind in ("Strategy", "PythonStrategy"):
+        (tmp_path / f"{kind}.py").write_text(text.format(kind=kind))
+        code = "from twinloop.engine.cli import main; main()"
+        made = ("--data", "synth:1s", "--set", f"run.cache={tmp_path / 'cache'}", "--json")
+        done = subprocess.run(
+            [sys.executable, "-c", code, "backtest", "--strategy", f"{kind}.py", *made],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["complete"]
+        assert "imported" in done.stderr
+        assert len(done.stderr.splitlines()) > 5

@@ -8,6 +8,7 @@ import pytest
 
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.times import to_ns
+from twinloop.engine.backtest import Backtest, Plan
 from twinloop.engine.config import load_config
 from twinloop.engine.planning import Planned, describe, make_plan
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
@@ -117,3 +118,38 @@ def test_a_run_over_a_change_of_clocks_says_which_sessions_end_at_another_time(t
     after = planned(tmp_path, data=data, venue__session_end="16:00 America/New_York")
     assert after.plan.venue.session_end_ns == to_ns("2024-03-11T20:00:00Z")
     assert not [note for note in after.plan.notes if "clocks" in note]
+
+
+def test_only_currencies_that_can_hold_money_take_room(tmp_path: Path) -> None:
+    """Nine contracts settle in one currency; nine spot instruments hold nine."""
+
+    def of(contract: str) -> Plan:
+        tables = {
+            f"X{k}": {"like": "binance-usdm:BTCUSDT", "symbol": f"X{k}USDT", "base": f"X{k}", "contract": contract}
+            for k in range(9)
+        }
+        data = [{"synth": {"symbols": [name], "rows": 50}} for name in tables]
+        return planned(tmp_path, instruments=tables, data=data).plan
+
+    assert Backtest(of("linear")).assembly.currencies == ["USDT"]
+    with pytest.raises(ConfigError, match="at most 8 that can hold money, got '10: USDT, X0, X1, X2"):
+        Backtest(of("spot"))
+
+
+def test_how_a_table_was_understood_is_told_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
+    found = planned(tmp_path, data=[{"file": "goog.csv", "symbol": "GOOG"}])
+    assert found.read_as == [
+        (
+            "goog.csv read as bars of 1d, times as %Y-%m-%d, in UTC, stamp is the open, price scale 0, qty scale 0, "
+            "oldest first"
+        )
+    ]
+    assert found.plan.data[0]["read_as"] == found.read_as
+
+
+def test_a_synthetic_market_is_called_one(tmp_path: Path) -> None:
+    assert any("the market is synthetic" in note for note in planned(tmp_path).plan.notes)
+    (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
+    table = {"file": "goog.csv", "symbol": "GOOG", "interval": "1d"}
+    assert planned(tmp_path, data=[table]).plan.notes == []

@@ -92,7 +92,7 @@ def records(
         ts = int(times[sample])
         rows[n] = (
             n + 1, ts, ts - 400_000, n + 1, n + 1, price, qty, fee, int(sample) if maker else -1, ts - latency - 600_000,
-            ts - 600_000, marks2[sample, slot], marks2[sample, slot], position[strategy, slot], 0, 0, slot, strategy,
+            ts - 600_000, marks2[sample, slot], position[strategy, slot], 0, 0, slot, strategy,
             side, SETTLE_CURRENCY, maker, b"",
         )  # fmt: skip
         cash[n + 1] = cash[n] - side * value / 1e8 - fee / 1e8

@@ -9,11 +9,12 @@ import pytest
 from twinloop.data.instruments import Instrument
 from twinloop.data.rowfile import join_rows
 from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.recovery import make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.recorded import RecordedNode
-from twinloop.engine.live.recovery import has_journal, recover
+from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.session import Session, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 
@@ -54,12 +55,17 @@ def test_a_session_goes_on_after_its_death(
     path = next(folder.glob("segment-*"))
     path.write_bytes(path.read_bytes() + b"\x07" * torn)  # What the process was writing.
 
-    assert has_journal(folder)
-    found = recover(folder, session)
-    assert found.cut_bytes == torn
+    begun = folder / "segment-000009.journal.part"  # A segment it was making room for.
+    begun.touch()
+
+    ready = make_ready(folder)
+    assert ready.torn_bytes == torn
+    assert not begun.exists()
+    assert ready.journal is not None
+    found = recover(ready.journal, session)
     assert found.facts == first.node.sequence
     assert found.node.state_hash() == first.node.state_hash()
-    second = RecordedNode(found.node, writer(folder, session, start=open_journal(folder).start))
+    second = RecordedNode(found.node, writer(folder, session, **ready.behind))
     assert second.journal.epoch == 2
     run(second, tape[died_at:])
     second.journal.close()
@@ -82,6 +88,6 @@ def test_another_configuration_is_not_gone_on_with(
     run(recorded, market[1][:100])
     recorded.journal.close()
     with pytest.raises(SessionError, match="the same cash"):
-        recover(tmp_path, msgspec.structs.replace(session, cash=1))
+        recover(open_journal(tmp_path), msgspec.structs.replace(session, cash=1))
     with pytest.raises(SessionError, match="the same code"):
-        recover(tmp_path, msgspec.structs.replace(session, code="other"))
+        recover(open_journal(tmp_path), msgspec.structs.replace(session, code="other"))

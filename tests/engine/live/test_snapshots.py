@@ -20,8 +20,9 @@ from twinloop.engine.journal.snapshot import FOLDER, Head, keep_newest, read_sna
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.parity import replay_journal
+from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.recorded import RecordedNode
-from twinloop.engine.live.recovery import recover
+from twinloop.engine.live.recovery import recover as bring_to_end
 from twinloop.engine.live.session import Session, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import ParityError
 from twinloop.engine.sidecar.replica import Replica
@@ -50,6 +51,17 @@ def handle(recorded: RecordedNode, tape: Any, sizes: Sequence[int], checkpoints:
         if number in checkpoints:
             recorded.checkpoint()
         at, number = at + size, number + 1
+
+
+def recover(folder: Path, session: Session) -> Rebuilt:
+    return bring_to_end(open_journal(folder), session)
+
+
+def orders_of(rebuilt: Rebuilt) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for epoch, rows in rebuilt.of_orders:
+        found[epoch] = found.get(epoch, b"") + rows.tobytes()
+    return found
 
 
 def catch_up(replica: Replica) -> None:
@@ -115,14 +127,15 @@ def test_a_recovery_from_any_snapshot_is_the_recovery_without_one(
         archive(place)
     with_one = recover(place, session)
     assert with_one.from_snapshot > 0
-    assert with_one.notices == []
+    assert with_one.passed_over == []
     keep = {path: path.read_bytes() for path in snapshots_of(place)}
     for path in keep:
         path.unlink()
     without = recover(place, session)
     assert without.from_snapshot == 0
-    assert with_one.commits == without.commits
+    assert with_one.commit == without.commit
     assert with_one.facts < without.facts or with_one.from_snapshot == 1
+    assert orders_of(with_one) == orders_of(without)
     for one, other in ((with_one.node, without.node),):
         assert one.state_hash() == other.state_hash()
         assert one.decision_hash() == other.decision_hash()
@@ -167,12 +180,12 @@ def test_a_damaged_snapshot_is_passed_over_for_an_older_one(copied: Path, digest
     newest.write_bytes(newest.read_bytes()[:-1])
     found = recover(copied, digested)
     assert found.from_snapshot == read_snapshot(older)[0].commit
-    assert "is not used" in found.notices[0]
-    assert newest.name in found.notices[0]
+    assert "is not used" in found.passed_over[0]
+    assert newest.name in found.passed_over[0]
     for path in (older, oldest):
         path.write_bytes(b"")
     found = recover(copied, digested)
-    assert (found.from_snapshot, len(found.notices)) == (0, 3)
+    assert (found.from_snapshot, len(found.passed_over)) == (0, 3)
     assert found.node.state_hash() == whole.node.state_hash()
 
 
@@ -206,7 +219,7 @@ def test_a_snapshot_of_other_code_or_another_state_is_passed_over(
     write_snapshot(copied, msgspec.structs.replace(head, **{field: value}), parts)
     found = recover(copied, digested)
     assert found.from_snapshot < head.commit
-    assert len(found.notices) == 1
+    assert len(found.passed_over) == 1
 
 
 def test_a_journal_that_leads_elsewhere_stops_the_replica(
