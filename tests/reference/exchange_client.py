@@ -29,7 +29,14 @@ class Client:
             return await answer.json()
 
     async def signed(
-        self, method: str, path: str, *, key: str = PRACTICE_KEY, secret: str = PRACTICE_SECRET, shift_ms: int = 0, **parameters: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str = PRACTICE_KEY,
+        secret: str = PRACTICE_SECRET,
+        shift_ms: int = 0,
+        **parameters: Any,
     ) -> tuple[int, Any]:
         """(status, document) of a signed call; what is not JSON comes as text."""
         parameters["timestamp"] = self.clock() + shift_ms
@@ -120,5 +127,3 @@ def order_of(event: Any) -> Any:
     if event.get("e") == "ORDER_TRADE_UPDATE":
         return event["o"]
     return event if event.get("e") == "executionReport" else {}
-
-
