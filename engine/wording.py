@@ -137,4 +137,5 @@ def speed(per_second: float) -> str:
 
 def rule_text(row: Mapping[str, Any]) -> str:
     """What stood behind a verdict, for a person: "max_order_pct (REJECT_MAX_ORDER_NOTIONAL)", or the rule alone."""
-    return f"{row['limits']} ({row['rule']})" if row["limits"] else str(row["rule"])
+    limits = row.get("limits")  # Not in a result of before.
+    return f"{limits} ({row['rule']})" if limits else str(row["rule"])
