@@ -46,6 +46,8 @@ ALERTS: Final = {
     33: ("SWEEP_LATE", REDUCE),
     34: ("RATE_BUDGET", WARN),
 }  # fmt: skip
+# A person has to look before trading goes on: nothing that the venue says later explains these.
+STAYS: Final = frozenset({"LOST_ORDER", "UNKNOWN_FEE_CURRENCY", "UNKNOWN_INSTRUMENT"})
 ALERT_CODE: Final = {name: code for code, (name, _) in ALERTS.items()}
 
 

@@ -33,6 +33,7 @@ from twinloop.engine.gateway.outcome import Outgoing
 from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.sender import Sender
 from twinloop.engine.gateway.settings import GatewaySettings
+from twinloop.engine.gateway.strangers import Stranger, Strangers
 from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
 from twinloop.kernels import codes
@@ -64,6 +65,7 @@ class Answers:
         self.dead_man = dead_man
         # As the venue last told it whole. None while unknown: from the moment it is asked for, so that no answer is not an answer.
         self.account: AccountReport | None = None
+        self.strangers = Strangers()
         self.clock_wanted = True
         self.resign: list[Outgoing] = []
         self.bad_messages = 0
@@ -396,6 +398,7 @@ class Answers:
         found = self.book.find(instrument, report.client_id, 0 if report.stop else report.venue_id)
         if found is None:
             live = report.status == LIVE
+            self._strange(instrument, report)
             self.book.stranger(instrument, report.client_id, report.venue_id, report.side, live=live)
             for fill in report.fills:
                 self.book.take(fill)
@@ -408,6 +411,16 @@ class Answers:
             self.book.adopt(instrument, report.venue_id, leg.client_id, report.side, live=False)
         self.tracker.settle(order, report.time_ms * MS_NS)
         self.prover.work(order)
+
+    def _strange(self, instrument: int, report: OrderReport) -> None:
+        """An order that nobody here answers for: what it may still do counts as long as it works."""
+        number = -report.venue_id if report.stop else report.venue_id
+        working = None
+        if report.status == LIVE:
+            scale = self.settings.instruments[instrument].qty_scale
+            qty, executed = (scaled(text, scale)[0] if text else 0 for text in (report.qty, report.executed))
+            working = Stranger(report.side, qty - executed, self.sender.mono_ns)
+        self.strangers.told(instrument, number, working)
 
     def _settle_all(self, orders: list[Order]) -> None:
         for order in orders:
@@ -448,6 +461,8 @@ class Answers:
         """The open orders of a symbol: reports of those listed, questions about those that are not."""
         stops = sent.kind == kinds.OPEN_STOPS
         listed = {report.client_id for report in reports} | {report.venue_id for report in reports}
+        numbers = (-report.venue_id if stops else report.venue_id for report in reports)
+        self.strangers.listed(sent.instrument, numbers, stops=stops, sent_mono_ns=sent.sent_mono_ns)
         for report in reports:
             found = self.book.find(sent.instrument, report.client_id, report.venue_id)
             self.report(report if found is None else self._shown(found[0], report))

@@ -34,6 +34,7 @@ from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
 from twinloop.engine.gateway.sender import Sender
 from twinloop.engine.gateway.settings import GatewaySettings
+from twinloop.engine.gateway.strangers import Strangers
 from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker
 
@@ -67,6 +68,7 @@ class Gateway:
         self._clock_due_ns = 0
         self._orphans_due_ns = 0
         self.stream_up = False
+        self._up_mono_ns = 0
         self.unknown_frames = 0
 
     # Ways in.
@@ -130,6 +132,7 @@ class Gateway:
         outcome = self._begin(now_ns, mono_ns)
         if up and not self.stream_up:
             self.stream_up = True
+            self._up_mono_ns = mono_ns
             outcome.alerts.append(alert("STREAM_BACK"))
             self._urge_all()  # What it did not tell while it was away.
         elif not up:
@@ -190,6 +193,17 @@ class Gateway:
     def clock_known(self) -> bool:
         """Whether requests may be signed: the venue's clock has been measured and is near enough. As of the last call."""
         return self.sender.clock.within(self.sender.now_ns, self.sender.mono_ns)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the user stream is up and what it may have missed has been asked for and answered: trades and open orders."""
+        since_ns = self._up_mono_ns
+        return self.stream_up and self._trades.answered_since(since_ns) and self._lists.answered_since(since_ns)
+
+    @property
+    def strangers(self) -> Strangers:
+        """Orders of others that work on the account."""
+        return self._answers.strangers
 
     @property
     def open_orders(self) -> list[Order]:

@@ -128,6 +128,10 @@ class SweepSchedule:
         wait_ns = 0 if more else self._interval_ns * (1 if active else self._idle_factor)
         self._due[instrument] = min(self._due[instrument], mono_ns + wait_ns)
 
+    def answered_since(self, mono_ns: int) -> bool:
+        """Whether a question about every instrument that was sent since then has been answered."""
+        return all(self._answered.get(instrument, -1) >= mono_ns for instrument in self._due)
+
     def late(self, mono_ns: int, limit_ns: int) -> list[int]:
         """Instruments without an answer for longer than a limit, each once per limit."""
         found = []

@@ -20,9 +20,10 @@ from twinloop.kernels import rows as table
 from twinloop.kernels.rows import CANCEL, HALT, ROW
 
 EVERY_ACCOUNT: Final = 255
-SESSION_END: Final = (
-    -2
-)  # Code of the HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
+# Codes of commands that the process gives itself; a person's is the user number, -1 where the system does not tell it.
+SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
+SESSION_START: Final = -3  # REDUCE until every order of the session before is proven, and the RESUME that follows.
+OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {
     "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,

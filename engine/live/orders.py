@@ -12,16 +12,15 @@ from typing import Final
 import numpy as np
 
 from twinloop.data.binance_signing import Credentials
-from twinloop.data.rowfile import Rows, pick
+from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import alerts
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import Alert
 from twinloop.engine.gateway.endpoints import Endpoints
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
-from twinloop.engine.gateway.own_rows import EXTERNAL_STRATEGY
 from twinloop.engine.gateway.transport import Transport
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
 from twinloop.engine.seam import WORLD
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW
@@ -48,7 +47,8 @@ class OrderEdge:
         self.alerts: list[Alert] = []
         self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
         self._tell = tell
-        self._reducing = False
+        self.needs_person = False  # An alert stopped trading that time does not explain.
+        self._reducing = 0  # Number of the alert that had positions only shrink until everything is proven.
 
     def times(self) -> tuple[int, int]:
         """Local wall time and monotonic time, ns."""
@@ -72,10 +72,9 @@ class OrderEdge:
 
     def _deliver(self, outcome: Outcome) -> None:
         if outcome.facts:
-            rows = outcome.rows
-            ours = rows["strategy"] != EXTERNAL_STRATEGY
-            if not ours.all():  # Told by an alert that halts; the kernel has no account for them.
-                rows = pick(rows, ours)
+            rows, unassigned = outcome.rows, self.loop.node.unassigned
+            # Nobody's, or of a strategy that another session had.
+            rows["strategy"][rows["strategy"] >= unassigned] = unassigned
             self.loop.take(rows)
         for alert in outcome.alerts:
             self._note(alert)
@@ -89,26 +88,42 @@ class OrderEdge:
         self.loop.note(row)
         if self._tell is not None:
             self._tell(alert)
-        external = alert.name in {"EXTERNAL_FILL", "FOREIGN_EPOCH"}
-        if alert.demand == alerts.HALT or external:
-            self.loop.command("halt", alert.code)
-        elif alert.demand == alerts.REDUCE and self.loop.trading_state == "ACTIVE":
-            self._reducing = True
-            self.loop.command("reduce", alert.code)
+        # What a stranger's order may still do is in no reserve: as long as it works, nothing is added to it.
+        reduces = alert.demand == alerts.REDUCE or alert.name == "EXTERNAL_ORDER"
+        if alert.demand == alerts.HALT:
+            self._reducing, self.needs_person = 0, True
+            self.loop.command("halt", OF_ALERT - alert.code)
+        elif reduces and self.loop.trading_state != "HALTED":
+            stays = alert.name in alerts.STAYS
+            self.needs_person = self.needs_person or stays
+            if stays or self.loop.trading_state == "ACTIVE":
+                self._reducing = 0 if stays else alert.code
+                self.loop.command("reduce", OF_ALERT - alert.code)
+
+    def operator_spoke(self) -> None:
+        """A person decides from here on: what an alert began does not end by itself any more."""
+        self._reducing, self.needs_person = 0, False
+
+    def begin_trading(self) -> None:
+        """Everything of the session before is proven: trade, or wait for the orders of others."""
+        self.loop.command("resume", SESSION_START)
+        if self.gateway.strangers:
+            self._reducing = alerts.ALERT_CODE["EXTERNAL_ORDER"]
+            self.loop.command("reduce", OF_ALERT - self._reducing)
 
     async def _go_on(self) -> None:
         """Trade again where an alert had positions only shrink, once everything is proven."""
         while True:
-            if self._reducing and self.settled:
-                self._reducing = False
+            if self._reducing and self.settled and not self.gateway.strangers:
+                word, self._reducing = OF_ALERT - self._reducing, 0
                 if self.loop.trading_state == "REDUCING":
-                    self.loop.command("resume")
+                    self.loop.command("resume", word)
             await WORLD.sleep(TICK_S)
 
     @property
     def settled(self) -> bool:
-        """Whether the user stream is up, the venue's clock known, and no order in doubt."""
-        return self.gateway.stream_up and self.gateway.clock_known and self.gateway.unproven == 0
+        """Whether the venue's clock is known, no order in doubt, and nothing told while the user stream was away is missing."""
+        return self.gateway.caught_up and self.gateway.clock_known and self.gateway.unproven == 0
 
     # What becomes of a request.
 

@@ -35,7 +35,7 @@ from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.loop import SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
@@ -152,7 +152,7 @@ class LiveProcess:
         self.published: Published
         self._snapshots: set[str] = set()
         self._rebuilt: Outcome | None = None
-        self._may_resume = False  # What halted the journal was the orderly end of the session before.
+        self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
         """Start, trade, stop."""
@@ -201,8 +201,8 @@ class LiveProcess:
             self._make_edge(credentials, found)
         if found is None:
             self.loop.start()
-        elif self._may_resume and credentials is None:
-            self.loop.command("resume")
+        elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
+            self.loop.command("resume", SESSION_START)
         stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
         self.feed = Feed(stream, stream.url(loaded.stream))
         for line in limits_lines(session.limits()):
@@ -224,7 +224,7 @@ class LiveProcess:
             session = node.session
             if live:
                 node.go_live()
-            self._may_resume = found.ended_in_order
+            self._may_resume = found.may_resume
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
                 + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
@@ -272,7 +272,7 @@ class LiveProcess:
         )
         if found is not None:
             if loop.trading_state == "ACTIVE":
-                loop.command("reduce")
+                loop.command("reduce", SESSION_START)
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
 
     async def _prove(self) -> None:
@@ -287,11 +287,13 @@ class LiveProcess:
         for line in wrong:
             self._say(f"! {line}")
         if wrong:
-            self.loop.command("halt")
+            self.loop.command("halt", SESSION_START)
             self._say("halted: positions differ from the journal's; nothing was booked")
-        elif self.loop.trading_state == "REDUCING" or self._may_resume:
-            self.loop.command("resume")
-            self._say("every order is proven and the positions agree: trading")
+        else:
+            if self._may_resume and not orders.needs_person:
+                orders.begin_trading()
+            state = self.loop.trading_state
+            self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
 
     async def _position_breaks(self, orders: OrderEdge) -> list[str]:
         """Where the venue's positions are not ours. A fill may be on its way to one side: what differs is asked for again."""
@@ -415,7 +417,7 @@ class LiveProcess:
                 gateway = self.orders.gateway
                 feeds.append({
                     "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
-                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "alerts": len(self.orders.alerts),
+                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
             return status_of(
@@ -423,6 +425,9 @@ class LiveProcess:
             )
         if command == "limits":
             return {"lines": limits_lines(loop.node.session.limits())}
+        self._may_resume = False  # From here on a person decides.
+        if self.orders is not None:
+            self.orders.operator_spoke()
         sequence = loop.command(command, user)
         return {"sequence": sequence, "state": loop.trading_state}
 

@@ -18,18 +18,18 @@ from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
 from twinloop.engine.live import node_state
-from twinloop.engine.live.loop import SESSION_END
 from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.live.parity import first_difference
 from twinloop.engine.live.session import Session
 from twinloop.engine.live.session_errors import ParityError
+from twinloop.engine.live.words import Words
 from twinloop.kernels import rows as table
-from twinloop.kernels.rows import HALT, HASH, ORIGIN, ROW, VERDICT
+from twinloop.kernels.rows import HASH, ORIGIN, ROW, VERDICT
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
 
-_COMMANDS: Final = np.array([HALT, table.REDUCE, table.RESUME, table.FLATTEN], np.uint8)
+_COMMANDS: Final = np.array([table.HALT, table.REDUCE, table.RESUME, table.FLATTEN], np.uint8)
 _OWN: Final = [kind for kind, origin in ORIGIN.items() if origin == table.OWN_ORDER]
 _MADE_AGAIN: Final = np.array([*_OWN, table.TIMER], np.uint8)
 _OF_ORDERS: Final = np.array(
@@ -41,8 +41,7 @@ class Rebuilt:
     """A node after `commit` commits of a journal; checksum: of the last of them.
 
     facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) of everything about orders, for a
-    gateway; a snapshot keeps them too. ended_in_order: the last word on trading was the halt of a session that ended
-    in order. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    gateway; a snapshot keeps them too. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
     """
 
     def __init__(self, session: Session, folder: Path, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
@@ -52,7 +51,7 @@ class Rebuilt:
         self.node = LiveNode(session, "paper" if session.mode == "paper" else "recorded", compiled)
         self.of_orders: list[tuple[int, Rows]] = []
         self.commit = self.checksum = self.facts = self.from_snapshot = 0
-        self.ended_in_order = False
+        self.said = Words()
         self.passed_over: list[str] = []
 
     def take(self, commits: Sequence[Commit], epoch: int) -> None:
@@ -62,6 +61,12 @@ class Rebuilt:
             if commit.number == 0:
                 self._compare(commit, self.node.start())
                 first = 1
+            elif (word := _word(commit)) is not None:
+                self._handle(commits[first:at])
+                account = self.node.decision["accounts"][0]
+                self.said.take(*word, int(account["state"]), int(account["halt_code"]))
+                self._handle([commit])
+                first = at + 1
             elif _has_whole_hash(commit):
                 self._handle(commits[first : at + 1])
                 first = at + 1
@@ -81,9 +86,12 @@ class Rebuilt:
         facts = one.facts
         self._compare(one, self.node.handle(_given(facts) if self.session.mode == "paper" else facts))
         self.facts += len(facts)
-        words = facts[np.isin(facts["kind"], _COMMANDS)]
-        if len(words):
-            self.ended_in_order = bool(words[-1]["kind"] == HALT and words[-1]["code"] == SESSION_END)
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether trading may go on without a person's word."""
+        account = self.node.decision["accounts"][0]
+        return self.said.may_resume(int(account["state"]), int(account["halt_code"]))
 
     def _compare(self, commit: Commit, handled: Handled) -> None:
         notes = commit.notes
@@ -124,7 +132,7 @@ class Rebuilt:
         return Head(
             epoch=epoch, commit=self.commit, checksum=self.checksum, sequence=node.sequence, code=self.session.code, config=config,
             layout=node_state.layout(), state_hash=node.state_hash(), decision_hash=node.decision_hash(), decisions=node.decisions(),
-            words=node_state.words_of(node) | {"ended_in_order": self.ended_in_order}, created_ns=created_ns,
+            words=node_state.words_of(node) | {"said": self.said.to_plain()}, created_ns=created_ns,
         )  # fmt: skip
 
     def parts(self) -> dict[str, node_state.Memory]:
@@ -155,7 +163,7 @@ class Rebuilt:
                 got=self.node.state_hash(),
             )
         self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit
-        self.ended_in_order = bool(head.words["ended_in_order"])
+        self.said = Words.from_plain(head.words["said"])
         for part in head.parts:
             if part.name.startswith("orders-"):
                 self._add_of_orders(int(part.name.partition("-")[2]), parts[part.name].view(ROW))
@@ -193,6 +201,13 @@ def begin(
     rebuilt = Rebuilt(session, folder, compiled)
     rebuilt.passed_over = passed_over
     return rebuilt
+
+
+def _word(commit: Commit) -> tuple[int, int] | None:
+    """(Kind, code) of the command in a commit; commands are alone in theirs."""
+    rows = commit.rows
+    words = rows[np.isin(rows["kind"], _COMMANDS)]
+    return (int(words[0]["kind"]), int(words[0]["code"])) if len(words) else None
 
 
 def _has_whole_hash(commit: Commit) -> bool:

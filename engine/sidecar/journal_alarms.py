@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import alerts
-from twinloop.engine.live.loop import SESSION_END
+from twinloop.engine.live.loop import SESSION_END, SESSION_START
 from twinloop.engine.sidecar.alarms import CRITICAL, NOTE, WARNING, Alarm
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
@@ -41,6 +41,8 @@ def row_alarms(rows: Rows, where: str, names: Mapping[int, str]) -> Iterator[Ala
             if kind == table.HALT and int(row["code"]) == SESSION_END:
                 word, severity, remedy = "halted because it ends", NOTE, "nothing"
             who = int(row["code"])
+            if who == SESSION_START:
+                severity, remedy = NOTE, "nothing: it goes on by itself once its orders are proven"
             by = f" by user {who}" if who > 0 else ""
             yield Alarm(f"word-{kind}-{int(row['sequence'])}", severity, f"the session was {word}{by}", where, remedy)
         elif kind == table.FEED_STALE:

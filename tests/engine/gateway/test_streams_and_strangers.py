@@ -7,6 +7,7 @@ from reference.gateway_world import LOT, MS, World, request_row
 
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import REDUCE
+from twinloop.engine.gateway.strangers import Stranger, Strangers
 from twinloop.engine.gateway.tracker import ENDED_MAX
 from twinloop.kernels import rows
 
@@ -86,6 +87,43 @@ def test_a_fill_of_a_foreign_order_is_booked_for_nobody(market: str, told: bool)
     world.run(62)
     assert len(world.fills) == 2
     assert order.status == "PARTIALLY_FILLED", "another's order is not ours to cancel"
+
+
+@pytest.mark.parametrize("told", [True, False])
+@MARKETS
+def test_what_a_foreign_order_may_still_do_counts_until_it_is_proven_gone(market: str, told: bool) -> None:
+    world = World(market)
+    order = foreign(world, "web_abc")
+    if not told:
+        world.venue.frames.clear()
+    world.run(62)
+    assert world.gateway.strangers.working(3) == (0, 3 * LOT)
+    world.venue.fill(order, LOT)
+    if not told:
+        world.venue.frames.clear()
+    world.run(62)
+    assert world.gateway.strangers.working(3) == (0, 2 * LOT)
+    assert world.gateway.strangers.working(5) == (0, 0)
+    world.venue.end(order)
+    if not told:
+        world.venue.frames.clear()  # The list of open orders does not name it any more.
+    world.run(62)
+    assert not world.gateway.strangers
+
+
+def test_a_list_that_was_asked_for_before_an_order_was_told_of_proves_nothing() -> None:
+    strangers = Strangers()
+    strangers.told(3, 7, Stranger(1, LOT, told_mono_ns=100))
+    strangers.told(3, -8, Stranger(-1, LOT, told_mono_ns=100))
+    strangers.listed(3, [], stops=False, sent_mono_ns=100)
+    strangers.listed(5, [], stops=False, sent_mono_ns=101)
+    assert strangers.working(3) == (LOT, LOT)
+    strangers.listed(3, [], stops=False, sent_mono_ns=101)
+    assert strangers.working(3) == (0, LOT), "a stop order is in another list"
+    strangers.listed(3, [-8], stops=True, sent_mono_ns=101)
+    assert strangers.working(3) == (0, LOT)
+    strangers.listed(3, [], stops=True, sent_mono_ns=101)
+    assert not strangers
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Serve
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import FileLayer, JournalWriter
 from twinloop.engine.live.config import load_session
+from twinloop.engine.live.control import SOCKET, ask
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
@@ -181,8 +182,75 @@ def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_
     replays(tmp_path)
 
 
-def test_a_position_nobody_opened_halts_the_session(tmp_path: Path, strategy_folder: Path) -> None:
+def working(server: Server) -> list[str]:
+    """Client ids of what works on the account."""
+    return [order.client_id for order in account_of(server).orders.values() if order.status in OPEN]
+
+
+def alerts_of(process: LiveProcess) -> list[str]:
+    assert process.orders is not None
+    return [alert.name for alert in process.orders.alerts]
+
+
+def unassigned(process: LiveProcess) -> int:
+    """What the account holds that no strategy of the session traded."""
+    node = process.loop.node
+    return int(node.decision["strategy_holdings"][node.unassigned][0]["position"]["qty"])
+
+
+def test_a_trade_by_hand_is_booked_for_nobody_and_told(tmp_path: Path, strategy_folder: Path) -> None:
+    """Both during a session and between two: what the venue can explain by its trades stops nobody."""
     processes: list[LiveProcess] = []
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        processes.append(process)
+        await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
+        await traded(process, task, 1)
+        if len(processes) == 1:
+            server.exchanges["usdm"].place(account_of(server), "BTCUSDT", 1, "MARKET", 123)
+        await sessions.until(lambda: unassigned(process) == 123 * len(processes), task)
+        await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
+        await traded(process, task, 1)
+        assert "EXTERNAL_FILL" in alerts_of(process)
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            server.exchanges["usdm"].place(account_of(server), "BTCUSDT", 1, "MARKET", 123)
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            return server
+
+    server = asyncio.run(all_of_it())
+    assert_books_agree(server, processes[1])
+    replays(tmp_path)
+
+
+def test_nothing_is_added_while_an_order_of_somebody_else_works(tmp_path: Path, strategy_folder: Path) -> None:
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        exchange, account = server.exchanges["usdm"], account_of(server)
+        await traded(process, task, 1)
+        low = exchange.markets["BTCUSDT"].last_price * 98 // 100
+        low -= low % exchange.markets["BTCUSDT"].symbol.tick_size
+        stranger, _ = exchange.place(account, "BTCUSDT", 1, "LIMIT", 50, price=low)
+        await sessions.until(lambda: process.loop.trading_state == "REDUCING", task)
+        edge = process.orders
+        assert edge is not None
+        assert edge.gateway.strangers.working(0) == (50, 0)
+        await sessions.until(lambda: edge.settled, task)
+        assert process.loop.trading_state == "REDUCING"
+        exchange.cancel(account, "BTCUSDT", stranger.id)
+        await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
+        await traded(process, task, 1)
+
+    run(tmp_path, strategy_folder, what)
+    replays(tmp_path)
+
+
+def test_a_position_that_no_trade_explains_halts_the_session(tmp_path: Path, strategy_folder: Path) -> None:
+    processes: list[LiveProcess] = []
+    said: list[str] = []
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         del server
@@ -190,34 +258,62 @@ def test_a_position_nobody_opened_halts_the_session(tmp_path: Path, strategy_fol
         if len(processes) == 1:
             await traded(process, task, 1)
             return
-        await sessions.until(lambda: any("positions differ" in line or "EXTERNAL" in line for line in said), task)
-
-    said: list[str] = []
+        await sessions.until(lambda: any("positions differ" in line for line in said), task)
 
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=100) as server:
             path = configuration(tmp_path, server.port, strategy_folder)
             await sessions.in_session(path, said, lambda process, task: what(server, process, task))
-            exchange = server.exchanges["usdm"]
-            exchange.place(account_of(server), "BTCUSDT", 1, "MARKET", 123)
+            account_of(server).positions["BTCUSDT"].qty += 123  # A transfer, say.
             await sessions.in_session(path, said, lambda process, task: what(server, process, task))
 
     asyncio.run(all_of_it())
     assert int(processes[1].loop.node.decision["accounts"][0]["state"]) == codes.HALTED
+    replays(tmp_path)
+
+
+@pytest.mark.parametrize("word", ["reduce", "halt"])
+def test_what_a_person_stopped_stays_stopped_over_a_restart(tmp_path: Path, strategy_folder: Path, word: str) -> None:
+    processes: list[LiveProcess] = []
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        del server
+        processes.append(process)
+        if len(processes) == 1:
+            await traded(process, task, 1)
+            await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": word})
+            return
+        await sessions.until(lambda: any("positions agree" in line for line in said), task)
+        assert process.loop.trading_state != "ACTIVE"
+        await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "resume"})
+        await traded(process, task, 1)
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            for _ in range(2):
+                await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+
+    asyncio.run(all_of_it())
+    replays(tmp_path)
 
 
 class FullDisk(FileLayer):
-    """A disk that is full from the n-th write on."""
+    """A disk that is full from a moment on."""
 
-    def __init__(self, at: int) -> None:
-        self.faults = np.array([[journal_write.WRITE, at, 1 << 40, -errno.ENOSPC]], np.int64)
+    def __init__(self) -> None:
+        self.plan = self.faults = np.array([[journal_write.WRITE, 1 << 40, 1 << 40, -errno.ENOSPC]], np.int64)
+
+    def fill_up(self) -> None:
+        self.plan[0, 1] = 0
 
 
 def test_a_full_disk_ends_trading_and_nothing_is_left_working(
     tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a journal no order leaves; cancels do, and again where they are lost, until the venue has proven that nothing works."""
-    disk = FullDisk(60)
+    disk = FullDisk()
     monkeypatch.setattr("twinloop.engine.live.process.JournalWriter", partial(JournalWriter, layer=disk))
     said: list[str] = []
 
@@ -226,19 +322,22 @@ def test_a_full_disk_ends_trading_and_nothing_is_left_working(
             path = configuration(tmp_path, server.port, strategy_folder)
             process = LiveProcess(load_session(path), said.append)
             task = asyncio.create_task(process.run())
-            while not hasattr(process, "loop") or not process.loop.failure:  # noqa: ASYNC110 - in the very turn
+            await sessions.until(lambda: hasattr(process, "feed"), task)
+            await sessions.until(lambda: bool(working(server)), task)
+            disk.fill_up()
+            while not process.loop.failure:  # noqa: ASYNC110 - in the very turn
                 await asyncio.sleep(0)
             server.faults.arm("lose_request", 2)
             with pytest.raises(ExceptionGroup) as ended:
                 await task
             assert ended.group_contains(SessionError, match="No space left")
-            assert server.faults.met["lose_request"] == 2
             return server
 
     server = asyncio.run(all_of_it())
     orders = list(account_of(server).orders.values())
     assert orders
-    assert not [order for order in orders if order.status in OPEN]
+    assert not working(server)
+    assert server.faults.met["lose_request"] == 2
     journal = open_journal(tmp_path / "sessions" / "live" / "journal")
     asked = {int(row["order_id"]) for commit in journal.each() for row in commit.requests if row["kind"] == rows.NEW}
     there = {int(order.client_id.split("-")[3], 36) for order in orders}
