@@ -85,7 +85,7 @@ class Published:
     def _of(self, process: "LiveProcess") -> dict[str, int]:
         loop, feed = process.loop, process.feed
         journal, decision, counts = loop.recorded.journal, loop.node.decision, loop.counts
-        account = decision["accounts"][0]
+        account, active = decision["accounts"][0], feed.arbiter.active
         if self._heartbeat % DISK_EVERY == 1:
             self._free_bytes = journal.disk()["free_bytes"]
         found = {
@@ -94,8 +94,8 @@ class Published:
             "safe_commits": journal.reached(), "trading_state": int(account["state"]), "halt_code": int(account["halt_code"]),
             "open_orders": int(decision["open_count"]), "equity": int(account["equity"]), "cash": int(account["cash"]),
             "feed_connected": int(feed.connected), "feed_stale": int(feed.stale), "feed_connects": feed.connects,
-            "feed_frames": int(feed.stream.counts["frames"]),
-            "feed_age_ns": loop.clock.local_ns() - feed.last_frame_ns if feed.last_frame_ns else -1,
+            "feed_source": active.source if active is not None else -1, "feed_switches": feed.arbiter.switches,
+            "feed_age_ns": loop.clock.local_ns() - active.last_ns if active is not None and active.last_ns else -1,
             "journal_failed": int(bool(journal.failure)), "free_bytes": self._free_bytes,
         }  # fmt: skip
         if process.orders is not None:
