@@ -124,8 +124,8 @@ class StreamRelay:
                         continue
                     await client.send_str(each)
                     self.passed += 1
-                    if held is not None:
-                        held, late = None, held
+                    late, held = held, None
+                    if late is not None:
                         await client.send_str(late)
 
     def _treated(self, text: str) -> list[str]:

@@ -16,6 +16,7 @@ from reference.sessions import until
 from reference.stream_relay import StreamRelay
 
 from twinloop.data import feed_codes as codes
+from twinloop.data.binance_codes import GAP_UPDATE_IDS
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.journal.reader import open_journal
@@ -238,7 +239,7 @@ def test_d1_a_lost_update_is_a_gap_and_the_book_is_taken_anew(tmp_path: Path, st
 
     stage = perform(tmp_path, strategy_folder, play)
     gaps = [code for kind, code, _ in stage.told() if kind == "FEED_GAP"]
-    assert gaps == [codes.GAP_START, codes.GAP_UPDATE_IDS, codes.GAP_UPDATE_IDS]
+    assert gaps == [codes.GAP_START, GAP_UPDATE_IDS, GAP_UPDATE_IDS]
     stage.assert_prints_come_once()
 
 
@@ -261,7 +262,7 @@ def test_d2_doubled_and_old_updates_are_applied_once(tmp_path: Path, strategy_fo
     ]
     assert len(updates) == len(set(updates))
     assert [code for kind, code, _ in stage.told() if kind == "FEED_GAP"][:2] == [
-        codes.GAP_START, codes.GAP_UPDATE_IDS
+        codes.GAP_START, GAP_UPDATE_IDS
     ]  # fmt: skip
 
 
