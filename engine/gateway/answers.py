@@ -99,7 +99,7 @@ class Answers:
 
     def not_sent(self, sent: Outgoing) -> None:
         """It never left: proof that nothing came of it."""
-        self._route(sent, Judgement(REFUSED), reasons.REASON_NOT_SENT)
+        self._route(sent, Judgement(REFUSED), codes.REASON_NOT_SENT)
         self._follow_up(sent)
 
     def _alert_bad(self, sent: Outgoing, error: DecodeError) -> None:
@@ -205,7 +205,7 @@ class Answers:
         elif amend.sent_mono_ns == 0:
             amend.sent_mono_ns = sent_mono_ns
         elif sent_mono_ns - amend.sent_mono_ns >= self.settings.horizon_ns:
-            self.tracker.amend_refused(order, reasons.REASON_ABSENT)
+            self.tracker.amend_refused(order, codes.REASON_ABSENT)
 
     @staticmethod
     def _shown(order: Order, report: OrderReport) -> OrderReport:
@@ -257,7 +257,7 @@ class Answers:
         late = judgement.code in {errors.TIME_OUTSIDE, errors.TIME_OUTSIDE_ENGINE}
         if not reason:
             held = judgement.kind > UNPROVEN
-            reason = reasons.REASON_RATE if held else reasons.refusal(judgement.code, judgement.message)
+            reason = codes.REASON_RATE if held else reasons.refusal(judgement.code, judgement.message)
         if sent.kind == kinds.QUERY:
             leg.query_sent_mono_ns = 0
             if unknown_order:
@@ -343,7 +343,7 @@ class Answers:
                 continue
             order, leg = found
             fresh = self.sender.mono_ns - sent.sent_mono_ns <= RESIGN_NS_MAX and not order.cancel_wanted
-            refused = reasons.REASON_CLOCK
+            refused = codes.REASON_CLOCK
             if fresh and sent.kind == kinds.PLACE:
                 refused = self.prover.send_place(order, leg)
             elif fresh:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from twinloop.data.binance_reports import CANCELLED, EXPIRED, LIVE, REJECTED, FillReport
 from twinloop.data.errors import DataError
 from twinloop.data.rowfile import Rows
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.orders import MODIFY, OPEN, REDUCE, REPLACE, Amend, Order, from_plain, to_plain
 from twinloop.engine.gateway.own_rows import RowFields, read_rows
 from twinloop.engine.gateway.sweep import SeenTrades
+from twinloop.kernels import codes
 from twinloop.kernels import rows as kinds
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL
 
@@ -221,7 +221,7 @@ class _Journal:
 
     def _amend_refused(self, order: Order, row: RowFields) -> None:
         self.unanswered[order.order_id] -= 1
-        if order.amend is None or row.word_56 == reasons.REASON_AMEND_PENDING:
+        if order.amend is None or row.word_56 == codes.REASON_AMEND_PENDING:
             return
         if order.amend.how == REPLACE and order.legs[-1].state in OPEN:
             order.legs[-1].state = REJECTED
@@ -235,7 +235,7 @@ class _Journal:
             if never_sent and not order.ended and order.filled == 0:
                 order.amend = None
                 for leg in order.legs:
-                    self.tracker.refuse(leg, reasons.REASON_NOT_SENT)
+                    self.tracker.refuse(leg, codes.REASON_NOT_SENT)
             for leg in order.legs:
                 leg.in_doubt = leg.state in OPEN
             # The kernel counts amends without an answer: what ends the order answers one that has nothing under way.

@@ -25,6 +25,7 @@ from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream, info_pa
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
+from twinloop.engine.gateway.alerts import told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -260,7 +261,7 @@ class LiveProcess:
         endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
             gateway, credentials, endpoints, loop,
-            tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
+            tell=lambda alert: self._say(told_of(alert)),
         )  # fmt: skip
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"

@@ -17,7 +17,7 @@ from twinloop.kernels.rows import REDUCE, RESUME
 def ends_by_itself(kind: int, code: int) -> bool:
     """Whether a word holds only until everything is proven: REDUCE of a start, or of an alert that time explains."""
     alert = OF_ALERT - code
-    of_alert = alert in alerts.ALERTS and alerts.ALERTS[alert][0] not in alerts.STAYS
+    of_alert = alert in alerts.ALERTS and alerts.ALERTS[alert].name not in alerts.STAYS
     return kind == REDUCE and (code == SESSION_START or of_alert)
 
 
