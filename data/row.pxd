@@ -19,8 +19,8 @@ cdef extern from *:
         uint8_t source;
         uint8_t flags;
         uint16_t instrument;
-        union { int64_t price; int64_t bid; int64_t open; int64_t volume; int64_t status; int64_t currency; int64_t tick_size; int64_t min_notional; int64_t cause_id; int64_t due_ns; int64_t limit; int64_t rows; int64_t egress_ns; int64_t offset_ns; int64_t decision_hash; int64_t file; int64_t alert; };
-        union { int64_t qty; int64_t bid_qty; int64_t high; int64_t notional; int64_t rate; int64_t index_price; int64_t lot_size; int64_t fee_currency; int64_t timer_id; int64_t value; int64_t checksum; int64_t request; int64_t error_ns; int64_t state_hash; int64_t offset; };
+        union { int64_t price; int64_t bid; int64_t open; int64_t volume; int64_t status; int64_t currency; int64_t tick_size; int64_t min_notional; int64_t cause_id; int64_t external_buy; int64_t due_ns; int64_t limit; int64_t rows; int64_t egress_ns; int64_t offset_ns; int64_t decision_hash; int64_t file; int64_t alert; };
+        union { int64_t qty; int64_t bid_qty; int64_t high; int64_t notional; int64_t rate; int64_t index_price; int64_t lot_size; int64_t fee_currency; int64_t external_sell; int64_t timer_id; int64_t value; int64_t checksum; int64_t request; int64_t error_ns; int64_t state_hash; int64_t offset; };
         union { int64_t trade_id; int64_t ask; int64_t update_id; int64_t order_id; int64_t low; int64_t trades; int64_t quote_currency; int64_t min_qty; int64_t monotonic_ns; int64_t rule; int64_t decisions; int64_t size; };
         union { int64_t ask_qty; int64_t execution_id; int64_t close; int64_t interval_ns; int64_t max_qty; int64_t code; int64_t fee; int64_t leaves_qty; int64_t trigger_price; int64_t decision; int64_t wall_ns; };
     } TwinloopRow;
@@ -44,6 +44,7 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, tick_size) == 32, "tick_size");
     _Static_assert(offsetof(TwinloopRow, min_notional) == 32, "min_notional");
     _Static_assert(offsetof(TwinloopRow, cause_id) == 32, "cause_id");
+    _Static_assert(offsetof(TwinloopRow, external_buy) == 32, "external_buy");
     _Static_assert(offsetof(TwinloopRow, due_ns) == 32, "due_ns");
     _Static_assert(offsetof(TwinloopRow, limit) == 32, "limit");
     _Static_assert(offsetof(TwinloopRow, rows) == 32, "rows");
@@ -60,6 +61,7 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, index_price) == 40, "index_price");
     _Static_assert(offsetof(TwinloopRow, lot_size) == 40, "lot_size");
     _Static_assert(offsetof(TwinloopRow, fee_currency) == 40, "fee_currency");
+    _Static_assert(offsetof(TwinloopRow, external_sell) == 40, "external_sell");
     _Static_assert(offsetof(TwinloopRow, timer_id) == 40, "timer_id");
     _Static_assert(offsetof(TwinloopRow, value) == 40, "value");
     _Static_assert(offsetof(TwinloopRow, checksum) == 40, "checksum");
@@ -111,6 +113,7 @@ cdef extern from *:
         {"tick_size", offsetof(TwinloopRow, tick_size), sizeof(int64_t)},
         {"min_notional", offsetof(TwinloopRow, min_notional), sizeof(int64_t)},
         {"cause_id", offsetof(TwinloopRow, cause_id), sizeof(int64_t)},
+        {"external_buy", offsetof(TwinloopRow, external_buy), sizeof(int64_t)},
         {"due_ns", offsetof(TwinloopRow, due_ns), sizeof(int64_t)},
         {"limit", offsetof(TwinloopRow, limit), sizeof(int64_t)},
         {"rows", offsetof(TwinloopRow, rows), sizeof(int64_t)},
@@ -127,6 +130,7 @@ cdef extern from *:
         {"index_price", offsetof(TwinloopRow, index_price), sizeof(int64_t)},
         {"lot_size", offsetof(TwinloopRow, lot_size), sizeof(int64_t)},
         {"fee_currency", offsetof(TwinloopRow, fee_currency), sizeof(int64_t)},
+        {"external_sell", offsetof(TwinloopRow, external_sell), sizeof(int64_t)},
         {"timer_id", offsetof(TwinloopRow, timer_id), sizeof(int64_t)},
         {"value", offsetof(TwinloopRow, value), sizeof(int64_t)},
         {"checksum", offsetof(TwinloopRow, checksum), sizeof(int64_t)},
@@ -179,6 +183,7 @@ cdef extern from *:
         int64_t tick_size
         int64_t min_notional
         int64_t cause_id
+        int64_t external_buy
         int64_t due_ns
         int64_t limit
         int64_t rows
@@ -195,6 +200,7 @@ cdef extern from *:
         int64_t index_price
         int64_t lot_size
         int64_t fee_currency
+        int64_t external_sell
         int64_t timer_id
         int64_t value
         int64_t checksum
@@ -232,7 +238,7 @@ cdef extern from *:
     const RowField *ROW_FIELDS 'TWINLOOP_ROW_FIELDS'
 
 cdef enum:
-    ROW_FIELD_COUNT = 65
+    ROW_FIELD_COUNT = 67
     ROW_SIZE = 64
     KIND_TRADE = 1
     KIND_QUOTE = 2
@@ -260,6 +266,7 @@ cdef enum:
     KIND_UNKNOWN = 38
     KIND_CANCEL_REJECT = 39
     KIND_AMEND_REJECT = 40
+    KIND_EXTERNAL_WORKING = 41
     KIND_TIMER = 48
     KIND_CLOCK = 49
     KIND_FEED_GAP = 56
@@ -272,6 +279,7 @@ cdef enum:
     KIND_FLATTEN = 67
     KIND_LIMIT_CHANGE = 68
     KIND_NOTE = 69
+    KIND_ADJUSTMENT = 70
     KIND_NEW = 80
     KIND_AMEND = 81
     KIND_CANCEL = 82

@@ -34,7 +34,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twinloop.data.decimals import Decimals, float_noise, read_decimals, round_text, rounded, scale_of, to_scale
-from twinloop.data.errors import ConfigError, DecodeError
+from twinloop.data.errors import ConfigError, DataError, DecodeError
 from twinloop.data.instruments import MONEY_SCALE, SCALE_MAX, Instrument, from_scaled
 from twinloop.data.quality import Conservation, QualityMeter, QualityReport, clock_offset_ns
 from twinloop.data.rowfile import Rows, whole_facts
@@ -219,7 +219,13 @@ class _Reader:
                 pl.concat_str(self.columns["time"], self.columns["clock"], separator=" ")
             ).to_series()
         chosen = self.chosen
-        times = read_times(text, unit=chosen.time_unit, time_format=chosen.time_format, timezone=chosen.timezone)
+        try:
+            times = read_times(text, unit=chosen.time_unit, time_format=chosen.time_format, timezone=chosen.timezone)
+        except (DataError, ConfigError) as error:
+            raise type(error)(
+                error.what, file=self.path, line=error.line, field=error.field or self.columns[field],
+                expected=error.expected, got=error.got, remedy=error.remedy,
+            ) from None  # fmt: skip
         self.verdicts.mark_texts(times.code)
         self.stated |= {
             f"{field}.{name}" if field == "local_time" else name: value for name, value in times.stated.items()

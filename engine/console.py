@@ -3,6 +3,7 @@
 Plain words where a number cannot be had. Nothing is computed here: it prints a run's summary.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,13 +35,13 @@ def result_dict(run: "Run") -> dict[str, Any]:
     return {"folder": str(run.folder), "files": files, "limits_in_force": limits, **run.summary}
 
 
-def print_run(run: "Run", console: Console | None = None) -> None:
-    """Print a run's result for a person; to standard output by default."""
+def print_run(run: "Run", console: Console | None = None, told: Sequence[str] = ()) -> None:
+    """Print a run's result for a person; to standard output by default. told: warnings that the person has read already."""
     console = console or Console(highlight=False)
     summary = run.summary
     stats = {key: Stat(key=key, **values) for key, values in summary["statistics"].items()}
     _head(console, run)
-    for warning in summary["warnings"]:
+    for warning in [text for text in summary["warnings"] if text not in told]:
         console.print(f"[yellow]![/yellow] {escape(warning)}", soft_wrap=True)
     _headlines(console, stats)
     _breakdown(console, summary)

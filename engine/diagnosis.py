@@ -1,15 +1,36 @@
 """Plain words about a run that needs them: why nothing filled, and what a reader of the numbers should know."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine.limits import limits_named
 from twinloop.engine.results import Run
-from twinloop.engine.wording import WARNED, rule_text
+from twinloop.engine.wording import WARNED, money, rule_text
 
 MAKER_ONLY_MIN: Final = 50
+UNITS: Final = {  # What the gate measures; the other verdicts measure shares, counts or nothing.
+    "REJECT_QTY": "qty",
+    "REJECT_MAX_ORDER_QTY": "qty",
+    "REJECT_MAX_ORDER_NOTIONAL": "money",
+    "REJECT_MAX_POSITION": "money",
+    "REJECT_MAX_GROSS": "money",
+    "REJECT_MAX_NET": "money",
+    "REJECT_MARGIN": "money",
+    "REJECT_DAILY_LOSS": "money",
+    "REJECT_DRAWDOWN": "money",
+}
+HINTS: Final = {
+    "REJECT_QTY": "a quantity must be positive and between the instrument's smallest and largest",
+    "REJECT_OFF_GRID": "prices and quantities must lie on the instrument's grid, see ctx.round_price and ctx.round_qty",
+    "REJECT_NOT_FINITE": "a price or a quantity was NaN or infinite",
+    "REJECT_MIN_NOTIONAL": "the value is below the instrument's smallest",
+    "REJECT_NO_REFERENCE": "no price of the instrument was known yet",
+    "REJECT_INSTRUMENT": "the instrument is not in the run, or the strategy may not trade it",
+    "REJECT_TYPE": "side, type, time in force, price and trigger do not go together",
+}
 
 
 def why_no_fills(run: Run, counts: Mapping[str, int]) -> str:
@@ -87,10 +108,24 @@ def _refusals(run: Run, refusals: pl.DataFrame, unrecorded: int) -> str:
     rule, times = _most_common(refusals["rule"])
     first = refusals.filter(pl.col("rule") == rule).row(0, named=True)
     limits = limits_named(rule, run.manifest["config"].get("limits_in_force") or {})
-    return (
-        f"the risk gate refused {len(refusals) + unrecorded:,} requests, mostly by {rule_text({'rule': rule, 'limits': limits})} "
-        f"({times:,}{' of those recorded' if unrecorded else ''}; the first had {first['value']:,} against a limit of {first['limit']:,})"
-    )
+    text = f"the risk gate refused {len(refusals) + unrecorded:,} requests, mostly by {rule_text({'rule': rule, 'limits': limits})}"
+    text += f" ({times:,}{' of those recorded' if unrecorded else ''}{_measured(run, rule, limits, first)})"
+    return f"{text}: {HINTS[rule]}" if rule in HINTS else text
+
+
+def _measured(run: Run, rule: str, limits: str, first: Mapping[str, Any]) -> str:
+    """What the gate measured at the first refusal, in the unit of its limit; nothing where it measures no amount."""
+    unit = UNITS.get(rule)
+    if rule == "REJECT_MAX_POSITION" and "_qty" in limits:
+        unit = None if "_pct" in limits or "_notional" in limits else "qty"
+    if unit == "money":
+        currency = run.manifest["account_currency"]
+        value, limit = (money(first[name] / MONEY_ONE) for name in ("value", "limit"))
+        return f"; the first had {value} {currency} against a limit of {limit}"
+    if unit == "qty" and first["symbol"] in run.symbols:
+        unit_size = 10.0 ** run.instruments[run.symbols.index(first["symbol"])].qty_scale
+        return f"; the first had {first['value'] / unit_size:,g} against a limit of {first['limit'] / unit_size:,g}"
+    return ""
 
 
 def _most_common(values: pl.Series) -> tuple[str, int]:

@@ -22,7 +22,7 @@ from twinloop.kernels.risk_state import BURST_MAX, MESSAGE
 
 NONE: Final = "none"
 E8: Final = 10**8
-ON_BREACH: Final = {"halt": codes.HALTED, "reduce": codes.REDUCING}
+ON_BREACH: Final = {"halt": codes.HALTED, "reduce": codes.REDUCING, "flatten": codes.FLATTENING}
 
 # Units: how a natural number becomes the node's integer.
 QTY: Final = "quantity"
@@ -72,6 +72,9 @@ SPECS: Final = {
     "message_burst": Spec(COUNT, False, "message_burst", "orders and amends at once, per strategy"),
     "duplicate_window_ms": Spec(MILLISECONDS, False, "duplicate_window_ns", "time in which equal orders are counted"),
     "duplicate_max": Spec(COUNT, False, "duplicate_max", "equal orders in that time"),
+    "flatten_collar_bps": Spec(
+        BASIS_POINTS, False, "flatten_collar_e8", "distance beyond the touch at which closing orders may trade"
+    ),
 }
 _SHARE_OF: Final = {  # The account's amounts that a share replaces, so that only one of both can be given.
     "max_gross_notional": "max_gross_pct",
@@ -80,6 +83,7 @@ _SHARE_OF: Final = {  # The account's amounts that a share replaces, so that onl
     "max_drawdown": "max_drawdown_pct",
     "max_slippage_day": "max_slippage_day_pct",
 }
+_DEFAULTS: Final = {"flatten_collar_bps": Decimal(500)}  # In force unless it says another number, or "none".
 _OF_VERDICT: Final = {  # Keys behind a verdict of the gate, by its name.
     "REJECT_MAX_ORDER_QTY": ("max_order_qty",),
     "REJECT_MAX_ORDER_NOTIONAL": ("max_order_notional", "max_order_pct"),
@@ -374,7 +378,7 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     record = decision["account_limits"][account]
     for key, spec in SPECS.items():
         if not spec.per_instrument:
-            record[spec.field] = scaled(key, limits.values.get(key), None)
+            record[spec.field] = scaled(key, limits.values.get(key, _DEFAULTS.get(key)), None)
     if limits.values.get("initial_margin_pct") is None:
         record["initial_margin_e8"] = 0
     for amount, share in _SHARE_OF.items():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -28,16 +28,18 @@ from twinloop.engine.user_code import load_strategy
 from twinloop.engine.wording import duration, money
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
 
+SYNTHETIC: Final = "the market is synthetic: a strategy that earns here has learned the generator, and no market"
 DAY_NS = 86_400_000_000_000
 KINDS = {"time": TIME_BAR, "tick": TICK_BAR, "volume": VOLUME_BAR, "notional": NOTIONAL_BAR}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan. cached: all its rows came from the cache."""
+    """A plan. cached: all its rows came from the cache. read_as: how tables were understood, a line each."""
 
     plan: Plan
     cached: bool
+    read_as: list[str]
 
 
 def row_cache(chosen: str = "") -> Path:
@@ -60,6 +62,7 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     sources = [prepare(each, loaded.folder, cache, config.instruments, loaded.file, watch) for each in config.data]
     tape = open_tape([file for source in sources for file in source.files], cache)
     instruments = [_settled(each, config.account.currency) for each in tape.instruments]
+    read_as = [line for source in sources for line in source.read_as]
     first_ns, last_ns = (int(tape.local[at]["local_ns"]) if len(tape.local) else 0 for at in (0, -1))
     venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
     limits = from_config(config.limits, loaded.file)
@@ -90,13 +93,18 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
                 "symbols": shown_names(tape.instruments),
                 "digest": tape.digest,
                 "rows": len(tape.local),
+                "read_as": read_as,
             }
             for path in tape.paths[:1]
         ],
-        notes=[note for source in sources for note in source.notes] + session_notes(config.venue, first_ns, last_ns),
+        notes=[
+            *(note for source in sources for note in source.notes),
+            *session_notes(config.venue, first_ns, last_ns),
+            *([SYNTHETIC] if any(each.synth is not None for each in config.data) else []),
+        ],
         broken=[text for source in sources for text in source.broken],
     )
-    return Planned(plan, all(source.cached for source in sources))
+    return Planned(plan, all(source.cached for source in sources), read_as)
 
 
 def _settled(instrument: Instrument, currency: str) -> Instrument:

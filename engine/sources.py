@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from twinloop.engine.config import DataTable, SynthTable
 
 READ_FORMAT: Final = 1  # Part of every cache name: raise it when readers give other rows for the same file.
+_NOT_THERE: Final = (
+    "not in the table",
+    "no numbers",
+)  # How a reader begins what it says of a column that it did without.
 Watch = Callable[[str, int], None]  # (what is being read, rows so far)
 
 
@@ -47,13 +51,14 @@ class Offer:
 class Source:
     """Row files of one [[data]] table. notes: what a user should know of them; cached: nothing had to be read.
 
-    broken: which of the files that were read break off, and how.
+    broken: which of the files that were read break off, and how. read_as: how a table was understood.
     """
 
     files: list[RowSource]
     notes: list[str]
     cached: bool
     broken: list[str] = field(default_factory=list)
+    read_as: list[str] = field(default_factory=list)
 
 
 def instrument_named(name: str, tables: Mapping[str, Mapping[str, Any]], file: Path | None) -> Instrument:
@@ -193,7 +198,7 @@ def prepare(
         return Source(list(rows), [], cached=True, broken=_breaks_off(breaks))
     else:
         source = _prepare_files(chosen, folder, cache, instruments, file, watch)
-    return Source(_cut(source.files, chosen.start, chosen.end), source.notes, source.cached, source.broken)
+    return replace(source, files=_cut(source.files, chosen.start, chosen.end))
 
 
 def _cut(files: Sequence[RowSource], start: int | None, end: int | None) -> list[RowSource]:
@@ -241,7 +246,9 @@ def _prepare_files(
         manifest, cached = read_manifest(target), True
     else:
         manifest, cached = write_offer(target, offer(paths, chosen, instrument, chosen_format), watch), False
-    return Source([RowSource(target)], _notes(paths[0].name, manifest), cached, _broken(manifest, chosen.end))
+    name = paths[0].name
+    broken, read_as = _broken(manifest, chosen.end), _read_as(name, manifest.details.get("stated") or {})
+    return Source([RowSource(target)], _notes(name, manifest), cached, broken, read_as)
 
 
 def write_offer(target: Path, given: Offer, watch: Watch | None = None) -> RowManifest:
@@ -304,6 +311,20 @@ def _notes(name: str, manifest: RowManifest) -> list[str]:
     if offset_ns:
         notes.append(f"{name}: receive times moved by +{offset_ns / 1e6:g} ms, so that none is before its venue time")
     return notes
+
+
+def _read_as(name: str, stated: Mapping[str, Any]) -> list[str]:
+    """How a table was understood, in one line: what was inferred decides a result as much as what was set."""
+    if "kind" not in stated:
+        return []
+    parts = [f"{stated['kind']} of {stated['interval']}" if "interval" in stated else stated["kind"]]
+    times = stated.get("time_format") or stated.get("time_unit")
+    parts += [f"times as {times}" if times else "times", f"in {stated['timezone']}"] if "timezone" in stated else []
+    parts += [str(stated["stamp"])] if "stamp" in stated else []
+    parts += [f"{key.replace('_', ' ')} {stated[key]}" for key in ("price_scale", "qty_scale") if key in stated]
+    parts += [str(stated["order"])] if "order" in stated else []
+    parts += [f"{column} {text}" for column, text in stated.items() if str(text).startswith(_NOT_THERE)]
+    return [f"{name} read as {', '.join(parts)}"]
 
 
 def _broken(manifest: RowManifest, end: int | None) -> list[str]:

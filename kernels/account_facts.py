@@ -5,6 +5,7 @@ from typing import Any
 from twinloop.kernels import codes
 from twinloop.kernels.bits import set_word
 from twinloop.kernels.callbacks import call_strategy
+from twinloop.kernels.exposure import list_exposure
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.marks import (
@@ -16,7 +17,7 @@ from twinloop.kernels.marks import (
 )
 from twinloop.kernels.money import OK, checked_add, checked_sub
 from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS
-from twinloop.kernels.orders import apply_order_fact, apply_order_fill, find_order
+from twinloop.kernels.orders import apply_order_fact, apply_order_fill, book_of, find_order
 from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding
 from twinloop.kernels.records import record_fill, record_order, sample_equity
 from twinloop.kernels.risk_state import order_filled, position_changed, set_equity_floor
@@ -42,14 +43,16 @@ def equity_moved(node: Any, account: int) -> None:
 
 
 @njit(cache=True)
-def _book_fill(node: Any, row: Any, tail: Any, instrument: int) -> tuple[int, bool]:
-    """What a fill does to positions, ledgers, cash, marks and loss limits: (realised PnL of the strategy, whether it was booked)."""
+def _book_fill(node: Any, row: Any, tail: Any, instrument: int, holder: int) -> tuple[int, bool]:
+    """What a fill does to positions, ledgers, cash, marks and loss limits: (realised PnL of its book, whether it was booked).
+
+    holder: the book's index in strategy_holdings.
+    """
     out_of_line()
     decision = node["decision"]
     account = row["account"]
-    strategy = row["strategy"]
     market = decision["instruments"][instrument]
-    of_strategy = decision["strategy_holdings"][strategy][instrument]["position"]
+    of_strategy = decision["strategy_holdings"][holder][instrument]["position"]
     of_account = decision["account_holdings"][account][instrument]["position"]
     before = of_account["qty"]
     unrealised_before = of_account["unrealised"]
@@ -88,20 +91,21 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     """A fill: order state, positions, ledgers, cash, marks, limits; on_fill, then on_order. Accepted in every order state."""
     out_of_line()
     decision = node["decision"]
-    strategy = row["strategy"]
+    strategy = int(row["strategy"])
+    holder = book_of(decision, strategy, int(row["account"]))
     slot = find_order(decision, row["order_id"])
-    if slot < 0:
+    if slot < 0 or holder < 0:
         _on_foreign_fill(node, row, tail, instrument)
         return
     order = decision["orders"][slot]
     was_open = order["state"] < codes.STATE_FILLED
     result = apply_order_fill(decision, order, row)
-    realised, booked = _book_fill(node, row, tail, instrument)
+    realised, booked = _book_fill(node, row, tail, instrument, holder)
     if not booked:
         return
     order_filled(decision, order, row)
     node["measured"]["fills"] += 1
-    record_fill(node, row, tail, realised)
+    record_fill(node, row, tail, realised, holder)
     record = node["fills"][node["fill_count"] - 1]
     record["decided_ns"] = order["decided_ns"]
     record["arrived_ns"] = order["acked_ns"]
@@ -124,19 +128,53 @@ def on_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
 def _on_foreign_fill(node: Any, row: Any, tail: Any, instrument: int) -> None:
     """A fill of an order the table no longer holds, or never did: what was traded is ours all the same, and is booked."""
     out_of_line()
-    decision = node["decision"]
     node["measured"]["foreign_facts"] += 1
-    if row["strategy"] >= decision["strategy_count"] or row["account"] >= decision["account_count"]:
+    if _book_foreign(node, row, tail, instrument):
+        node["measured"]["fills"] += 1
+        call_strategy(node, codes.ON_FILL, int(row["strategy"]))
+
+
+@njit(cache=True)
+def on_adjustment(node: Any, row: Any, tail: Any, instrument: int) -> None:
+    """A difference that a person accepted: booked as what was traded, and told to no strategy."""
+    out_of_line()
+    _book_foreign(node, row, tail, instrument)
+
+
+@njit(cache=True)
+def _book_foreign(node: Any, row: Any, tail: Any, instrument: int) -> bool:
+    """Book what no order in the table traded, to its strategy or to the account's unassigned book. False: it stops the run."""
+    decision = node["decision"]
+    account = int(row["account"])
+    holder = book_of(decision, int(row["strategy"]), account)
+    if holder < 0 or account >= decision["account_count"]:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = row["sequence"]
+        return False
+    realised, booked = _book_fill(node, row, tail, instrument, holder)
+    if booked:
+        position_changed(decision, account, instrument)
+        record_fill(node, row, tail, realised, holder)
+        sample_equity(node)
+    return booked
+
+
+@njit(cache=True)
+def on_external_working(node: Any, row: Any, instrument: int) -> None:
+    """What orders of others have working on an account's instrument: it counts in the account's worst case like ours."""
+    out_of_line()
+    decision = node["decision"]
+    account = int(row["account"])
+    if account >= decision["account_count"] or row["external_buy"] < 0 or row["external_sell"] < 0:
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
         return
-    realised, booked = _book_fill(node, row, tail, instrument)
-    if booked:
-        position_changed(decision, int(row["account"]), instrument)
-        node["measured"]["fills"] += 1
-        record_fill(node, row, tail, realised)
-        sample_equity(node)
-        call_strategy(node, codes.ON_FILL, row["strategy"])
+    list_exposure(decision, account, instrument)
+    exposure = decision["account_holdings"][account][instrument]["exposure"]
+    exposure["buy_qty"] += row["external_buy"] - exposure["external_buy"]
+    exposure["sell_qty"] += row["external_sell"] - exposure["external_sell"]
+    exposure["external_buy"] = row["external_buy"]
+    exposure["external_sell"] = row["external_sell"]
 
 
 @njit(cache=True)
@@ -158,13 +196,13 @@ def on_order_fact(node: Any, row: Any) -> None:
 
 @njit(cache=True)
 def on_funding(node: Any, row: Any, instrument: int) -> None:
-    """A funding payment: every strategy's position pays its part; the account's ledger and cash take the account's."""
+    """A funding payment: every book's position pays its part; the account's ledger and cash take the account's."""
     out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
     price = row["price"] if row["price"] > 0 else market["mark_price"]
-    for strategy in range(decision["strategy_count"]):
-        position = decision["strategy_holdings"][strategy][instrument]["position"]
+    for holder in range(decision["strategy_holdings"].shape[0]):
+        position = decision["strategy_holdings"][holder][instrument]["position"]
         if position["qty"] != 0:
             _, status = apply_funding(position, market["rule"], price, row["rate"])
             if status != OK:

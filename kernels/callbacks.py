@@ -33,7 +33,9 @@ def call_bar_strategies(node: Any, slot: int) -> None:
 
 @njit(cache=True)
 def call_strategy(node: Any, callback: int, strategy: int) -> None:
-    """Call one strategy's callback, if it has it."""
+    """Call one strategy's callback, if there is the strategy and it has it."""
+    if strategy >= node["callbacks"].shape[0]:
+        return
     function = node["callbacks"][strategy, callback]
     if function != 0:
         node["current_strategy"] = strategy

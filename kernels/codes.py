@@ -133,10 +133,20 @@ RUN_NAME: Final = {
     value: name for name, value in globals().copy().items() if name.startswith("RUN_") and name != "RUN_NAME"
 }
 
+# Strategy of a row that is no strategy's: of every account (a command), or of the account's unassigned book (a fill, an order).
+UNASSIGNED: Final = 255
+
+# Codes of RESUME and FLATTEN rows.
+RESUME_BY_OPERATOR: Final = 0
+RESUME_BY_ITSELF: Final = 1  # What a feed or a connection caused is over: no limit's and no operator's state is lifted.
+FLATTEN_WITHIN_COLLAR: Final = 0
+FLATTEN_AT_MARKET: Final = 1  # Without a reference price, market orders.
+
 # Trading states of an account or a strategy.
 ACTIVE: Final = 0
 REDUCING: Final = 1
 HALTED: Final = 2
+FLATTENING: Final = 3  # Of a limit: what breaks it halts the account and closes its positions.
 
 # Callback slots of a strategy.
 ON_START: Final = 0

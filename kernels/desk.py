@@ -86,6 +86,57 @@ def _publish(node: Any, row: Any) -> None:
 
 
 @njit(cache=True)
+def enter_order(node: Any, slot: int, strategy: int, account: int) -> None:
+    """Make the order in a slot that was taken from the request, and reserve what it may fill."""
+    decision = node["decision"]
+    request = node["request"]
+    instrument = request["instrument"]
+    market = decision["instruments"][instrument]
+    order = decision["orders"][slot]
+    order["price"] = request["price"]
+    order["qty"] = request["qty"]
+    order["filled"] = 0
+    order["trigger_price"] = request["trigger_price"]
+    order["notional"] = 0.0
+    order["expire_ns"] = request["expire_ns"]
+    order["decided_ns"] = decision["clock"]["now_ns"]
+    order["decided_sequence"] = decision["clock"]["sequence"]
+    order["decision_mid2"] = (
+        market["bid"] + market["ask"] if market["bid"] > 0 and market["ask"] > 0 else 2 * market["last_price"]
+    )
+    order["acked_ns"] = 0
+    order["ended_ns"] = 0
+    order["amend_price"] = 0
+    order["amend_qty"] = 0
+    order["amends"] = 0
+    order["slippage_reserved"] = 0
+    order["fee"] = 0
+    order["reserved"] = 0
+    order["code"] = 0
+    order["instrument"] = instrument
+    order["strategy"] = strategy
+    order["account"] = account
+    order["side"] = request["side"]
+    order["type"] = request["type"]
+    order["flags"] = request["flags"]
+    order["state"] = codes.STATE_NEW
+    order["pending"] = 0
+    reserve(decision, order, order["qty"])
+
+
+@njit(cache=True)
+def publish_new(node: Any, order: Any) -> None:
+    """Ask for an order that was entered: its row goes to the outbox."""
+    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
+    _address_row(node, row, rows.NEW, order)
+    row["price"] = order["price"]
+    row["qty"] = order["qty"]
+    row["trigger_price"] = order["trigger_price"]
+    _publish(node, row)
+    node["measured"]["orders"] += 1
+
+
+@njit(cache=True)
 def submit(node: Any) -> None:
     """A new order: gate, reserve, outbox."""
     out_of_line()
@@ -116,45 +167,10 @@ def submit(node: Any) -> None:
         request["result"] = -verdict
         record_refusal(node, strategy, instrument, verdict, rows.NEW)
         return
-    market = decision["instruments"][instrument]
-    order = decision["orders"][slot]
-    order["price"] = request["price"]
-    order["qty"] = request["qty"]
-    order["filled"] = 0
-    order["trigger_price"] = request["trigger_price"]
-    order["notional"] = 0.0
-    order["expire_ns"] = request["expire_ns"]
-    order["decided_ns"] = decision["clock"]["now_ns"]
-    order["decided_sequence"] = decision["clock"]["sequence"]
-    order["decision_mid2"] = (
-        market["bid"] + market["ask"] if market["bid"] > 0 and market["ask"] > 0 else 2 * market["last_price"]
-    )
-    order["acked_ns"] = 0
-    order["ended_ns"] = 0
-    order["amend_price"] = 0
-    order["amend_qty"] = 0
-    order["amends"] = 0
-    order["slippage_reserved"] = 0
-    order["fee"] = 0
-    order["reserved"] = 0
-    order["code"] = 0
-    order["instrument"] = instrument
-    order["strategy"] = strategy
-    order["account"] = decision["strategies"][strategy]["account"]
-    order["side"] = request["side"]
-    order["type"] = request["type"]
-    order["flags"] = request["flags"]
-    order["state"] = codes.STATE_NEW
-    order["pending"] = 0
-    reserve(decision, order, order["qty"])
+    enter_order(node, slot, strategy, decision["strategies"][strategy]["account"])
     gate_passed(node, strategy, slot)
-    row = node["outbox"][node["outbox_head"] & (node["outbox"].shape[0] - 1)]
-    _address_row(node, row, rows.NEW, order)
-    row["price"] = order["price"]
-    row["qty"] = order["qty"]
-    row["trigger_price"] = order["trigger_price"]
-    _publish(node, row)
-    node["measured"]["orders"] += 1
+    order = decision["orders"][slot]
+    publish_new(node, order)
     request["result"] = order["id"]
     if verdict == codes.WARN:
         record_refusal(node, strategy, instrument, verdict, rows.NEW)

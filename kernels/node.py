@@ -137,6 +137,11 @@ EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pend
     ),  # Of an account: no resting buy of ours is above it, no resting sell below sell_low; 0 none, or not known yet.
     ("sell_low", "<i8"),
     ("listed", "<i8"),  # Of an account: 1 while the instrument stands in its `exposed` list.
+    (
+        "external_buy",
+        "<i8",
+    ),  # Of an account: what others than our strategies have working; counted in buy_qty and sell_qty.
+    ("external_sell", "<i8"),
 )
 
 HOLDING: Final = _aligned(("position", POSITION), ("exposure", EXPOSURE))
@@ -158,6 +163,9 @@ ACCOUNT: Final = _aligned(
     ("state", "<i8"),  # ACTIVE, REDUCING, HALTED.
     ("halt_code", "<i8"),
     ("cancel_all", "<i8"),  # Set by a breach: the loop cancels every working order of the account in this step.
+    ("flatten", "<i8"),  # FLATTEN_NOT, or how the account's positions are being closed.
+    ("flatten_ns", "<i8"),  # Not before this time is the next round of closing orders sent.
+    ("flatten_left", "<i8"),  # Sum of |position| at the last round.
 )
 
 # Zero means zero: no limit configured, no order. NEVER switches a limit off.
@@ -189,7 +197,10 @@ ACCOUNT_LIMITS: Final = _aligned(
     ("duplicate_window_ns", "<i8"),
     ("duplicate_max", "<i8"),
     ("self_match", "<i8"),  # 1: refuse an order that would meet our own.
-    ("breach_state", "<i8"),  # What a broken loss limit leads to: REDUCING, else HALTED.
+    (
+        "breach_state",
+        "<i8",
+    ),  # What a broken loss limit leads to: REDUCING, FLATTENING (HALTED, positions closed), else HALTED.
     (
         "max_gross_e8",
         "<i8",
@@ -198,7 +209,13 @@ ACCOUNT_LIMITS: Final = _aligned(
     ("max_daily_loss_e8", "<i8"),
     ("max_drawdown_e8", "<i8"),
     ("max_slippage_day_e8", "<i8"),
+    ("flatten_collar_e8", "<i8"),  # How far beyond the touch a closing order of FLATTEN may trade, 1e-8 of it.
 )
+
+# How an account's positions are being closed.
+FLATTEN_NOT: Final = 0
+FLATTEN_COLLARED: Final = 1
+FLATTEN_MARKET: Final = 2
 
 # A LIMIT_CHANGE row names a limit by its word: of the instrument's limits, or from ACCOUNT_LIMIT on of the account's.
 INSTRUMENT_LIMIT_WORDS: Final = len(INSTRUMENT_LIMITS.names or ())
@@ -310,12 +327,14 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("strategy_count", "<i8"),
         ("account_count", "<i8"),
         ("breaches", "<i8"),  # 1: an account was halted in this step and its orders must be cancelled.
+        ("flattening", "<i8"),  # Accounts whose positions are being closed.
         ("instruments", INSTRUMENT, (size.instruments,)),
         ("instrument_limits", INSTRUMENT_LIMITS, (size.instruments,)),
         ("accounts", ACCOUNT, (size.accounts,)),
         ("account_limits", ACCOUNT_LIMITS, (size.accounts,)),
         ("account_holdings", np.dtype(holdings), (size.accounts,)),
-        ("strategy_holdings", np.dtype(holdings), (size.strategies,)),
+        # Behind the strategies', one unassigned book for each account: what was traded on it by no strategy of ours.
+        ("strategy_holdings", np.dtype(holdings), (size.strategies + size.accounts,)),
         ("ledgers", CASH, (size.accounts, size.currencies)),  # Per account and currency.
         ("fx", "<i8", (size.currencies,)),  # 1e-8 account currency per unit; 0 unknown.
         ("strategies", STRATEGY, (size.strategies,)),

@@ -35,6 +35,16 @@ def take_slot(decision: Any) -> int:
 
 
 @njit(cache=True)
+def book_of(decision: Any, strategy: int, account: int) -> int:
+    """Index in `strategy_holdings` of whom an order or a fill belongs to: a strategy, or the account's unassigned book; -1 for none."""
+    if strategy < decision["strategy_count"]:
+        return int(strategy)
+    if strategy == codes.UNASSIGNED and account < decision["account_count"]:
+        return int(decision["strategies"].shape[0] + account)
+    return -1
+
+
+@njit(cache=True)
 def find_order(decision: Any, order_id: int) -> int:
     """Slot of an order the table still holds, or -1."""
     if order_id <= 0:
@@ -83,7 +93,8 @@ def reserve(decision: Any, order: Any, qty: int) -> None:
         return
     order["reserved"] = qty
     list_exposure(decision, order["account"], order["instrument"])
-    of_strategy = decision["strategy_holdings"][order["strategy"]][order["instrument"]]["exposure"]
+    holder = book_of(decision, order["strategy"], order["account"])
+    of_strategy = decision["strategy_holdings"][holder][order["instrument"]]["exposure"]
     of_account = decision["account_holdings"][order["account"]][order["instrument"]]["exposure"]
     if order["side"] > 0:
         of_strategy["buy_qty"] += change

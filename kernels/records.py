@@ -33,8 +33,8 @@ def sample_equity(node: Any) -> None:
 
 
 @njit(cache=True)
-def record_fill(node: Any, row: Any, tail: Any, realised: int) -> None:
-    """Keep a fill for the fills table. What only its order knows (times, mid at the decision) is left 0."""
+def record_fill(node: Any, row: Any, tail: Any, realised: int, holder: int) -> None:
+    """Keep a fill of a book (its index in strategy_holdings) for the fills table. What only its order knows (times, mid at the decision) is left 0."""
     out_of_line()
     decision = node["decision"]
     at = node["fill_count"]
@@ -58,7 +58,7 @@ def record_fill(node: Any, row: Any, tail: Any, realised: int) -> None:
     record["arrived_ns"] = 0
     record["decision_mid2_int"] = 0
     record["arrival_mid2_int"] = 0
-    record["position_after_int"] = decision["strategy_holdings"][row["strategy"]][row["instrument"]]["position"]["qty"]
+    record["position_after_int"] = decision["strategy_holdings"][holder][row["instrument"]]["position"]["qty"]
     record["realised_int"] = realised
     node["fill_count"] = at + 1
     if at + 1 >= node["fills"].shape[0] - 64:

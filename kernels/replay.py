@@ -15,6 +15,7 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels.arrivals import arrive, send_requests
 from twinloop.kernels.bar_path import is_immediate, is_market_like, schedule
 from twinloop.kernels.following import follow_node
+from twinloop.kernels.inbox import inbox_slot
 from twinloop.kernels.intrinsics import ROW_BYTES, copy_row, out_of_line, prefetch, record_at
 from twinloop.kernels.jit import njit
 from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
@@ -279,7 +280,7 @@ def _publish_answer(node: Any, venue: Any) -> None:
     for k in range(2):
         answer = venue["responses"][(at + k) & (RESPONSES - 1)]
         head = node["inbox_head"] + k
-        row = node["inbox"][head & node["inbox_mask"]]
+        row = node["inbox"][inbox_slot(node, head)]
         copy_row(row, answer)
         row["sequence"] = head
         if k == 0 and not answer["flags"] & rows.FLAG_CONTINUES:
@@ -297,7 +298,7 @@ def _publish_timer(node: Any) -> None:
     """Write the row of the timer that falls due first."""
     timer = node["decision"]["timers"][next_timer(node["decision"])]
     head = node["inbox_head"]
-    row = node["inbox"][head & node["inbox_mask"]]
+    row = node["inbox"][inbox_slot(node, head)]
     row["venue_ns"] = 0
     row["local_ns"] = max(timer["due_ns"], node["decision"]["clock"]["now_ns"])
     row["sequence"] = head
@@ -320,7 +321,7 @@ def _publish_tail(node: Any, tape_row: Any) -> None:
     """The second row of a fact goes right behind the first, and one cursor move publishes both."""
     out_of_line()
     head = node["inbox_head"]
-    tail = node["inbox"][(head + 1) & node["inbox_mask"]]
+    tail = node["inbox"][inbox_slot(node, head + 1)]
     copy_row(tail, tape_row)
     tail["sequence"] = head + 1
     node["inbox_head"] = head + 2
@@ -379,10 +380,11 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
             _publish_timer(node)
         # One fact; with nothing on its way from or to the venue, row after row until a strategy asks for something or an order fills.
         more = from_tape and answer_ns == NEVER and venue["request_tail"] == venue["request_head"]
+        last = min(count, at + rows_max - handled) if more else 0  # A row of the tape is a row handled.
         while True:
             if from_tape:
                 head = node["inbox_head"]
-                row = node["inbox"][head & node["inbox_mask"]]
+                row = node["inbox"][inbox_slot(node, head)]
                 copy_row(row, record_at(venue["local_rows"] + ROW_BYTES * at, ROW))
                 prefetch(venue["local_rows"] + ROW_BYTES * (at + ROWS_AHEAD))
                 row["sequence"] = head
@@ -397,7 +399,7 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
                 if venue["remote"] == 0:
                     send_requests(node, venue)
                 break
-            if not more or at == count or handled >= rows_max or (node["status"] | node["records_full"]) != 0:
+            if at >= last or (node["status"] | node["records_full"]) != 0:
                 break
             row_ns = record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"]
             if row_ns > clock["timer_ns"] and venue["recorded"] == 0:

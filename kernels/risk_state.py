@@ -26,7 +26,7 @@ from twinloop.kernels.money import (
     mul_div,
     position_value,
 )
-from twinloop.kernels.node import NEVER
+from twinloop.kernels.node import FLATTEN_COLLARED, FLATTEN_MARKET, FLATTEN_NOT, NEVER
 
 MESSAGE: Final = 1_000_000_000  # Tokens are counted in 1e-9 messages: one nanosecond at one message a second.
 BURST_MAX: Final = 9_000_000_000  # Larger bursts would leave 64 bits.
@@ -83,7 +83,30 @@ def equity_below_floor(decision: Any, account: int) -> None:
     code = codes.REJECT_DAILY_LOSS
     if state["equity"] < floor_below(int(state["floor_peak"]), int(limits["max_drawdown"])):
         code = codes.REJECT_DRAWDOWN
+    halted_before = state["state"] == codes.HALTED
     enter_state(decision, account, codes.REDUCING if limits["breach_state"] == codes.REDUCING else codes.HALTED, code)
+    if limits["breach_state"] == codes.FLATTENING and not halted_before:
+        begin_flatten(decision, account, FLATTEN_COLLARED)
+
+
+@njit(cache=True)
+def begin_flatten(decision: Any, account: int, how: int) -> None:
+    """Have the account's positions closed, from this step on (flatten.py)."""
+    state = decision["accounts"][account]
+    if state["flatten"] == FLATTEN_NOT:
+        decision["flattening"] += 1
+    state["flatten"] = max(int(state["flatten"]), how)
+    state["flatten_ns"] = 0
+    state["flatten_left"] = 0
+
+
+@njit(cache=True)
+def end_flatten(decision: Any, account: int) -> None:
+    """Send no more closing orders."""
+    state = decision["accounts"][account]
+    if state["flatten"] != FLATTEN_NOT:
+        decision["flattening"] -= 1
+    state["flatten"] = FLATTEN_NOT
     # Nothing further to find below until the session rolls, a new high is made or an operator resumes.
     state["equity_floor"] = -MONEY_MAX
 
@@ -117,7 +140,7 @@ def session_roll(decision: Any, account: int) -> None:
     limits["max_slippage_day"] = _of_capital(
         int(limits["max_slippage_day_e8"]), capital, int(limits["max_slippage_day"])
     )
-    if is_of_the_day(int(state["halt_code"])):
+    if is_of_the_day(int(state["halt_code"])) and state["flatten"] == FLATTEN_NOT:
         state["state"] = codes.ACTIVE
         state["halt_code"] = codes.ALLOW
     set_equity_floor(decision, account)
@@ -126,15 +149,22 @@ def session_roll(decision: Any, account: int) -> None:
 
 
 @njit(cache=True)
-def operator_command(decision: Any, account: int, kind: int) -> None:
+def operator_command(decision: Any, account: int, kind: int, code: int) -> None:
     """HALT and FLATTEN stop and cancel, REDUCE only lets positions shrink, RESUME makes the account and its strategies ACTIVE.
 
-    RESUME starts the drawdown anew at the equity now. The day's loss still counts: to trade on the same day after the cap was hit, the
-    limit has to be raised, else the next mark stops the account again.
+    FLATTEN closes the positions then, with market orders where there is no price and its code says so; HALT and RESUME end that. RESUME
+    starts the drawdown anew at the equity now. The day's loss still counts: to trade on the same day after the cap was hit, the limit
+    has to be raised, else the next mark stops the account again. RESUME_BY_ITSELF lifts a REDUCE and nothing else.
     """
     out_of_line()
     state = decision["accounts"][account]
+    if kind == rows.RESUME and code == codes.RESUME_BY_ITSELF:
+        if state["state"] == codes.REDUCING and state["halt_code"] == codes.REJECT_HALTED:
+            state["state"] = codes.ACTIVE
+            state["halt_code"] = codes.ALLOW
+        return
     if kind == rows.RESUME:
+        end_flatten(decision, account)
         state["state"] = codes.ACTIVE
         state["halt_code"] = codes.ALLOW
         state["floor_peak"] = state["equity"]
@@ -147,6 +177,10 @@ def operator_command(decision: Any, account: int, kind: int) -> None:
     if kind == rows.REDUCE:
         state["state"] = max(int(state["state"]), codes.REDUCING)
         return
+    if kind == rows.FLATTEN:
+        begin_flatten(decision, account, FLATTEN_MARKET if code == codes.FLATTEN_AT_MARKET else FLATTEN_COLLARED)
+    else:
+        end_flatten(decision, account)
     state["state"] = codes.HALTED
     state["cancel_all"] = 1  # Also of an account that is halted already: an operator's word is never a no-op.
     decision["breaches"] = 1
@@ -202,8 +236,10 @@ def order_filled(decision: Any, order: Any, row: Any) -> None:
     out_of_line()
     account = int(order["account"])
     state = decision["accounts"][account]
+    strategy = int(order["strategy"])
     if order["filled"] > (max(order["qty"], order["amend_qty"]) if order["amends"] > 0 else order["qty"]):
-        decision["strategies"][order["strategy"]]["state"] = codes.HALTED
+        if strategy != codes.UNASSIGNED:
+            decision["strategies"][strategy]["state"] = codes.HALTED
     position_changed(decision, account, int(order["instrument"]))
     cost, status = slippage_of(decision, order, row)
     spent, far = checked_add(int(state["slippage_day"]), cost)
@@ -233,6 +269,8 @@ def tokens_now(limits: Any, state: Any, now_ns: int) -> int:
 @njit(cache=True)
 def spend_message(decision: Any, strategy: int) -> None:
     """Take a message from a strategy's bucket. A cancel may leave it empty, never below: it delays orders, not other cancels."""
+    if strategy == codes.UNASSIGNED:
+        return
     state = decision["strategies"][strategy]
     limits = decision["account_limits"][state["account"]]
     now_ns = int(decision["clock"]["now_ns"])

@@ -78,6 +78,9 @@ AMENDED: Final = 37
 UNKNOWN: Final = 38
 CANCEL_REJECT: Final = 39
 AMEND_REJECT: Final = 40
+EXTERNAL_WORKING: Final = (
+    41  # What orders of others than our strategies have working on the account's instrument, a side each.
+)
 # Timers.
 TIMER: Final = 48
 CLOCK: Final = 49  # Nothing but the time: a live edge writes one when an interval ends and no other row tells of it.
@@ -93,6 +96,7 @@ RESUME: Final = 66
 FLATTEN: Final = 67
 LIMIT_CHANGE: Final = 68
 NOTE: Final = 69
+ADJUSTMENT: Final = 70  # A difference that a person accepted: booked like a fill, to the account's unassigned book.
 # Requests, in the outbox.
 NEW: Final = 80
 AMEND: Final = 81
@@ -135,6 +139,10 @@ class KindSpec(NamedTuple):
 
 _PRICE_QTY: Final = (("price", 32), ("qty", 40))
 _OWN: Final = (("price", 32), ("qty", 40), ("order_id", 48), ("code", 56))
+_TRADED: Final = (
+    (("price", 32), ("qty", 40), ("order_id", 48), ("fee", 56)),
+    (("cause_id", 32), ("fee_currency", 40), ("trade_id", 48), ("leaves_qty", 56)),
+)
 
 KINDS: Final = (
     KindSpec(TRADE, "TRADE", MARKET, (*_PRICE_QTY, ("trade_id", 48))),
@@ -169,19 +177,14 @@ KINDS: Final = (
     ),
     KindSpec(ACK, "ACK", OWN_ORDER, _OWN),
     KindSpec(REJECT, "REJECT", OWN_ORDER, _OWN),
-    KindSpec(
-        FILL,
-        "FILL",
-        OWN_ORDER,
-        (("price", 32), ("qty", 40), ("order_id", 48), ("fee", 56)),
-        (("cause_id", 32), ("fee_currency", 40), ("trade_id", 48), ("leaves_qty", 56)),
-    ),
+    KindSpec(FILL, "FILL", OWN_ORDER, *_TRADED),
     KindSpec(CANCELLED, "CANCELLED", OWN_ORDER, _OWN),
     KindSpec(EXPIRED, "EXPIRED", OWN_ORDER, _OWN),
     KindSpec(AMENDED, "AMENDED", OWN_ORDER, _OWN),
     KindSpec(UNKNOWN, "UNKNOWN", OWN_ORDER, _OWN),
     KindSpec(CANCEL_REJECT, "CANCEL_REJECT", OWN_ORDER, _OWN),
     KindSpec(AMEND_REJECT, "AMEND_REJECT", OWN_ORDER, _OWN),
+    KindSpec(EXTERNAL_WORKING, "EXTERNAL_WORKING", OWN_ORDER, (("external_buy", 32), ("external_sell", 40))),
     KindSpec(TIMER, "TIMER", TIMER_ORIGIN, (("due_ns", 32), ("timer_id", 40))),
     KindSpec(CLOCK, "CLOCK", TIMER_ORIGIN, ()),
     KindSpec(FEED_GAP, "FEED_GAP", FEED_STATE, (("code", 56),)),
@@ -194,6 +197,7 @@ KINDS: Final = (
     KindSpec(FLATTEN, "FLATTEN", OPERATOR, (("code", 56),)),
     KindSpec(LIMIT_CHANGE, "LIMIT_CHANGE", OPERATOR, (("limit", 32), ("value", 40))),
     KindSpec(NOTE, "NOTE", OPERATOR, ()),
+    KindSpec(ADJUSTMENT, "ADJUSTMENT", OPERATOR, *_TRADED),
     # A request's venue_ns is its expiry at the venue (0: none), its sequence the deciding row's.
     KindSpec(NEW, "NEW", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("trigger_price", 56))),
     KindSpec(AMEND, "AMEND", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("decision", 56))),

@@ -10,6 +10,8 @@ from typing import Any
 from twinloop.kernels import codes, rows
 from twinloop.kernels.account_facts import (
     mark_held,
+    on_adjustment,
+    on_external_working,
     on_fill,
     on_funding,
     on_limit_change,
@@ -20,6 +22,8 @@ from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_cloc
 from twinloop.kernels.book import ASK, BID, book_apply
 from twinloop.kernels.callbacks import call_bar_strategies, call_strategies, call_strategy
 from twinloop.kernels.desk import cancel_where
+from twinloop.kernels.flatten import flatten_accounts
+from twinloop.kernels.inbox import inbox_slot
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
@@ -205,17 +209,17 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
 
 
 @njit(cache=True)
-def on_operator(node: Any, kind: int, strategy: int) -> None:
-    """An operator's command: the state first, then the cancels. Strategy 255 means every account."""
+def on_operator(node: Any, kind: int, strategy: int, code: int) -> None:
+    """An operator's command: the state first, then the cancels. Strategy UNASSIGNED means every account."""
     out_of_line()
     decision = node["decision"]
-    if strategy != 255 and strategy >= decision["strategy_count"]:
+    if strategy != codes.UNASSIGNED and strategy >= decision["strategy_count"]:
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = decision["clock"]["sequence"]
         return
     for account in range(decision["account_count"]):
-        if strategy == 255 or decision["strategies"][strategy]["account"] == account:
-            operator_command(decision, account, kind)
+        if strategy == codes.UNASSIGNED or decision["strategies"][strategy]["account"] == account:
+            operator_command(decision, account, kind, code)
 
 
 @njit(cache=True)
@@ -242,7 +246,7 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         if market["book"] >= 0:
             book_apply(decision["books"][market["book"]], row)
     elif rows.HALT <= kind <= rows.FLATTEN:
-        on_operator(node, kind, int(row["strategy"]))
+        on_operator(node, kind, int(row["strategy"]), int(row["code"]))
     elif kind == rows.LIMIT_CHANGE:
         on_limit_change(node, row, instrument)
     elif kind == rows.FEED_RECOVERED:
@@ -260,8 +264,8 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
 
 
 @njit(cache=True)
-def _cancel_breached(node: Any) -> None:
-    """Cancel what works on accounts that a limit or an operator halted in this step."""
+def _stop_trading(node: Any) -> None:
+    """Cancel what works on accounts that a limit or an operator halted in this step; close the positions of those that are flattened."""
     out_of_line()
     decision = node["decision"]
     decision["breaches"] = 0
@@ -270,6 +274,8 @@ def _cancel_breached(node: Any) -> None:
         if state["cancel_all"] != 0:
             state["cancel_all"] = 0
             cancel_where(node, -1, account, -1)
+    if decision["flattening"] != 0:
+        flatten_accounts(node)
 
 
 @njit(cache=True)
@@ -277,11 +283,15 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
     """Every kind but quotes, prints and depth: how many rows the fact was."""
     out_of_line()
     row = node["inbox"][slot]
-    tail = node["inbox"][(slot + 1) & node["inbox_mask"]]
+    tail = node["inbox"][inbox_slot(node, slot + 1)]
     if kind == rows.FILL:
         on_fill(node, row, tail, instrument)
     elif rows.ACK <= kind <= rows.AMEND_REJECT:
         on_order_fact(node, row)
+    elif kind == rows.EXTERNAL_WORKING:
+        on_external_working(node, row, instrument)
+    elif kind == rows.ADJUSTMENT:
+        on_adjustment(node, row, tail, instrument)
     elif kind == rows.TIMER:
         strategy = int(row["strategy"])
         timer_fired(node["decision"], strategy, row["timer_id"], row["due_ns"])
@@ -308,7 +318,7 @@ def step(node: Any) -> int:
     The caller knows that the inbox is not empty.
     """
     tail_at = node["inbox_tail"]
-    slot = tail_at & node["inbox_mask"]
+    slot = inbox_slot(node, tail_at)
     row = node["inbox"][slot]
     node["current_slot"] = slot
     decision = node["decision"]
@@ -337,7 +347,7 @@ def step(node: Any) -> int:
         on_depth(node, row, instrument)
     else:
         handled = _step_seldom(node, slot, kind, instrument)
-    if decision["breaches"] != 0:
-        _cancel_breached(node)
+    if (decision["breaches"] | decision["flattening"]) != 0:
+        _stop_trading(node)
     node["inbox_tail"] = tail_at + handled
     return handled

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -171,7 +171,7 @@ def _run(loaded: Loaded, *, json: bool) -> int:
     with ExitStack() as stack:
         if json:  # Standard output is for the document alone: what a strategy prints goes beside it.
             stack.enter_context(redirect_stdout(sys.stderr))
-        result = _result(loaded, quiet=json)
+        result, told = _result(loaded, quiet=json)
     if json:
         from twinloop.engine.console import result_dict  # noqa: PLC0415
 
@@ -179,11 +179,12 @@ def _run(loaded: Loaded, *, json: bool) -> int:
     else:
         from twinloop.engine.console import print_run  # noqa: PLC0415
 
-        print_run(result)
+        print_run(result, told=told)
     return OK if result.complete else INCOMPLETE
 
 
-def _result(loaded: Loaded, *, quiet: bool) -> "Run":
+def _result(loaded: Loaded, *, quiet: bool) -> "tuple[Run, Sequence[str]]":
+    """The run, and what was said of it before it began."""
     with compiling(quiet=quiet):
         from twinloop.engine.backtest import Backtest  # noqa: PLC0415 - the JIT's switch is set by now
         from twinloop.engine.planning import describe, make_plan  # noqa: PLC0415
@@ -194,7 +195,7 @@ def _result(loaded: Loaded, *, quiet: bool) -> "Run":
                 lambda what, rows: reading.update(rows, None, f"{rows:,} rows  {rate(rows, reading.seconds)}", what),
             )
         if not quiet:
-            for text in (*describe(planned.plan), *planned.plan.broken, *planned.plan.notes):
+            for text in (*planned.read_as, *describe(planned.plan), *planned.plan.broken, *planned.plan.notes):
                 note(text)
         work = Backtest(planned.plan)
     with Activity("replaying", quiet=quiet) as replaying, stopping(work.end_batch) as stopped:
@@ -203,7 +204,7 @@ def _result(loaded: Loaded, *, quiet: bool) -> "Run":
             detail = f"{progress.rows:,} rows  {rate(progress.rows, progress.seconds)}  {progress.fills:,} fills"
             replaying.update(progress.rows, progress.rows_total, detail)
 
-        return work.run(show, stopped)
+        return work.run(show, stopped), planned.plan.notes
 
 
 @contextmanager

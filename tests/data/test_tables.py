@@ -483,3 +483,12 @@ def test_recorded_bars_load_whole_and_survive_the_catalog(real_data: Path, tmp_p
     stored = b"".join(map_rows(source.path)[source.start : source.stop].tobytes() for source in catalog.rows("X"))
     assert stored == table.rows.tobytes()
     assert catalog.scan("X", "bars").collect()["close"].to_list() == [float(record[4]) for record in records]
+
+
+def test_a_mistake_about_times_names_the_file_and_its_column(tmp_path: Path) -> None:
+    path = tmp_path / "dates.csv"
+    path.write_text("day,open,high,low,close\n02/01/2024,10,12,9,11\n03/01/2024,10,12,9,11\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_table(path, symbol="A", venue="x", settings=TableSettings(columns={"time": "day"}))
+    assert (caught.value.file, caught.value.field) == (str(path), "day")
+    assert "time_format" in str(caught.value)

@@ -36,6 +36,13 @@ class Once(tl.PythonStrategy):
             ctx.buy(trade.instrument, 100.0)
 
 
+class Odd(tl.PythonStrategy):
+    qty: float = 1.0
+
+    def on_trade(self, ctx, trade):
+        ctx.buy(trade.instrument, self.qty)
+
+
 class Flood(tl.PythonStrategy):
     done = False
 
@@ -53,9 +60,10 @@ def run(folder: Path, strategy: str, prices: list[float], limits: Any, symbols: 
     lines = [f"{START_S + i},{price},1000" for i, price in enumerate(prices)]
     (folder / "data.csv").write_text("\n".join(["time,price,qty", *lines]), encoding="utf-8")
     (folder / "run.toml").write_text("", encoding="utf-8")
+    strategy, _, qty = strategy.partition("=")
     base = {
         "data": [{"file": "data.csv", "symbol": f"A{k}"} for k in range(symbols)],
-        "strategy": [{"path": f"s.py:{strategy}"}],
+        "strategy": [{"path": f"s.py:{strategy}", "parameters": {"qty": float(qty)} if qty else {}}],
         "account": {"cash": "10000"},
         "limits": limits,
         "run": {"cache": str(folder / "cache"), "out": str(folder / "runs"), "name": "x"},
@@ -114,9 +122,26 @@ def test_refusals_beyond_the_record_are_counted_and_told(tmp_path: Path) -> None
     text = " ".join(found.summary["warnings"])
     assert f"{counts['verdicts_unrecorded']:,} verdicts of the risk gate are counted without a row" in text
     assert "refused 9,000 requests, mostly by max_order_pct (REJECT_MAX_ORDER_NOTIONAL)" in text
+    assert "USDT against a limit of 5,000.00)" in text
     screen = io.StringIO()
     print_run(found, Console(file=screen, width=200))
     assert screen.getvalue().count("REJECT_MAX_ORDER_NOTIONAL") == 2  # In the sentence and in the table, once each.
+
+
+@pytest.mark.parametrize(
+    ("qty", "limits", "said"),
+    [
+        ("-2", "research", "REJECT_QTY (3; the first had -2 against a limit of"),
+        ("0.5", "research", "lie on the instrument's grid, see ctx.round_price and ctx.round_qty"),
+        ("7", {"max_order_qty": 5}, "max_order_qty (REJECT_MAX_ORDER_QTY) (3; the first had 7 against a limit of 5)"),
+        ("7", {"max_position_long_qty": 5}, "(REJECT_MAX_POSITION) (3; the first had 7 against a limit of 5)"),
+        ("7", {"max_position_notional": 5}, "the first had 700.00 USDT against a limit of 5.00)"),
+    ],
+)
+def test_a_refusal_is_told_in_natural_units_with_what_to_do(tmp_path: Path, qty: str, limits: Any, said: str) -> None:
+    if isinstance(limits, dict):
+        limits = {"preset": "research", "max_order_pct": "none", "max_position_pct": "none"} | limits
+    assert said in " ".join(run(tmp_path, f"Odd={qty}", [100.0] * 3, limits).summary["warnings"])
 
 
 def test_positions_that_were_not_sampled_are_null_and_never_zero(tmp_path: Path) -> None:

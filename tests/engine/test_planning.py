@@ -134,3 +134,22 @@ def test_only_currencies_that_can_hold_money_take_room(tmp_path: Path) -> None:
     assert Backtest(of("linear")).assembly.currencies == ["USDT"]
     with pytest.raises(ConfigError, match="at most 8 that can hold money, got '10: USDT, X0, X1, X2"):
         Backtest(of("spot"))
+
+
+def test_how_a_table_was_understood_is_told_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
+    found = planned(tmp_path, data=[{"file": "goog.csv", "symbol": "GOOG"}])
+    assert found.read_as == [
+        (
+            "goog.csv read as bars of 1d, times as %Y-%m-%d, in UTC, stamp is the open, price scale 0, qty scale 0, "
+            "oldest first"
+        )
+    ]
+    assert found.plan.data[0]["read_as"] == found.read_as
+
+
+def test_a_synthetic_market_is_called_one(tmp_path: Path) -> None:
+    assert any("the market is synthetic" in note for note in planned(tmp_path).plan.notes)
+    (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
+    table = {"file": "goog.csv", "symbol": "GOOG", "interval": "1d"}
+    assert planned(tmp_path, data=[table]).plan.notes == []

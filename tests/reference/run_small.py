@@ -178,7 +178,9 @@ def describe(name: str, node: Any, ids: Sequence[int]) -> tuple[Any, ...]:
     if name == "on_timer":
         return ("on_timer", kind, int(head["local_ns"]), int(head["timer_id"]), int(head["due_ns"]))
     if name in {"on_fill", "on_order"}:
-        base = (*base, ids.index(int(head["order_id"])), int(head["price"]), int(head["qty"]))
+        order_id = int(head["order_id"])
+        number = ids.index(order_id) if order_id in ids else -1  # The engine's own: it closes positions.
+        base = (*base, number, int(head["price"]), int(head["qty"]))
         if kind != rows.FILL:
             return (*base, int(head["code"]))
         maker = bool(int(head["flags"]) & rows.FLAG_MAKER)
