@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from twinloop.data import feed_codes
 from twinloop.engine.gateway import alerts, client_ids
 from twinloop.engine.live import loop
 from twinloop.engine.strategy_context import Context
@@ -86,6 +87,12 @@ def rows_page() -> str:
         if spec.tail:
             lines.append(f"| | second row | | {_words(spec.tail)} |")
     lines += ["", "The columns 32 to 56 are the byte offsets of the payload's words.", ""]
+    lines += ["## Codes of the feed's rows", "", "A feed's rows say in `code` why, and in `source` which feed:", ""]
+    lines += [f"- source {number}: {name}" for number, name in feed_codes.SOURCE_NAME.items()]
+    lines += ["", "| kind | code | meaning |", "| --- | ---: | --- |"]
+    for kind, names in feed_codes.NAMES.items():
+        lines += [f"| `{kind}` | {code} | {meaning} |" for code, meaning in names.items()]
+    lines.append("")
     return "\n".join(lines)
 
 

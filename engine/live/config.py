@@ -51,7 +51,7 @@ class SessionTable(Table):
 
 
 class FeedTable(Table):
-    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given."""
+    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given; backup_*: of a second feed."""
 
     venue: Literal["binance-spot", "binance-usdm", "binance-coinm"]
     symbols: Annotated[Names, Field(min_length=1)]
@@ -61,10 +61,22 @@ class FeedTable(Table):
     maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     taker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     stale_after: Duration = 0  # 0: learned from the stream.
+    backup_stream: str = ""  # Empty: there is no second feed.
+    backup_rest: str = ""  # Empty: that of the first.
+    late_after: Duration = 100_000_000  # So much later than the other feed, and it is left.
+    dwell: Duration = 10_000_000_000
+    disagree_bps: Annotated[int, Field(ge=0, le=10_000)] = 50  # 0: prices of two feeds are not compared.
+    rotate_after: Duration = 23 * 3_600_000_000_000
+    poll_after: Duration = 5_000_000_000  # Without a stream for so long, prices are asked for; 0: never.
+    poll_every: Annotated[Duration, Field(ge=500_000_000)] = 2_000_000_000
 
     @model_validator(mode="after")
     def _addresses(self) -> "FeedTable":
-        _check_addresses(("stream", self.stream, ("wss", "ws")), ("rest", self.rest, ("https", "http")))
+        streams = [(name, getattr(self, name), ("wss", "ws")) for name in ("stream", "backup_stream")]
+        rests = [(name, getattr(self, name), ("https", "http")) for name in ("rest", "backup_rest")]
+        _check_addresses(*streams, *rests)
+        if self.backup_rest and not self.backup_stream:
+            raise ValueError("backup_rest belongs to a backup_stream")
         return self
 
 
