@@ -181,11 +181,13 @@ HALT, REDUCE, RESUME and FLATTEN rows carry who gave the word.
 
 | code | who |
 | ---: | --- |
-| 0 and above | a person: the user number of who wrote to the control socket |
-| -1 | a person, where the system does not tell the number |
+| {loop.OF_PERSON} and above | a person: {loop.OF_PERSON} and the user number of who wrote to the control socket |
+| {loop.OF_PERSON - 1} | a person, where the system does not tell the number |
+| RESUME {codes.RESUME_BY_ITSELF} | what an alert or a start began is over |
+| FLATTEN {codes.FLATTEN_AT_MARKET} | of the HALT before it: closing orders at market where there is no price |
 | {loop.SESSION_END} | the orderly end of a session |
 | {loop.SESSION_START} | the start of one, until everything of the one before is proven |
-| {loop.OF_ALERT} less an alert's number | that alert, and the end of what it began |
+| {loop.OF_ALERT} less an alert's number | that alert |
 """
 DEMANDS = {alerts.NOTE: "nothing", alerts.WARN: "a look", alerts.REDUCE: "REDUCE", alerts.HALT: "HALT"}
 

@@ -44,6 +44,7 @@ def snapshot(gateway: "Gateway") -> dict[str, Any]:
             [slot, venue_id, [list(report) for report in kept.values()]]
             for (slot, venue_id), kept in book.orphans.items()
         ],
+        "strangers": gateway.strangers.to_plain(),
         "weight": gateway.weight.to_plain(),
     }
 
@@ -74,6 +75,8 @@ def restore(gateway: "Gateway", plain: Mapping[str, Any]) -> None:
     for slot, venue_id, reports in plain["orphans"]:
         kept = [_report(report) for report in reports]
         book.orphans[int(slot), int(venue_id)] = {report.trade_id: report for report in kept}
+    for slot, bought, sold in plain["strangers"]:
+        gateway.strangers.kernel_knows(int(slot), (int(bought), int(sold)))
     gateway.weight.from_plain(plain["weight"])
 
 
@@ -109,6 +112,7 @@ class _Journal:
 
     def __init__(self, gateway: "Gateway", desk: "Desk") -> None:
         self.book, self.tracker, self.desk = gateway.book, gateway.tracker, desk
+        self.strangers = gateway.strangers
         self.epoch = 0
         self.head: RowFields | None = None
         self.touched: dict[int, Order] = {}
@@ -126,6 +130,8 @@ class _Journal:
             elif row.flags & FLAG_TAIL and self.head is not None:
                 self._fill(self.head, row)
                 self.head = None
+        elif row.kind == kinds.EXTERNAL_WORKING:
+            self.strangers.kernel_knows(row.instrument, (row.word_32, row.word_40))
         elif row.kind in _OF_ORDERS:
             order = self._order(row.word_48)
             if order is not None:

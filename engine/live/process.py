@@ -35,7 +35,7 @@ from twinloop.engine.live.account import ask_account, position_breaks, read_cred
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
-from twinloop.engine.live.loop import SESSION_START, LiveLoop
+from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
@@ -48,6 +48,7 @@ from twinloop.engine.live.status import status_of
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
+from twinloop.kernels import codes
 from twinloop.kernels.node import NEVER
 
 if TYPE_CHECKING:
@@ -298,7 +299,6 @@ class LiveProcess:
 
     def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         """What the operator's socket answers."""
-        del document
         loop = self.loop
         if command == "status":
             feeds = self.feed.told(self.clock.local_ns())
@@ -316,7 +316,11 @@ class LiveProcess:
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
-        sequence = loop.command(command, user)
+        if command == "flatten" and document.get("at_market") is True:
+            loop.command("halt", OF_PERSON + user)
+            sequence = loop.command("flatten", codes.FLATTEN_AT_MARKET)
+        else:
+            sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
 
     def _finish(self) -> None:

@@ -45,7 +45,9 @@ class Words:
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""
         self._ended = None
-        if kind == RESUME:
+        if kind == RESUME and code == codes.RESUME_BY_ITSELF:
+            self._by_itself = False
+        elif kind == RESUME:
             self._of_person = self._by_itself = False
         elif code == SESSION_END:
             self._ended = (state, reason)
