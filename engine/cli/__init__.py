@@ -42,6 +42,7 @@ COMMANDS: Final = (
     ("bench", "Measure this machine, or run one of the project's named bars."),
     ("exchange", "Run a practice exchange on this machine."),
     ("live", "Run a session on a live feed, with its journal and limits."),
+    ("sidecar", "Watch over a live session from beside it: fence, cancel, snapshots, alarms."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
     ("replay", "Replay a live session's journal and compare every decision."),
     ("journal", "Check, show and export a session's journal."),

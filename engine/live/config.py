@@ -108,10 +108,32 @@ class OrdersTable(Table):
     @model_validator(mode="after")
     def _variables(self) -> "OrdersTable":
         _check_addresses(("calls", self.calls, ("wss", "ws")))
-        for name in (self.key_variable, self.secret_variable):
-            if not name.isidentifier() or not name.isupper():
-                raise ValueError("names of environment variables in capitals, never the keys themselves")
+        _check_variables(self.key_variable, self.secret_variable)
         return self
+
+
+class SidecarTable(Table):
+    """[sidecar]: the process that watches a session. The variables name a key of its own: it needs no right but to cancel."""
+
+    key_variable: str = "TWINLOOP_CANCEL_KEY"
+    secret_variable: str = "TWINLOOP_CANCEL_SECRET"  # noqa: S105 - a name, not a secret
+    webhook_variable: str = "TWINLOOP_WEBHOOK"
+    mute_after: Annotated[Duration, Field(ge=500_000_000, le=60_000_000_000)] = 3_000_000_000
+    snapshot_rows: Annotated[int, Field(ge=1000)] = 1_000_000
+    snapshot_every: Annotated[Duration, Field(ge=1_000_000_000)] = 300_000_000_000
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: none.
+    shadow: bool = True
+
+    @model_validator(mode="after")
+    def _variables(self) -> "SidecarTable":
+        _check_variables(self.key_variable, self.secret_variable, self.webhook_variable)
+        return self
+
+
+def _check_variables(*names: str) -> None:
+    for name in names:
+        if not name.isidentifier() or not name.isupper():
+            raise ValueError("names of environment variables in capitals, never the keys themselves")
 
 
 class LiveConfig(Table):
@@ -122,6 +144,7 @@ class LiveConfig(Table):
     paper: PaperTable = PaperTable()
     account: AccountTable = AccountTable()
     orders: OrdersTable | None = None
+    sidecar: SidecarTable = SidecarTable()
     limits: str | dict[str, Any] | None = None
     strategy: Annotated[list[StrategyTable], Field(min_length=1)]
 

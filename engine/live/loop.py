@@ -46,7 +46,8 @@ class Counts:
 class LiveLoop:
     """A node, its journal and where requests go.
 
-    send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn.
+    send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn. fenced: whether
+    this instance must not send any more.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class LiveLoop:
         *,
         send: Callable[[Rows], None] | None = None,
         on_turn: Callable[[], None] | None = None,
+        fenced: Callable[[], bool] | None = None,
     ) -> None:
         self.recorded = recorded
         self.node: LiveNode = recorded.node
@@ -64,6 +66,7 @@ class LiveLoop:
         self.failure = ""
         self._send = send
         self._on_turn = on_turn
+        self._fenced = fenced
         self._waiting: list[tuple[int, Rows]] = []  # (mark, requests) in order.
 
     def start(self) -> None:
@@ -162,6 +165,15 @@ class LiveLoop:
             _, requests = self._waiting.pop(0)
             if self._send is not None:
                 self._send(requests)
+
+    def is_fenced(self) -> bool:
+        """Whether the watchdog has taken this instance's right to send; if so, trading stops here for good."""
+        if self._fenced is not None and self._fenced():
+            self._stop(
+                "the watchdog fenced this instance: it was mute for too long, and its orders are being cancelled"
+            )
+            return True
+        return False
 
     def _stop(self, reason: str) -> None:
         """Without a journal no order leaves any more. Cancels do: they are asked for here and are in no journal."""

@@ -125,7 +125,9 @@ class OrderEdge:
     # What becomes of a request.
 
     def leaves(self, outgoing: Outgoing) -> bool:
-        """Seal that a request leaves. Without a journal no order does; cancels and questions go all the same."""
+        """Seal that a request leaves. Without a journal or behind a fence no order does; cancels and questions go all the same."""
+        if outgoing.kind in _NEEDS_JOURNAL and self.loop.is_fenced():
+            return False
         self._note_fate(outgoing, table.SENT)
         return not self.loop.failure or outgoing.kind not in _NEEDS_JOURNAL
 

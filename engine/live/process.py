@@ -36,6 +36,7 @@ from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
+from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
@@ -109,6 +110,7 @@ class LiveProcess:
         self.loop: LiveLoop
         self.orders: OrderEdge | None = None
         self.feed: Feeds
+        self.published: Published
         self._rebuilt: Outcome | None = None
         self._may_resume = False  # No person has to say that the journal's session goes on.
 
@@ -148,6 +150,7 @@ class LiveProcess:
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
         lock = FolderLock(loaded.place / "journal")
         try:
+            self.published = Published(loaded.place)
             compiled = compiled_strategies(session)
             found = self._open(with_digests(session, compiled), compiled, held, lock)
         except BaseException:
@@ -197,7 +200,9 @@ class LiveProcess:
             durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
         )  # fmt: skip
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
-        self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
+        self.loop = LiveLoop(
+            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced
+        )
         return found
 
     def _to_venue(self, requests: Rows) -> None:
@@ -292,7 +297,8 @@ class LiveProcess:
             wait_s = TICK_S if wake_ns == NEVER else min(max((wake_ns - now_ns) / 1e9, 0.0005), TICK_S)
             await WORLD.sleep(wait_s)
             self.loop.tick()
-            if self.loop.failure:
+            self.published.beat(self)
+            if self.loop.failure or self.loop.is_fenced():
                 if self.orders is not None:
                     await self._no_orders_left(self.orders)
                 raise SessionError(self.loop.failure)
@@ -308,6 +314,7 @@ class LiveProcess:
                     "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
                     "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
+            feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
             return status_of(
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
@@ -333,6 +340,7 @@ class LiveProcess:
             loop.recorded.checkpoint()
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
+        self.published.end()
         position = loop.node.decision["accounts"][0]
         equity = int(position["equity"]) / MONEY_ONE
         self._say(

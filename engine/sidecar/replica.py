@@ -8,6 +8,7 @@ difference is a ParityError, damage a CorruptError, and either ends the replica 
 that was checked so. This module must not wait, and must not touch the journal's segments.
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,14 +51,22 @@ class Replica:
         self._every_rows, self._every_ns, self._kept = every_rows, every_ns, kept
         self._follower = JournalFollower(folder)
         self._rows = 0
+        self._one = threading.Lock()
+        self._closed = False
         self._since_ns = WORLD.monotonic_ns()
 
     def close(self) -> None:
-        """Let the journal go."""
-        self._follower.close()
+        """Let the journal go, after the step that may go on in another thread."""
+        with self._one:
+            self._closed = True
+            self._follower.close()
 
     def step(self) -> list[Commit]:
         """Handle what was sealed since, up to about 1 MiB of it: those commits; empty when nothing is new."""
+        with self._one:
+            return [] if self._closed else self._step()
+
+    def _step(self) -> list[Commit]:
         if self.rebuilt is None and not self._begin():
             return []
         assert self.rebuilt is not None
@@ -69,6 +78,11 @@ class Replica:
         if self._is_due():
             self.snapshot()
         return commits
+
+    @property
+    def behind_bytes(self) -> int:
+        """How much of the journal lies in later segments than the one being read."""
+        return self._follower.behind_bytes
 
     def snapshot(self) -> Path:
         """Write a snapshot of what was handled so far, and remove the oldest."""
