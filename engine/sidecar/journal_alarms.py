@@ -66,13 +66,14 @@ def state_alarm(before: int, account: Any, where: str) -> Alarm | None:
 
 
 def _gateway_alarm(row: Any, where: str) -> Alarm:
-    name, demand = alerts.ALERTS.get(int(row["alert"]), (f"ALERT {int(row['alert'])}", alerts.WARN))
+    unknown = alerts.AlertSpec(f"ALERT {int(row['alert'])}", alerts.WARN, "of another version")
+    name, demand, meaning = alerts.ALERTS.get(int(row["alert"]), unknown)
     order = int(row["code"])
     about = f" of order {order}" if order else ""
     return Alarm(
         f"gateway-{name}-{order}",
         _SEVERITY[demand],
-        f"{name}{about}, value {int(row['value'])}",
+        f"{name}{about}, value {int(row['value'])}: {meaning}",
         where,
         _REMEDY[demand],
     )

@@ -109,14 +109,14 @@ def test_what_a_foreign_order_may_still_do_counts_until_it_is_proven_gone(market
         world.venue.frames.clear()  # The list of open orders does not name it any more.
     world.run(62)
     assert not world.gateway.strangers
-    told = [
+    seen = [
         (int(row["kind"]), int(row["qty" if row["kind"] == rows.FILL else "external_sell"]))
         for facts in world.facts
         for row in facts
         if row["kind"] == rows.EXTERNAL_WORKING or (row["kind"] == rows.FILL and row["flags"] & rows.FLAG_CONTINUES)
     ]
     working = rows.EXTERNAL_WORKING
-    assert told == [(working, 3 * LOT), (rows.FILL, LOT), (working, 2 * LOT), (working, 0)], (
+    assert seen == [(working, 3 * LOT), (rows.FILL, LOT), (working, 2 * LOT), (working, 0)], (
         "a fill counts before it is taken off"
     )
 
