@@ -281,7 +281,7 @@ def test_orders_of_somebody_else_that_ended_between_two_sessions_count_no_more(
     replays(tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["", "lose_request", "drop_response", "reject", "too_many", "unknown_503"])
+@pytest.mark.parametrize("fault", ["", "lose_request", "drop_response", "reject", "unknown_503"])
 def test_flatten_closes_every_position_whatever_happens_to_its_orders(
     tmp_path: Path, strategy_folder: Path, fault: str
 ) -> None:
