@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from twinloop.data.errors import DataError
+from twinloop.data.instruments import from_scaled
 from twinloop.engine.live.shared import ENDED, FENCE, RUNNING, SESSION, SIDECAR, STARTING, SharedReader, SharedWords
 from twinloop.engine.seam import WORLD, process_id
 
@@ -39,6 +40,14 @@ def sidecar_status(place: Path, now_ns: int) -> dict[str, str]:
     return {
         "sidecar": "watches", "commits followed": f"{words['commit']:,}", "snapshot at": f"{words['snapshot_commit']:,}",
         "alarms": str(words["alarms"]), "not delivered": str(words["failed"]),
+    } | (shown_gap(words) if words["shadow_on"] else {})  # fmt: skip
+
+
+def shown_gap(words: dict[str, int]) -> dict[str, str]:
+    """How far the simulated twin is from what happened: the fills of both, then real less simulated."""
+    return {
+        "fills": f"{words['fills_live']:,} ({words['fills_shadow']:,} simulated)",
+        "slippage gap": from_scaled(words["gap_slippage"], 8), "profit gap": from_scaled(words["gap_profit"], 8),
     }  # fmt: skip
 
 
