@@ -18,7 +18,7 @@ from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.assembly import DAY_NS, Assembly, StrategySlot, VenueSettings
 from twinloop.engine.bar_series import Listener, series_of
-from twinloop.engine.halts import HaltWatch
+from twinloop.engine.halt_watch import HaltWatch
 from twinloop.engine.instrument_names import shown_names, slots_by_name, suggestion
 from twinloop.engine.records import NOT_SAMPLED, ORDER, RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter

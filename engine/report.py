@@ -23,7 +23,7 @@ from twinloop.engine.histogram import histogram
 from twinloop.engine.ledger import fill_values
 from twinloop.engine.results import Run
 from twinloop.engine.scorecard import statistics_of
-from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, text_of
+from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, speed, text_of
 
 ASSETS: Final = Path(__file__).parent / "assets"
 POINTS_MAX: Final = 200_000  # of one series; more is thinned
@@ -97,7 +97,7 @@ def _facts(run: Run) -> str:
     if "rows" in counts:
         facts.append(("Market rows", f"{counts['rows']:,}"))
     if timing.get("rows_per_second"):
-        facts.append(("Speed", f"{timing['rows_per_second'] / 1e6:,.1f} M rows/s"))
+        facts.append(("Speed", speed(timing["rows_per_second"])))
     if timing.get("run_seconds"):
         facts.append(("Ran in", duration(timing["run_seconds"] * 1e9)))
     facts.append(("Seed", str(manifest["seed"])))

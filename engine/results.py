@@ -185,7 +185,7 @@ class RunWriter:
         """Write every file of the folder and give the run back, its tables in memory.
 
         complete: False for a run that was stopped before the end of its data; `stopped` then says why. counts: facts of
-        the run by name ("rows", "rows_trade", "callbacks", "orders_sent" ...). halts: as halts.HaltWatch found them. timing: wall-clock facts ("run_seconds",
+        the run by name ("rows", "rows_trade", "callbacks", "orders_sent" ...). halts: as halt_watch.HaltWatch found them. timing: wall-clock facts ("run_seconds",
         "rows_per_second" ...), kept out of everything that is compared byte for byte.
         """
         from twinloop.engine import scorecard  # noqa: PLC0415 - it reads runs, so it imports this module

@@ -130,6 +130,12 @@ def duration(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
+def speed(per_second: float) -> str:
+    """Rows a second, short."""
+    return f"{per_second / 1e6:.1f} M rows/s" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k rows/s"
+
+
 def rule_text(row: Mapping[str, Any]) -> str:
     """What stood behind a verdict, for a person: "max_order_pct (REJECT_MAX_ORDER_NOTIONAL)", or the rule alone."""
-    return f"{row['limits']} ({row['rule']})" if row["limits"] else str(row["rule"])
+    limits = row.get("limits")  # Not in a result of before.
+    return f"{limits} ({row['rule']})" if limits else str(row["rule"])
