@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from twinloop.data.errors import DataError
 from twinloop.data.instruments import from_scaled
 from twinloop.engine.live.shared import ENDED, FENCE, RUNNING, SESSION, SIDECAR, STARTING, SharedReader, SharedWords
-from twinloop.engine.seam import WORLD, process_id
+from twinloop.engine.seam import WORLD, process_id, process_start
 
 if TYPE_CHECKING:
     from twinloop.engine.live.process import LiveProcess
@@ -58,6 +58,7 @@ class Published:
         self.instance = int(WORLD.unique()[:15], 16)
         self._fence = SharedWords(place / FENCE_WORDS, FENCE)
         self._words = SharedWords(place / COUNTERS, SESSION)
+        self._began = process_start(process_id())
         self._heartbeat = 0
         self._last_ns = 0
         self._free_bytes = 0
@@ -86,7 +87,7 @@ class Published:
         self._words.publish(
             self._values
             | {
-                "instance": self.instance, "pid": process_id(), "phase": phase, "heartbeat": self._heartbeat, "mono_ns": self._last_ns,
+                "instance": self.instance, "pid": process_id(), "pid_start": self._began, "phase": phase, "heartbeat": self._heartbeat, "mono_ns": self._last_ns,
                 "wall_ns": WORLD.wall_ns(),
             }
         )  # fmt: skip

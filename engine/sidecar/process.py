@@ -129,7 +129,7 @@ class Sidecar:
             exited = words is not None and self.fence.exited(words["instance"])
             verdict = self.watchdog.look(words, now_ns, exited=exited)
             if words is not None and verdict == ALIVE:
-                self.fence.hold(words["instance"], words["pid"], words["heartbeat"])
+                self.fence.hold(words["instance"], words["pid"], words["pid_start"])
                 self._leave_to(words["instance"])
             if verdict == MUTE and self.watchdog.instance != self._fenced:
                 self._fenced = self.watchdog.instance
