@@ -302,10 +302,10 @@ def test_what_was_exported_is_read_again_as_it_was(tmp_path: Path, kind: str) ->
             rows[name] = value
     else:
         rows["flags"] = np.where(np.arange(40) % 2 == 0, r.FLAG_CONTINUES, r.FLAG_TAIL)
-        for name, value in (("open", 600_001), ("high", 600_009), ("low", 599_999), ("close", 600_002)):
-            rows[name][::2] = value + at[::2]
-        for name, value in (("volume", 5), ("notional", 0), ("trades", 3), ("interval_ns", MINUTE_NS)):
-            rows[name][1::2] = value
+        for name, first in (("open", 600_001), ("high", 600_009), ("low", 599_999), ("close", 600_002)):
+            rows[name][::2] = first + at[::2]
+        for name, amount in (("volume", 5), ("notional", 0), ("trades", 3), ("interval_ns", MINUTE_NS)):
+            rows[name][1::2] = amount
     catalog = Catalog(tmp_path / "catalog")
     catalog.ingest([rows], BINANCE_USDM_BTCUSDT)
     path = catalog.export(tmp_path / "out.csv", "BTCUSDT", kind)
