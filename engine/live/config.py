@@ -124,6 +124,8 @@ class SidecarTable(Table):
     snapshot_every: Annotated[Duration, Field(ge=1_000_000_000)] = 300_000_000_000
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: none.
     shadow: bool = True
+    shadow_entry_latency: Duration = 5_000_000  # Of the simulated venue beside a session with real orders.
+    shadow_response_latency: Duration = 5_000_000
 
     @model_validator(mode="after")
     def _variables(self) -> "SidecarTable":
