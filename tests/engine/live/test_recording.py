@@ -129,15 +129,18 @@ def test_a_reset_connection_leaves_a_recording_that_says_so(tmp_path: Path) -> N
             )  # fmt: skip
             recording = Recording(plan, lambda _: None)
             task = asyncio.create_task(recording.run())
-            for connects in (1, 2):
-                await until(lambda: hasattr(recording, "feeds"), task)
-                feeds, recorder = recording.feeds, recording.recorder
-                await until(lambda connects=connects: feeds.connects == connects and not feeds.stale, task)  # type: ignore[misc]
+            await until(lambda: hasattr(recording, "feeds"), task)
+            feeds, recorder = recording.feeds, recording.recorder
+
+            async def some_more(connects: int) -> None:
+                await until(lambda: feeds.connects == connects and not feeds.stale, task)
                 already = recorder.lines
-                await until(lambda already=already: recorder.lines >= already + 100, task)  # type: ignore[misc]
-                if connects == 1:
-                    relay.reset()
-                    await until(lambda: feeds.stale, task)
+                await until(lambda: recorder.lines >= already + 100, task)
+
+            await some_more(1)
+            relay.reset()
+            await until(lambda: feeds.stale, task)
+            await some_more(2)
             recording.stopping.set()
             found = await task
             assert found.connects == 2
