@@ -134,9 +134,13 @@ def test_a_full_disk_ends_the_recording_with_a_word(
 
     monkeypatch.setattr(record._raw[0], "_stream", Full())
     record.on_raw(1, trade(1), NOW)
-    with pytest.raises(DataError, match=r"cannot record.*No space left"):
+
+    def until_full() -> None:
         for number in range(100_000):
             record.on_raw(0, venue.next(), NOW + number)
+
+    with pytest.raises(DataError, match=r"cannot record.*No space left"):
+        until_full()
     with pytest.raises(DataError, match=r"cannot record.*No space left"):
         record.close()
     assert stream.closed
