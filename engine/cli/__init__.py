@@ -45,7 +45,7 @@ COMMANDS: Final = (
     ("sidecar", "Watch over a live session from beside it: fence, cancel, snapshots, alarms."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
     ("replay", "Replay a live session's journal and compare every decision."),
-    ("journal", "Check, show and export a session's journal."),
+    ("journal", "Check, show, export, archive and retire a session's journal."),
     ("doctor", "Check the installation: versions, caches, disk, links."),
     ("warmup", "Compile everything now, so that the first run starts at once."),
 )

@@ -144,7 +144,7 @@ class Feeds:
         return connection
 
     async def _read(self, connection: _Connection) -> None:
-        """Read until the connection is over, however it ends."""
+        """Read until the connection is over, however it ends. A session that ends tells nobody of it."""
         leg, socket, arbiter = connection.leg, connection.socket, self.arbiter
         stream = leg.stream
         try:
@@ -158,9 +158,8 @@ class Feeds:
                         self._ask(connection)
         except (OSError, WebSocketException) as error:
             self.reasons[connection.source.number] = str(error) or type(error).__name__
-        finally:
-            self._connections.remove(connection)
-            self._take(arbiter.on_closed(leg, self._clock.local_ns()))
+        self._connections.remove(connection)
+        self._take(arbiter.on_closed(leg, self._clock.local_ns()))
 
     def _ask(self, connection: _Connection) -> None:
         for symbol in connection.leg.stream.wanting:
@@ -260,7 +259,7 @@ def make_feeds(
     arbiter = FeedArbiter(
         config.venue, instruments,
         FeedSettings(
-            stale_ns=config.stale_after, late_ns=config.late_after, dwell_ns=config.dwell, disagree_bps=config.disagree_bps,
+            stale_ns=config.stale_after, lag_ns=config.lag_max, late_ns=config.late_after, dwell_ns=config.dwell, disagree_bps=config.disagree_bps,
             rotate_ns=config.rotate_after,
         ),
         depth=depth, touch=lambda slot: (int(markets[slot]["bid"]), int(markets[slot]["ask"])),

@@ -19,8 +19,8 @@ from twinloop.kernels import codes
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import CANCEL, HALT, ROW
 
-EVERY_ACCOUNT: Final = 255
-# Codes of commands that the process gives itself; a person's is the user number, -1 where the system does not tell it.
+# Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
+OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
 SESSION_START: Final = -3  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
@@ -116,7 +116,7 @@ class LiveLoop:
         if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
             self.take(self.node.clock_row(now_ns))
 
-    def command(self, name: str, code: int = 0, *, strategy: int = EVERY_ACCOUNT) -> int:
+    def command(self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED) -> int:
         """An operator's word: a fact like any other, journalled before it acts. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
@@ -181,7 +181,7 @@ class LiveLoop:
             return
         self.failure = reason
         self._waiting.clear()
-        row = self._operator_row(HALT, 0, EVERY_ACCOUNT)
+        row = self._operator_row(HALT, 0, codes.UNASSIGNED)
         row["local_ns"] = max(int(row["local_ns"][0]), int(self.node.decision["clock"]["now_ns"]))
         handled = self.node.handle(row)
         cancels = handled.requests["kind"] == CANCEL

@@ -23,6 +23,7 @@ from twinloop.data.binance_stream import info_path
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
+from twinloop.engine.gateway.alerts import told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -34,7 +35,7 @@ from twinloop.engine.live.account import ask_account, position_breaks, read_cred
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
-from twinloop.engine.live.loop import SESSION_START, LiveLoop
+from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
@@ -48,6 +49,7 @@ from twinloop.engine.live.status import status_of
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
+from twinloop.kernels import codes
 from twinloop.kernels.node import NEVER
 
 if TYPE_CHECKING:
@@ -222,7 +224,7 @@ class LiveProcess:
         endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
             gateway, credentials, endpoints, loop,
-            tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
+            tell=lambda alert: self._say(told_of(alert)),
         )  # fmt: skip
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
@@ -303,7 +305,6 @@ class LiveProcess:
 
     def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         """What the operator's socket answers."""
-        del document
         loop = self.loop
         if command == "status":
             feeds = self.feed.told(self.clock.local_ns())
@@ -322,7 +323,11 @@ class LiveProcess:
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
-        sequence = loop.command(command, user)
+        if command == "flatten" and document.get("at_market") is True:
+            loop.command("halt", OF_PERSON + user)
+            sequence = loop.command("flatten", codes.FLATTEN_AT_MARKET)
+        else:
+            sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
 
     def _finish(self) -> None:

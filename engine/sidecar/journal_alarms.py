@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import alerts
-from twinloop.engine.live.loop import SESSION_END, SESSION_START
+from twinloop.engine.live.loop import OF_PERSON, SESSION_END, SESSION_START
 from twinloop.engine.sidecar.alarms import CRITICAL, NOTE, WARNING, Alarm
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
@@ -43,7 +43,7 @@ def row_alarms(rows: Rows, where: str, names: Mapping[int, str]) -> Iterator[Ala
             who = int(row["code"])
             if who == SESSION_START:
                 severity, remedy = NOTE, "nothing: it goes on by itself once its orders are proven"
-            by = f" by user {who}" if who > 0 else ""
+            by = f" by user {who - OF_PERSON}" if who >= OF_PERSON else ""
             yield Alarm(f"word-{kind}-{int(row['sequence'])}", severity, f"the session was {word}{by}", where, remedy)
         elif kind == table.FEED_STALE:
             name = names.get(int(row["instrument"]), str(int(row["instrument"])))
@@ -66,13 +66,14 @@ def state_alarm(before: int, account: Any, where: str) -> Alarm | None:
 
 
 def _gateway_alarm(row: Any, where: str) -> Alarm:
-    name, demand = alerts.ALERTS.get(int(row["alert"]), (f"ALERT {int(row['alert'])}", alerts.WARN))
+    unknown = alerts.AlertSpec(f"ALERT {int(row['alert'])}", alerts.WARN, "of another version")
+    name, demand, meaning = alerts.ALERTS.get(int(row["alert"]), unknown)
     order = int(row["code"])
     about = f" of order {order}" if order else ""
     return Alarm(
         f"gateway-{name}-{order}",
         _SEVERITY[demand],
-        f"{name}{about}, value {int(row['value'])}",
+        f"{name}{about}, value {int(row['value'])}: {meaning}",
         where,
         _REMEDY[demand],
     )

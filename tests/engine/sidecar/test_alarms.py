@@ -10,7 +10,7 @@ import numpy as np
 from aiohttp import web
 
 from twinloop.engine.gateway.alerts import ALERT_CODE
-from twinloop.engine.live.loop import SESSION_END
+from twinloop.engine.live.loop import OF_PERSON, SESSION_END
 from twinloop.engine.sidecar.alarms import (
     CRITICAL,
     NOTE,
@@ -177,12 +177,15 @@ def heard(kind: int, **fields: int) -> list[Alarm]:
 
 
 def test_rows_that_people_have_to_hear_of() -> None:
-    (found,) = heard(table.HALT, code=1000, sequence=7)
+    (found,) = heard(table.HALT, code=OF_PERSON + 1000, sequence=7)
     assert (found.severity, found.what) == (CRITICAL, "the session was halted by user 1000")
     (found,) = heard(table.HALT, code=SESSION_END)
     assert found.severity == NOTE
     (found,) = heard(table.ALERT, alert=ALERT_CODE["OVERFILL"], code=12, value=3)
-    assert (found.severity, found.what) == (CRITICAL, "OVERFILL of order 12, value 3")
+    assert (found.severity, found.what) == (
+        CRITICAL,
+        "OVERFILL of order 12, value 3: more was filled than was ordered; it is booked",
+    )
     (found,) = heard(table.ALERT, alert=999)
     assert found.severity == WARNING
     (found,) = heard(table.FEED_STALE)
