@@ -22,7 +22,7 @@ from twinloop.data.binance_stream import BinanceStream
 from twinloop.data.book_sync import EMPTY, Rows
 from twinloop.data.cadence import Cadence
 from twinloop.data.instruments import Instrument
-from twinloop.data.rowfile import join_rows, pick
+from twinloop.data.rowfile import join_rows, pick, words_of
 from twinloop.data.shadow_book import ShadowBook
 from twinloop.kernels import rows as table
 
@@ -31,8 +31,15 @@ LATE_WINDOW_NS: Final = 3_000_000_000
 LATE_SAMPLES: Final = 16
 COMPARE_EVERY_NS: Final = 1_000_000_000
 COMPARE_TIMES: Final = 3  # Comparisons in a row before feeds disagree, or agree again.
-HOPELESS_NS: Final = 5_000_000_000  # A leg that is silent for so long beyond its cadence is better closed.
+LAG_FRAMES: Final = 3  # Late messages in a row before a leg is late, or in time again.
+LAG_FLOOR_NS: Final = 300_000_000_000  # How long a smallest delay counts: clocks drift.
+HOPELESS_NS: Final = 5_000_000_000  # A leg that is silent for so long beyond its cadence is better closed,
+HALF_HOPELESS_NS: Final = (
+    30_000_000_000  # and one whose books are, while prints come: a flood of them may have to be read first.
+)
 
+_NEVER: Final = 1 << 62
+_TIMED: Final = frozenset({table.TRADE, table.LEVEL})  # What always states a venue time.
 Touch = Callable[[int], tuple[int, int]]
 
 
@@ -40,11 +47,13 @@ Touch = Callable[[int], tuple[int, int]]
 class FeedSettings:
     """What may be configured; times in ns.
 
-    stale_ns: silence allowed, learned where 0. late_ns: how much later than another leg. dwell_ns: least time between two switches for
-    lateness. fit_ns: how long a standby must be fit. disagree_bps: 0 never compares. rotate_ns: age at which a leg is to be replaced.
+    stale_ns: silence allowed, learned where 0. lag_ns: how much later than usual messages may come, by the venue's times; 0: any. late_ns:
+    how much later than another leg. dwell_ns: least time between two switches for that. fit_ns: how long a standby must be fit.
+    disagree_bps: 0 never compares. rotate_ns: age at which a leg is to be replaced.
     """
 
     stale_ns: int = 0
+    lag_ns: int = 1_000_000_000
     late_ns: int = 100_000_000
     dwell_ns: int = 10_000_000_000
     fit_ns: int = 1_000_000_000
@@ -63,6 +72,11 @@ class Leg:
         self.retiring = False  # To be replaced: old, or the venue said so.
         self.dismissed = False  # Replaced: to be closed.
         self.last_ns = 0
+        self.late = False
+        self._lag_max_ns = settings.lag_ns
+        self._lag_floors = [_NEVER, _NEVER]  # Smallest delay of this stretch of time and of the one before.
+        self._lag_floor_until_ns = 0
+        self._lag_frames = 0
         count = len(stream.symbols)
         self.books = [Cadence(fixed_ns=settings.stale_ns) for _ in range(count)]
         self.prints = [Cadence(prints=True, fixed_ns=settings.stale_ns) for _ in range(count)]
@@ -76,9 +90,23 @@ class Leg:
             self.prints[place].fixed_ns == 0 and self.prints[place].silent(now_ns)
         )
 
+    def delayed(self, delay_ns: int, now_ns: int) -> None:
+        """A message came so long after the venue's time of it; the two clocks may differ by any constant."""
+        if now_ns > self._lag_floor_until_ns:
+            self._lag_floors = [_NEVER, self._lag_floors[0]]
+            self._lag_floor_until_ns = now_ns + LAG_FLOOR_NS
+        floors = self._lag_floors
+        floors[0] = min(floors[0], delay_ns)
+        excess_ns = delay_ns - min(floors)
+        differs = excess_ns > self._lag_max_ns if not self.late else excess_ns < self._lag_max_ns // 2
+        self._lag_frames = self._lag_frames + 1 if differs and self._lag_max_ns else 0
+        if self._lag_frames >= LAG_FRAMES:
+            self.late, self._lag_frames = not self.late, 0
+
     def hopeless(self, now_ns: int) -> bool:
         """Whether every book has been silent for so long that another connection is better."""
-        return all(cadence.silent(now_ns - HOPELESS_NS) for cadence in self.books)
+        patience_ns = HOPELESS_NS if now_ns - self.last_ns > HOPELESS_NS else HALF_HOPELESS_NS
+        return all(cadence.silent(now_ns - patience_ns) for cadence in self.books)
 
     def fit(self, now_ns: int) -> bool:
         """Whether a market may be taken from it."""
@@ -99,10 +127,17 @@ class FeedArbiter:
         settings: FeedSettings,
         *,
         depth: bool,
+        quotes: bool = False,
         touch: Touch | None = None,
         slots: Sequence[int] | None = None,
     ) -> None:
-        self._make: dict[str, Any] = {"venue": venue, "instruments": list(instruments), "depth": depth, "slots": slots}
+        self._make: dict[str, Any] = {
+            "venue": venue,
+            "instruments": list(instruments),
+            "depth": depth,
+            "quotes": quotes,
+            "slots": slots,
+        }
         self.settings = settings
         self.depth = depth
         self.slots = list(range(len(instruments))) if slots is None else list(slots)
@@ -145,7 +180,10 @@ class FeedArbiter:
         if not kind:
             leg.retiring |= stream.closing
             return rows
-        (leg.prints if kind == table.TRADE else leg.books)[place].heard(now_ns)
+        if kind != table.QUOTE or not self.depth:  # Beside a book, quotes do not say that its stream is well.
+            (leg.prints if kind == table.TRADE else leg.books)[place].heard(now_ns)
+        if len(rows) and kind in _TIMED:
+            leg.delayed(now_ns - int(words_of(rows)[0, 0]), now_ns)
         if len(self.legs) > 1:
             self._compare_arrival(leg, place, kind, rows, now_ns)
         if leg is not self.active:
@@ -242,7 +280,8 @@ class FeedArbiter:
             return EMPTY
         standby = ready[0]
         if not active.fit_since_ns:
-            reason = codes.SWITCH_SILENT if active.stream.ready else codes.SWITCH_BOOK
+            reason = codes.SWITCH_LATE if active.late else codes.SWITCH_SILENT
+            reason = reason if active.stream.ready else codes.SWITCH_BOOK
             return self._take_over(standby, reason, now_ns)
         if active.retiring:
             same = [leg for leg in ready if leg.source == active.source]
@@ -356,6 +395,8 @@ class FeedArbiter:
                 code = self._stale[place]
             elif leg.silent(place, now_ns):
                 code = codes.STALE_SILENT
+            elif leg.late:
+                code = codes.STALE_LATE
             elif place in self.disagreeing and len(self.legs) > 1:
                 code = codes.STALE_DISAGREE
             elif not self.depth and not leg.last_ns:

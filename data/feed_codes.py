@@ -21,6 +21,7 @@ STALE_SILENT: Final = 1
 STALE_LOST: Final = 2
 STALE_DISAGREE: Final = 3
 STALE_START: Final = 4
+STALE_LATE: Final = 5
 # FEED_SWITCHED.
 SWITCH_SILENT: Final = 1
 SWITCH_LOST: Final = 2
@@ -42,6 +43,7 @@ NAMES: Final = {
         STALE_LOST: "no connection",
         STALE_DISAGREE: "two feeds disagree about the price",
         STALE_START: "the session begins",
+        STALE_LATE: "messages come much later than usual, by the venue's own times",
     },
     "FEED_SWITCHED": {
         SWITCH_SILENT: "the feed before was silent",

@@ -265,12 +265,6 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     return Run(folder, manifest, summary)
 
 
-def symbol_names(instruments: Sequence[Instrument]) -> list[str]:
-    """Names of the instruments in a run's tables: the symbol, with its venue where two instruments share it."""
-    symbols = [instrument.symbol for instrument in instruments]
-    return [i.symbol if symbols.count(i.symbol) == 1 else f"{i.symbol}@{i.venue}" for i in instruments]
-
-
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write JSON in the document's own order, no NaN; replaces the file in one step."""
     partial = path.with_name(f".{path.name}.partial")

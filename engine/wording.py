@@ -1,6 +1,6 @@
 """One statistic and how a person reads it: numbers, units and reasons as text, the same on a terminal and on a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor, isfinite, log10
@@ -128,6 +128,17 @@ def duration(ns: float) -> str:
         if ns >= size:
             return f"{ns / size:.3g} {name}"
     return f"{ns:.0f} ns"
+
+
+def few(names: Sequence[str]) -> str:
+    """Names in a sentence: all of a few, else the first ones and how many more."""
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+
+
+def sentence(text: str) -> str:
+    """A warning as a sentence of its own: capital first, unless it begins with a name, which stays as it is."""
+    first = text.split(" ", 1)[0]
+    return (text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text) + "."
 
 
 def speed(per_second: float) -> str:

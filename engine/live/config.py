@@ -61,6 +61,7 @@ class FeedTable(Table):
     maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     taker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     stale_after: Duration = 0  # 0: learned from the stream.
+    lag_max: Duration = 1_000_000_000  # So much later than usual by the venue's times, and the market is stale; 0: any.
     backup_stream: str = ""  # Empty: there is no second feed.
     backup_rest: str = ""  # Empty: that of the first.
     late_after: Duration = 100_000_000  # So much later than the other feed, and it is left.
@@ -123,6 +124,8 @@ class SidecarTable(Table):
     snapshot_every: Annotated[Duration, Field(ge=1_000_000_000)] = 300_000_000_000
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: none.
     shadow: bool = True
+    shadow_entry_latency: Duration = 5_000_000  # Of the simulated venue beside a session with real orders.
+    shadow_response_latency: Duration = 5_000_000
 
     @model_validator(mode="after")
     def _variables(self) -> "SidecarTable":

@@ -180,6 +180,24 @@ def test_a_later_feed_is_left_only_beyond_the_threshold_and_after_the_dwell() ->
     assert run.seen.trades == list(range(1, run.venue.trades + 1))
 
 
+def test_messages_that_come_ever_later_make_a_market_stale_whatever_the_clocks_say() -> None:
+    for skew_ns in (-5 * SECOND, 0, 7 * SECOND):
+        run = Run(lag_ns=SECOND)
+        leg = run.open(codes.PRIMARY, synced=False)
+        late_ns, told = 0, ""
+        for number in range(400):
+            late_ns = 0 if number < 100 or number > 300 else min((number - 100) * 20 * MS, 2 * SECOND)
+            for frame in (run.venue.next(run.now - skew_ns - late_ns), run.venue.trade(run.now - skew_ns - late_ns)):
+                run.take(run.arbiter.on_frame(leg, frame, run.now))
+            run.sync(leg)
+            run.tick(20 * MS)
+            if number > 100 and run.seen.stale and not told:
+                told = f"{late_ns // MS} ms"
+        assert ("FEED_STALE", codes.STALE_LATE, 0) in run.seen.told
+        assert 1000 <= int(told.split()[0]) <= 1100
+        assert not run.seen.stale
+
+
 def test_a_flapping_feed_is_not_taken_back_before_it_held_for_a_while() -> None:
     run = Run(fit_ns=SECOND)
     two = run.open(codes.BACKUP)

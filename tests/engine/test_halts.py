@@ -173,8 +173,11 @@ def test_positions_that_were_not_sampled_are_null_and_never_zero(tmp_path: Path)
     assert found.equity["mark:A9"].null_count() == len(found.equity)
     traded = {symbol: found.fills.filter(found.fills["symbol"] == symbol)["qty"].sum() for symbol in found.symbols}
     assert traded == dict.fromkeys(found.symbols, 50.0)
-    told = [text for text in found.summary["warnings"] if "of the first 8 instruments only, not of A8, A9" in text]
-    assert len(told) == 1
+    told = found.summary["warnings"]
+    assert len([text for text in told if "of the first 8 instruments only, not of A8, A9" in text]) == 1
+    assert [text for text in told if "trades only" in text] == [
+        "trades only (A0, A1, A2, A3, A4 and 5 more): both sides are taken to be the last price, without a spread"
+    ]
     assert (found.folder / "report.html").exists()
 
 
