@@ -124,6 +124,8 @@ class SidecarTable(Table):
     snapshot_every: Annotated[Duration, Field(ge=1_000_000_000)] = 300_000_000_000
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: none.
     shadow: bool = True
+    shadow_entry_latency: Duration = 5_000_000  # Of the simulated venue beside a session with real orders.
+    shadow_response_latency: Duration = 5_000_000
 
     @model_validator(mode="after")
     def _variables(self) -> "SidecarTable":
@@ -203,9 +205,9 @@ def _check_live(config: LiveConfig, path: Path) -> None:
     problems = (
         (config.orders is None, "orders", "an [orders] table", "nothing"),
         (
-            config.feed.venue != "binance-usdm",
+            config.feed.venue not in MARKETS,
             "feed.venue",
-            "binance-usdm: the only market whose orders are built",
+            " or ".join(MARKETS) + ": the markets whose orders are built",
             config.feed.venue,
         ),
         ("account" in config.model_fields_set, "account", "no [account] table: the venue says what is there", "one"),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from twinloop.data.errors import DataError
+from twinloop.data.instruments import from_scaled
 from twinloop.engine.live.shared import ENDED, FENCE, RUNNING, SESSION, SIDECAR, STARTING, SharedReader, SharedWords
-from twinloop.engine.seam import WORLD, process_id
+from twinloop.engine.seam import WORLD, process_id, process_start
 
 if TYPE_CHECKING:
     from twinloop.engine.live.process import LiveProcess
@@ -39,6 +40,14 @@ def sidecar_status(place: Path, now_ns: int) -> dict[str, str]:
     return {
         "sidecar": "watches", "commits followed": f"{words['commit']:,}", "snapshot at": f"{words['snapshot_commit']:,}",
         "alarms": str(words["alarms"]), "not delivered": str(words["failed"]),
+    } | (shown_gap(words) if words["shadow_on"] else {})  # fmt: skip
+
+
+def shown_gap(words: dict[str, int]) -> dict[str, str]:
+    """How far the simulated twin is from what happened: the fills of both, then real less simulated."""
+    return {
+        "fills": f"{words['fills_live']:,} ({words['fills_shadow']:,} simulated)",
+        "slippage gap": from_scaled(words["gap_slippage"], 8), "profit gap": from_scaled(words["gap_profit"], 8),
     }  # fmt: skip
 
 
@@ -49,6 +58,7 @@ class Published:
         self.instance = int(WORLD.unique()[:15], 16)
         self._fence = SharedWords(place / FENCE_WORDS, FENCE)
         self._words = SharedWords(place / COUNTERS, SESSION)
+        self._began = process_start(process_id())
         self._heartbeat = 0
         self._last_ns = 0
         self._free_bytes = 0
@@ -77,7 +87,7 @@ class Published:
         self._words.publish(
             self._values
             | {
-                "instance": self.instance, "pid": process_id(), "phase": phase, "heartbeat": self._heartbeat, "mono_ns": self._last_ns,
+                "instance": self.instance, "pid": process_id(), "pid_start": self._began, "phase": phase, "heartbeat": self._heartbeat, "mono_ns": self._last_ns,
                 "wall_ns": WORLD.wall_ns(),
             }
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Taking a mute session's right to send: a word that it reads before every order, then the end of its process.
 
 The word stops a session that comes back between two looks; the end of the process makes sure that nothing leaves it any more, not even
-bytes that were on their way to the socket. The process is held by a descriptor that was opened while its heartbeat moved, so that no other
-process of the same number is ever met. This module must not cancel anything.
+bytes that were on their way to the socket. The process is held by a descriptor and known by when it began, so that no other process of the
+same number is ever met. This module must not cancel anything.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Final
 
 from twinloop.engine.live.measured import FENCE_WORDS
 from twinloop.engine.live.shared import FENCE, SharedWords
+from twinloop.engine.seam import process_start
 
 EXIT_WAIT_S: Final = 2.0
 
@@ -23,26 +24,25 @@ class Fence:
     def __init__(self, place: Path) -> None:
         self._path = place / FENCE_WORDS
         self._process = -1
-        self._seen: tuple[int, int, int] | None = None  # Instance, process number, heartbeat when it was opened.
-        self._held = 0  # The instance whose process is held for certain.
+        self._held = 0  # The instance whose process is held.
 
-    def hold(self, instance: int, process: int, heartbeat: int) -> None:
-        """Get hold of the session's process. Certain once the heartbeat moved after it was opened: then the number was its own."""
+    def hold(self, instance: int, process: int, began: int) -> None:
+        """Get hold of the session's process, if the one of this number began when the session says that it did."""
         if self._held == instance:
-            return
-        if self._seen is not None and self._seen[:2] == (instance, process) and self._process >= 0:
-            if heartbeat != self._seen[2]:
-                self._held = instance
             return
         self.let_go()
         opener = getattr(os, "pidfd_open", None)
-        if opener is None:
+        if opener is None or not began:
             return
         try:
             self._process = opener(process)
         except OSError:
             self._process = -1
-        self._seen = (instance, process, heartbeat)
+            return
+        if process_start(process) == began:  # Asked after it was opened: what was opened is what was meant.
+            self._held = instance
+        else:
+            self.let_go()
 
     def exited(self, instance: int) -> bool:
         """Whether the process of an instance is known to be gone."""
@@ -68,7 +68,7 @@ class Fence:
         """Let the process go."""
         if self._process >= 0:
             os.close(self._process)
-        self._process, self._seen, self._held = -1, None, 0
+        self._process, self._held = -1, 0
 
     def _is_gone(self, wait_s: float) -> bool:
         if self._process < 0:

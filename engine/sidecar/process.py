@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from twinloop.data.atomic import make_folder
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.engine.journal.folder import FolderLock
@@ -24,6 +26,7 @@ from twinloop.engine.live.shared import SESSION, SIDECAR, SharedReader, SharedWo
 from twinloop.engine.seam import WORLD, process_id
 from twinloop.engine.sidecar.alarms import CRITICAL, NOTE, WARNING, Alarm, AlarmChannel, FileSink, Sink, WebhookSink
 from twinloop.engine.sidecar.cancel_only import CancelOnly, Outcome
+from twinloop.engine.sidecar.disk import DiskWatch
 from twinloop.engine.sidecar.fence import Fence
 from twinloop.engine.sidecar.journal_alarms import row_alarms, state_alarm
 from twinloop.engine.sidecar.metrics import Metrics
@@ -68,9 +71,12 @@ class Sidecar:
         self.channel = AlarmChannel(sinks)
         self.watchdog = Watchdog(config.sidecar.mute_after)
         self.fence = Fence(self.place)
+        side = config.sidecar
         self.replica = Replica(
-            self.place / "journal", every_rows=config.sidecar.snapshot_rows, every_ns=config.sidecar.snapshot_every
-        )
+            self.place / "journal", every_rows=side.snapshot_rows, every_ns=side.snapshot_every,
+            shadow=(side.shadow_entry_latency, side.shadow_response_latency) if side.shadow else None,
+        )  # fmt: skip
+        self.disk = DiskWatch()
         self.session = SharedReader(self.place / COUNTERS, SESSION)
         before = _before(self.place)
         self._told_from = before.get("commit", 0)
@@ -123,7 +129,7 @@ class Sidecar:
             exited = words is not None and self.fence.exited(words["instance"])
             verdict = self.watchdog.look(words, now_ns, exited=exited)
             if words is not None and verdict == ALIVE:
-                self.fence.hold(words["instance"], words["pid"], words["heartbeat"])
+                self.fence.hold(words["instance"], words["pid"], words["pid_start"])
                 self._leave_to(words["instance"])
             if verdict == MUTE and self.watchdog.instance != self._fenced:
                 self._fenced = self.watchdog.instance
@@ -139,6 +145,10 @@ class Sidecar:
                     "see the next alarm",
                 )
                 self._taking_over = tasks.create_task(self._take_over(self._fenced), name="take-over")
+            if words is not None and verdict == ALIVE and words["free_bytes"]:
+                full = self.disk.look(now_ns, self.replica.counts.rows, words["free_bytes"], str(self.place))
+                if full is not None:
+                    self.channel.tell(full)
             self._publish()
             await WORLD.sleep(LOOK_S)
 
@@ -232,7 +242,7 @@ class Sidecar:
             "snapshot_commit": counts.snapshot_commit, "alarms": alarms.told - alarms.repeated, "delivered": alarms.of(alarms.delivered),
             "failed": alarms.of(alarms.failed) + alarms.of(alarms.dropped), "late": alarms.late, "fenced_instance": self._fenced,
             "cancel_outcome": self._cancelled,
-        }  # fmt: skip
+        } | ({"shadow_on": 1, **msgspec.structs.asdict(self.replica.gap)} if self.replica.gap is not None else {})  # fmt: skip
 
     def _publish(self) -> None:
         self._words.publish(self.values())

@@ -155,13 +155,16 @@ def test_a_session_that_ends_in_order_is_no_alarm_and_one_that_is_killed_goes_on
 
 def test_metrics_are_served_on_this_machine(tmp_path: Path, quoter: Path, unused_port: int) -> None:
     async def play(server: Server, live: Child, sidecar: Child, place: Path) -> None:
-        del server, place
+        del server
+        await until(lambda: sidecar_words(place)["shadow_on"] == 1, live, sidecar)
         async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{unused_port}/metrics") as answer:
             text = await answer.text()
         values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         assert float(values["twinloop_session_facts"]) > 0
         assert 0 <= float(values["twinloop_session_heartbeat_age_seconds"]) < 60
         assert float(values["twinloop_sidecar_commit"]) >= 0
+        assert float(values["twinloop_sidecar_shadow_on"]) == 1
+        assert "twinloop_sidecar_gap_profit" in values
         assert "twinloop_session_pid" not in values
         assert await live.end(signal.SIGTERM) == 0
         assert await sidecar.end(signal.SIGTERM) == 0
