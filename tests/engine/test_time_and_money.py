@@ -169,7 +169,9 @@ def check_money(setup: Setup) -> Outcome:
         settle = currencies.index(instrument.settle)
         for fill in holding.fills:
             fill.fee_currency = settle
-        wanted = dict(balances(holding, settle, currencies.index(instrument.base), wanted))
+        # Only a spot market's base can hold money, and has a ledger.
+        base = currencies.index(instrument.base) if instrument.contract == "spot" else settle
+        wanted = dict(balances(holding, settle, base, wanted))
         wanted[settle] = wanted.get(settle, 0) + twin.funding[slot]
         position = got.assembly.decision["account_holdings"][0][slot]["position"]
         assert int(position["realised"]) == holding.realised()
