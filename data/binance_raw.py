@@ -50,6 +50,7 @@ LINE_BYTES_MAX: Final = 1 << 24
 QUARANTINED_MAX: Final = 1000  # Lines held by a report; all of them are counted and go to on_quarantine.
 SYMBOLS_NAMED: Final = 5  # Of the symbols that a file has instead of the one asked for.
 _SYMBOL: Final = re.compile(rb'"s":"([A-Z0-9_]{1,30})"')
+_FUTURES_DEPTH: Final = b'"pu":'
 _TIMED_KINDS: Final = (table.TRADE, table.QUOTE, table.LEVEL, table.SNAPSHOT_BEGIN)
 _LATENCY_BIN_NS: Final = 100_000
 _LATENCY_BINS: Final = 200_001
@@ -239,7 +240,7 @@ class RawReader:
         self._paths = paths
         self._on_quarantine = on_quarantine
         self._chunk_bytes = chunk_bytes
-        self._symbol = instrument.symbol
+        self._symbol, self._futures = instrument.symbol, market != "spot"
         self._quarantined: Counter[str] = Counter()
         self._settle_clock(instrument, market, clock_offset_ns, assumed_latency_ns)
         self._state = np.zeros(codes.STATE_SIZE, np.int64)
@@ -283,6 +284,7 @@ class RawReader:
                 yield batch
         self._close_report()
         self._require_own_lines()
+        self._require_own_market()
 
     def _require_own_lines(self) -> None:
         """Raise DataError where the files speak of other symbols only: a snapshot, which names none, proves nothing."""
@@ -295,6 +297,22 @@ class RawReader:
             "recorded from another symbol", file=", ".join(report.files), field="instrument", expected=f"lines of {self._symbol}",
             got=f"none in {report.lines}, {others} of {', '.join(names[:SYMBOLS_NAMED]) or 'others'}",
             remedy="name the instrument that was recorded",
+        )  # fmt: skip
+
+    def _require_own_market(self) -> None:
+        """Raise DataError where a futures' recording is read as spot: its quotes and prints would pass, its book would be missing."""
+        report = self.report
+        if (
+            self._futures
+            or not report.quarantined
+            or report.messages["depth"]
+            or _FUTURES_DEPTH not in self._first_bytes()
+        ):
+            return
+        raise DataError(
+            "recorded from a futures market", file=", ".join(report.files), field="instrument", expected="lines of the spot market",
+            got="depth updates with the id of the update before them, which only futures have",
+            remedy="name the instrument of the market that was recorded",
         )  # fmt: skip
 
     def _first_bytes(self) -> bytes:

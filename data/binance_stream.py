@@ -19,7 +19,7 @@ from twinloop.data import binance_codes as codes
 from twinloop.data.binance_frames import NO_ROOM, NOT_OURS, FrameScanner, frame_rows
 from twinloop.data.binance_frames_py import NOBODY, FrameDecoder
 from twinloop.data.binance_scan_py import BadLineError
-from twinloop.data.book_sync import EMPTY, BookSync, Rows
+from twinloop.data.book_sync import EMPTY, KIND_WORD, BookSync, Rows
 from twinloop.data.instruments import Instrument
 from twinloop.data.rowfile import words_of
 from twinloop.kernels import rows as table
@@ -40,8 +40,10 @@ _INFO_PATH: Final = {
 # Depth, quotes and prints of USD-M stand under a path of their own since 2026.
 _STREAM_PATH: Final = {"binance-spot": "/stream", "binance-usdm": "/public/stream", "binance-coinm": "/stream"}
 _DEPTH: Final = {"binance-spot": "depth@100ms", "binance-usdm": "depth@0ms", "binance-coinm": "depth@0ms"}
+_HEAD_BYTES: Final = 200
 _FIRST: Final = codes.SLOTS["FIRST_UPDATE"]
 _LAST: Final = codes.SLOTS["LAST_UPDATE"]
+_LAST_TRADE: Final = codes.SLOTS["LAST_TRADE"]
 
 
 def info_path(venue: str) -> str:
@@ -78,6 +80,11 @@ class BinanceStream:
         self._twin = FrameDecoder(known, **options)
         self._books = [BookSync(futures=futures, waits=depth) for _ in instruments]
         self.counts: Counter[str] = Counter()
+        self.place, self.kind = (
+            NOBODY,
+            0,
+        )  # Whose the last frame was, and the kind of its first row; 0 for one without rows.
+        self.closing = False  # The venue said that it will end the connection.
 
     def streams(self) -> list[str]:
         """Names of the streams, as the venue calls them."""
@@ -113,8 +120,9 @@ class BinanceStream:
         if len(frame) > FRAME_BYTES_MAX:
             self.counts["too_long"] += 1
             return EMPTY
-        place, rows = self._decoded(frame, local_ns)
-        return self._books[place].pass_on(rows) if len(rows) and self._depth else rows
+        self.place, rows = self._decoded(frame, local_ns)
+        self.kind = int(words_of(rows)[0, KIND_WORD]) & 255 if len(rows) else 0
+        return self._books[self.place].pass_on(rows) if self.kind and self._depth else rows
 
     def _decoded(self, frame: bytes, local_ns: int) -> tuple[int, Rows]:
         scanner = self._scanner
@@ -137,9 +145,10 @@ class BinanceStream:
             return NOBODY, EMPTY
         if place == NOBODY:
             self.counts["other"] += 1
+            self.closing |= b'"serverShutdown"' in frame[:_HEAD_BYTES]
         return place, rows
 
-    def _decoded_of(self, place: int, text: bytes, local_ns: int) -> Rows:
+    def decoded_of(self, place: int, text: bytes, local_ns: int) -> Rows:
         """Rows of a text of one instrument; none where it cannot be read."""
         count = self._scanner.scan_of(place, text, local_ns)
         if count == NO_ROOM:
@@ -170,26 +179,21 @@ class BinanceStream:
         book = self._books[place]
         if not book.waits:
             return EMPTY
-        rows = book.snapshot(self._decoded_of(place, body, local_ns), int(self._states[place, _FIRST]), local_ns)
+        rows = book.snapshot(self.decoded_of(place, body, local_ns), int(self._states[place, _FIRST]), local_ns)
         self.counts["snapshots" if len(rows) else "snapshots_refused"] += 1
         return rows
 
-    def on_lost(self, local_ns: int) -> Rows:
-        """The connection is gone: every book breaks, every market is stale until it comes back."""
-        self.counts["lost"] += 1
-        self._states[:, _LAST] = 0
-        if not self._depth:
-            return self.state_row(table.FEED_STALE, local_ns)
-        rows = np.zeros(2 * len(self._books), table.ROW)
-        for at, book in enumerate(self._books):
-            book.begin_anew()
-            rows["kind"][2 * at : 2 * at + 2] = (table.FEED_STALE, table.FEED_GAP)
-            rows["instrument"][2 * at : 2 * at + 2] = self.slots[at]
-        rows["local_ns"], rows["source"] = local_ns, self._source
-        return rows
+    def waits(self, place: int) -> bool:
+        """Whether the book of an instrument waits for a snapshot."""
+        return self._books[place].waits
 
-    def state_row(self, kind: int, local_ns: int) -> Rows:
-        """A row of the feed's state (FEED_STALE, FEED_RECOVERED) for every instrument."""
-        rows = np.zeros(len(self._books), table.ROW)
-        rows["kind"], rows["local_ns"], rows["instrument"], rows["source"] = kind, local_ns, self.slots, self._source
-        return rows
+    def last_trade(self, place: int) -> int:
+        """Id of the last print; 0 before the first."""
+        return int(self._states[place, _LAST_TRADE])
+
+    def begin_anew(self) -> None:
+        """Have every book wait for a snapshot again."""
+        self._states[:, _LAST] = 0
+        for book in self._books:
+            if self._depth:
+                book.begin_anew()

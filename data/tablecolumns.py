@@ -10,8 +10,9 @@ _TIME: Final = (
     "time", "timestamp", "ts", "datetime", "date_time", "date", "open_time", "opentime", "time_utc", "gmt_time",
     "local_date", "unix", "unix_timestamp", "event_time", "transact_time", "trade_time", "index", "unnamed:_0", "t", "",
 )  # fmt: skip
+_EXPORTED: Final = "venue_ns"  # In our own exports; a bar's is its end.
 ALIASES: Final[dict[str, tuple[str, ...]]] = {
-    "close_time": ("close_time", "closetime"),
+    "close_time": ("close_time", "closetime", _EXPORTED),
     "open": ("open", "o", "open_price", "openbid", "bidopen"),
     "high": ("high", "h", "high_price", "max"),
     "low": ("low", "l", "low_price", "min"),
@@ -28,7 +29,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "ask": ("ask", "ask_price", "best_ask", "best_ask_price", "askprice", "ask_px", "ap", "offer"),
     "bid_qty": ("bid_qty", "bid_size", "bid_amount", "bid_quantity", "best_bid_qty", "bid_volume", "bidvolume", "bidsize"),
     "ask_qty": ("ask_qty", "ask_size", "ask_amount", "ask_quantity", "best_ask_qty", "ask_volume", "askvolume", "asksize"),
-    "local_time": ("local_time", "local_timestamp", "receive_time", "received", "recv_time"),
+    "local_time": ("local_time", "local_timestamp", "receive_time", "received", "recv_time", "local_ns"),
 }  # fmt: skip
 REQUIRED: Final = {
     "bars": ("open", "high", "low", "close"),
@@ -120,7 +121,8 @@ def _time_columns(
         return columns or {"close_time": chosen["close_time"]}
     if "date" in plain and "time" in plain:
         return {"time": plain["date"], "clock": plain["time"]}
-    found = next((plain[alias] for alias in _TIME if alias in plain), None)
+    known = _TIME if kind == "bars" else (*_TIME, _EXPORTED)
+    found = next((plain[alias] for alias in known if alias in plain), None)
     if found is not None:
         return {"time": found}
     if kind == "bars" and close_time is not None:

@@ -18,8 +18,9 @@ from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.assembly import DAY_NS, Assembly, StrategySlot, VenueSettings
 from twinloop.engine.bar_series import Listener, series_of
-from twinloop.engine.halts import HaltWatch
+from twinloop.engine.halt_watch import HaltWatch
 from twinloop.engine.instrument_names import shown_names, slots_by_name, suggestion
+from twinloop.engine.market_warnings import market_warnings
 from twinloop.engine.records import NOT_SAMPLED, ORDER, RISK, CodeNames, equity_dtype
 from twinloop.engine.results import Run, RunInfo, RunWriter
 from twinloop.kernels import codes, rows
@@ -426,24 +427,8 @@ class Backtest:
         return counts
 
     def _warnings(self) -> list[str]:
-        warnings = [*self.plan.notes, *self._bar_notes]
-        names = shown_names(self.plan.instruments)
-        if others := names[self._sampled(self.assembly.node["equity"]) :]:
-            warnings.append(
-                f"positions and marks over time are kept of the first {len(names) - len(others)} instruments only, not of "
-                f"{', '.join(others)}: null in equity.parquet, and left out of charts, excursions and buy and hold; fills, trades, cash and "
-                "equity have them all"
-            )
-        for slot, name in enumerate(names):
-            mode = int(self.assembly.venue["instruments"][slot]["mode"])
-            if mode == venue_kernel.PRINTS:
-                warnings.append(f"{name}: trades only, so both sides are taken to be the last price, without a spread")
-            if mode == venue_kernel.BARS:
-                warnings.append(f"{name}: bars only, so fills follow an assumed path through each bar")
-            book = int(self.assembly.decision["instruments"][slot]["book"])
-            if book >= 0 and self.assembly.decision["books"][book]["lost"]:
-                warnings.append(f"{name}: the order book lost levels, see its counters")
-        return warnings
+        names, sampled = shown_names(self.plan.instruments), self._sampled(self.assembly.node["equity"])
+        return [*self.plan.notes, *self._bar_notes, *market_warnings(self.assembly, names, sampled)]
 
 
 def run_backtest(

@@ -256,6 +256,11 @@ class Loaded:
     file: Path | None
     folder: Path  # Relative paths of the file start here.
     document: dict[str, Any]
+    overrides: frozenset[str] = frozenset()  # Their keys.
+
+    def given(self, table: str) -> bool:
+        """Whether an override sets a table, or a key of it: then no line of the file is to blame."""
+        return any(key.split(".")[0] == table for key in self.overrides)
 
 
 def mistakes_of(table: type[TableT], values: Mapping[str, Any]) -> TableT:
@@ -294,7 +299,7 @@ def load_config(
     """
     config, document = load_tables(RunConfig, path, overrides, base)
     folder = Path.cwd() if path is None else path.resolve().parent
-    return Loaded(config=config, file=path, folder=folder, document=document)
+    return Loaded(config=config, file=path, folder=folder, document=document, overrides=frozenset(overrides or ()))
 
 
 def load_tables(

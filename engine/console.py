@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, text_of
+from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, speed, text_of
 
 if TYPE_CHECKING:
     from twinloop.engine.results import Run
@@ -68,7 +68,7 @@ def _head(console: Console, run: "Run") -> None:
     if timing.get("run_seconds"):
         line.append(f"in {duration(timing['run_seconds'] * 1e9)}")
     if timing.get("rows_per_second"):
-        line.append(f"{timing['rows_per_second'] / 1e6:,.1f} M rows/s")
+        line.append(speed(timing["rows_per_second"]))
     console.print("  ".join(line), soft_wrap=True)
 
 

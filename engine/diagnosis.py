@@ -29,6 +29,7 @@ HINTS: Final = {
     "REJECT_MIN_NOTIONAL": "the value is below the instrument's smallest",
     "REJECT_NO_REFERENCE": "no price of the instrument was known yet",
     "REJECT_INSTRUMENT": "the instrument is not in the run, or the strategy may not trade it",
+    "REJECT_MAX_SPREAD": 'without both sides of the market no spread is within a limit: for trades or bars alone set it to "none"',
     "REJECT_TYPE": "side, type, time in force, price and trigger do not go together",
 }
 

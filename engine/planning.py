@@ -23,6 +23,7 @@ from twinloop.engine.config import Loaded, StrategyTable, VenueTable
 from twinloop.engine.instrument_names import shown_names, slots_by_name
 from twinloop.engine.limits import Limits, from_config, limits_lines
 from twinloop.engine.sources import Watch, prepare
+from twinloop.engine.strategy_compiler import check_class
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, session_ends_ns, time_of_day
 from twinloop.engine.user_code import load_strategy
 from twinloop.engine.wording import duration, money
@@ -58,6 +59,8 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
             "two strategies of one name", file=loaded.file, field="strategy.name", expected="different names",
             got=", ".join(titles), remedy="give one of them another name",
         )  # fmt: skip
+    for each, cls in zip(config.strategy, classes, strict=True):  # Before the data is read, which may take minutes.
+        check_class(cls, each.parameters)
     cache = row_cache(config.run.cache)
     sources = [prepare(each, loaded.folder, cache, config.instruments, loaded.file, watch) for each in config.data]
     tape = open_tape([file for source in sources for file in source.files], cache)
@@ -65,7 +68,7 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
     read_as = [line for source in sources for line in source.read_as]
     first_ns, last_ns = (int(tape.local[at]["local_ns"]) if len(tape.local) else 0 for at in (0, -1))
     venue, session_start_ns = venue_settings(config.venue, first_ns, loaded.folder)
-    limits = from_config(config.limits, loaded.file)
+    limits = from_config(config.limits, Path("command line") if loaded.given("limits") else loaded.file)
     name = config.run.name or (loaded.file.stem if loaded.file else titles[0])
     plan = Plan(
         name=name,

@@ -23,7 +23,7 @@ from twinloop.engine.histogram import histogram
 from twinloop.engine.ledger import fill_values
 from twinloop.engine.results import Run
 from twinloop.engine.scorecard import statistics_of
-from twinloop.engine.wording import WARNED, Stat, duration, interval_of, money, rule_text, text_of
+from twinloop.engine.wording import WARNED, Stat, duration, few, interval_of, money, rule_text, sentence, speed, text_of
 
 ASSETS: Final = Path(__file__).parent / "assets"
 POINTS_MAX: Final = 200_000  # of one series; more is thinned
@@ -87,8 +87,8 @@ def _facts(run: Run) -> str:
     counts, timing = summary["counts"], summary["timing"]
     facts = [
         ("Strategies" if len(manifest["strategies"]) > 1 else "Strategy", ", ".join(manifest["strategies"]) or "none"),
-        ("Symbols" if len(run.symbols) > 1 else "Symbol", _few(run.symbols)),
-        ("Venue", _few(sorted({instrument.venue for instrument in run.instruments}))),
+        ("Symbols" if len(run.symbols) > 1 else "Symbol", few(run.symbols)),
+        ("Venue", few(sorted({instrument.venue for instrument in run.instruments}))),
     ]
     if summary["start"]:
         start, end = summary["start"][:19].replace("T", " "), summary["end"][:19].replace("T", " ")
@@ -97,21 +97,17 @@ def _facts(run: Run) -> str:
     if "rows" in counts:
         facts.append(("Market rows", f"{counts['rows']:,}"))
     if timing.get("rows_per_second"):
-        facts.append(("Speed", f"{timing['rows_per_second'] / 1e6:,.1f} M rows/s"))
+        facts.append(("Speed", speed(timing["rows_per_second"])))
     if timing.get("run_seconds"):
         facts.append(("Ran in", duration(timing["run_seconds"] * 1e9)))
     facts.append(("Seed", str(manifest["seed"])))
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
-
-
 def _warnings(warnings: Sequence[str]) -> str:
     if not warnings:
         return ""
-    items = "".join(f"<li>{escape(text[:1].upper() + text[1:])}.</li>" for text in warnings)
+    items = "".join(f"<li>{escape(sentence(text))}</li>" for text in warnings)
     return f'<section class="warnings" role="note"><ul>{items}</ul></section>'
 
 

@@ -185,7 +185,7 @@ class RunWriter:
         """Write every file of the folder and give the run back, its tables in memory.
 
         complete: False for a run that was stopped before the end of its data; `stopped` then says why. counts: facts of
-        the run by name ("rows", "rows_trade", "callbacks", "orders_sent" ...). halts: as halts.HaltWatch found them. timing: wall-clock facts ("run_seconds",
+        the run by name ("rows", "rows_trade", "callbacks", "orders_sent" ...). halts: as halt_watch.HaltWatch found them. timing: wall-clock facts ("run_seconds",
         "rows_per_second" ...), kept out of everything that is compared byte for byte.
         """
         from twinloop.engine import scorecard  # noqa: PLC0415 - it reads runs, so it imports this module
@@ -263,12 +263,6 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
             remedy="run it again",
         )
     return Run(folder, manifest, summary)
-
-
-def symbol_names(instruments: Sequence[Instrument]) -> list[str]:
-    """Names of the instruments in a run's tables: the symbol, with its venue where two instruments share it."""
-    symbols = [instrument.symbol for instrument in instruments]
-    return [i.symbol if symbols.count(i.symbol) == 1 else f"{i.symbol}@{i.venue}" for i in instruments]
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

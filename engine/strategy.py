@@ -13,7 +13,7 @@ This module must not import Numba: defining a strategy is quick, compiling it is
 
 import enum
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar
 
@@ -320,8 +320,8 @@ def _parameter(cls: type, name: str, kind: Any, value: Any, compiled: bool) -> P
     return found
 
 
-def parameter_values(fields: Fields, given: Mapping[str, Any], symbols: Mapping[str, int]) -> dict[str, Any]:
-    """Every parameter's stored value, from what is given and the defaults. Raises ParameterError."""
+def require_names(fields: Fields, given: Iterable[str]) -> None:
+    """Raise ParameterError for a name that is no parameter."""
     for name in given:
         if name not in fields.parameters:
             known = list(fields.parameters)
@@ -332,4 +332,9 @@ def parameter_values(fields: Fields, given: Mapping[str, Any], symbols: Mapping[
                 expected="one of " + (", ".join(known) or "none"),
                 remedy=remedy(hint) or None,
             )
+
+
+def parameter_values(fields: Fields, given: Mapping[str, Any], symbols: Mapping[str, int]) -> dict[str, Any]:
+    """Every parameter's stored value, from what is given and the defaults. Raises ParameterError."""
+    require_names(fields, given)
     return {name: found.store(given.get(name, found.default), symbols) for name, found in fields.parameters.items()}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import config
 
-from twinloop.engine.strategy import Fields, PythonStrategy, Strategy, fields_of, parameter_values
+from twinloop.engine.strategy import Fields, PythonStrategy, Strategy, fields_of, parameter_values, require_names
 from twinloop.engine.strategy_errors import (
     ParameterError,
     StrategyError,
@@ -124,6 +124,26 @@ def _raise(errors: list[StrategyError]) -> None:
         raise errors[0] if len(errors) == 1 else StrategyErrors(errors)
 
 
+def _require_strategy(cls: type) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Strategy | PythonStrategy)):
+        raise StrategyError(
+            "not a strategy", expected="a class derived from tl.Strategy or tl.PythonStrategy", got=repr(cls)
+        )
+
+
+def check_class(cls: type, parameters: Iterable[str]) -> None:
+    """Raise every mistake in a class that can be told without data and without compiling: parameters' names, fields, callbacks, code."""
+    from twinloop.engine.strategy_check import check_python_strategy, check_strategy  # noqa: PLC0415
+
+    _require_strategy(cls)
+    declared = fields_of(cls)
+    require_names(declared, parameters)
+    strict = not config.DISABLE_JIT
+    _raise(
+        check_python_strategy(cls) if issubclass(cls, PythonStrategy) else check_strategy(cls, declared, strict=strict)
+    )
+
+
 def compile_strategy(
     cls: type,
     params: Mapping[str, Any] | None = None,
@@ -139,10 +159,7 @@ def compile_strategy(
     cache=False compiles anew and keeps nothing. Raises StrategyError (file, line, remedy) for mistakes in the class, ParameterError
     for parameters.
     """
-    if not (isinstance(cls, type) and issubclass(cls, Strategy | PythonStrategy)):
-        raise StrategyError(
-            "not a strategy", expected="a class derived from tl.Strategy or tl.PythonStrategy", got=repr(cls)
-        )
+    _require_strategy(cls)
     declared = fields_of(cls)
     values = parameter_values(declared, params or {}, _slots(symbols))
     if declared.dtype.itemsize > size.area_bytes:

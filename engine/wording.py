@@ -1,6 +1,6 @@
 """One statistic and how a person reads it: numbers, units and reasons as text, the same on a terminal and on a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor, isfinite, log10
@@ -130,6 +130,23 @@ def duration(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
+def few(names: Sequence[str]) -> str:
+    """Names in a sentence: all of a few, else the first ones and how many more."""
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+
+
+def sentence(text: str) -> str:
+    """A warning as a sentence of its own: capital first, unless it begins with a name, which stays as it is."""
+    first = text.split(" ", 1)[0]
+    return (text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text) + "."
+
+
+def speed(per_second: float) -> str:
+    """Rows a second, short."""
+    return f"{per_second / 1e6:.1f} M rows/s" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k rows/s"
+
+
 def rule_text(row: Mapping[str, Any]) -> str:
     """What stood behind a verdict, for a person: "max_order_pct (REJECT_MAX_ORDER_NOTIONAL)", or the rule alone."""
-    return f"{row['limits']} ({row['rule']})" if row["limits"] else str(row["rule"])
+    limits = row.get("limits")  # Not in a result of before.
+    return f"{limits} ({row['rule']})" if limits else str(row["rule"])

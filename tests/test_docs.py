@@ -23,7 +23,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["rows.md", "strategy-api.md"])
+@pytest.mark.parametrize("name", ["rows.md", "codes.md", "strategy-api.md"])
 def test_a_generated_page_is_current(name: str) -> None:
     made = generator().PAGES[name]()
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made, "run `python docs/generate.py`"

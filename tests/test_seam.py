@@ -8,7 +8,7 @@ import pytest
 import twinloop
 
 PACKAGE = Path(twinloop.__file__).parent / "engine"
-FOLDERS = ("live", "journal", "gateway")
+FOLDERS = ("live", "journal", "gateway", "sidecar")
 BANNED = {
     "time",
     "random",

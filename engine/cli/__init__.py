@@ -42,9 +42,10 @@ COMMANDS: Final = (
     ("bench", "Measure this machine, or run one of the project's named bars."),
     ("exchange", "Run a practice exchange on this machine."),
     ("live", "Run a session on a live feed, with its journal and limits."),
+    ("sidecar", "Watch over a live session from beside it: fence, cancel, snapshots, alarms."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
     ("replay", "Replay a live session's journal and compare every decision."),
-    ("journal", "Check, show and export a session's journal."),
+    ("journal", "Check, show, export, archive and retire a session's journal."),
     ("doctor", "Check the installation: versions, caches, disk, links."),
     ("warmup", "Compile everything now, so that the first run starts at once."),
 )

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 import twinloop
 from twinloop.data.errors import ConfigError
-from twinloop.engine.cli import CHECK_FAILED, OK
+from twinloop.engine.cli import CHECK_FAILED, OK, USAGE
 from twinloop.engine.cli.screen import compiling, rate, say, say_json
 
 
@@ -64,7 +64,7 @@ def _bars(arguments: list[str]) -> int:
             remedy="clone it and `pip install -e '.[bars]'`, or run `twinloop bench` without a name",
         )  # fmt: skip
     done = subprocess.run([sys.executable, str(folder), *arguments], check=False)
-    return OK if done.returncode == 0 else CHECK_FAILED
+    return {0: OK, 2: USAGE}.get(done.returncode, CHECK_FAILED)  # 2: there is no such bar, as it has said.
 
 
 def _speed(rows: int, repeats: int, *, json: bool) -> int:

@@ -1,5 +1,6 @@
 """`twinloop ctl`: an operator's word to a running session."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,8 @@ def ctl(
     command: Command,
     session: Path = Path("sessions/paper"),
     *,
+    at_market: Annotated[bool, Parameter(negative="")] = False,
+    confirm: str = "",
     every: float = 1.0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -30,8 +33,9 @@ def ctl(
         twinloop ctl watch sessions/paper
 
     halt stops trading and cancels every working order; reduce lets positions only
-    shrink; resume trades again; flatten is halt, then closing orders. Each is
-    written to the journal with who gave it before it acts.
+    shrink; resume trades again; flatten is halt, then closes the positions with
+    orders within the limits' collar, until none is left. Each is written to the
+    journal with who gave it before it acts.
 
     Parameters
     ----------
@@ -39,6 +43,11 @@ def ctl(
         What to do. watch shows the session until Ctrl-C.
     session
         The session's folder.
+    at_market
+        Of flatten: market orders where there is no price to set a limit by. Asks for
+        the session's name first.
+    confirm
+        The session's name, where nobody can be asked for it.
     every
         Seconds between two looks of watch.
     json
@@ -49,7 +58,11 @@ def ctl(
     place = session / SOCKET
     if command == "watch":
         return _watch(place, every)
-    found = ask(place, {"command": command})
+    document: dict[str, Any] = {"command": command}
+    if at_market:
+        _confirmed(command, session.name, confirm)
+        document["at_market"] = True
+    found = ask(place, document)
     if json:
         say_json(found)
     elif command == "status":
@@ -63,6 +76,22 @@ def ctl(
     else:
         say(f"{command}: fact {found['sequence']} of the journal; the session is {found['state']}")
     return OK
+
+
+def _confirmed(command: str, name: str, typed: str) -> None:
+    """ConfigError unless a person typed the session's name."""
+    from twinloop.data.errors import ConfigError  # noqa: PLC0415
+
+    if command != "flatten":
+        raise ConfigError("--at-market belongs to flatten", got=command)
+    if not typed and sys.stdin.isatty():
+        typed = input(
+            f"Market orders may trade at any price. Type the session's name, {name}, to close its positions: "
+        )
+    if typed.strip() != name:
+        raise ConfigError(
+            "not confirmed", field="--confirm", expected=name, got=typed or "nothing", remedy="nothing was sent"
+        )
 
 
 def _watch(place: Path, every: float) -> int:

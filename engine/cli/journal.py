@@ -1,4 +1,4 @@
-"""`twinloop journal`: check a session's journal, look at its rows, and export them."""
+"""`twinloop journal`: check a session's journal, look at its rows, export, archive and retire them."""
 
 import itertools
 from collections.abc import Iterator
@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
+from twinloop.data.errors import ConfigError
 from twinloop.engine.cli import CHECK_FAILED, INCOMPLETE, OK
 from twinloop.engine.cli.screen import out, say, say_json
 
 if TYPE_CHECKING:
+    from twinloop.engine.journal.archive_index import Archived
     from twinloop.engine.journal.listing import Choice
     from twinloop.engine.journal.reader import Commit, Journal, Segment
 
 Flag = Annotated[bool, Parameter(negative="")]
 Kinds = Annotated[list[str], Parameter(consume_multiple=False)]
 _DAY_S: Final = 86_400
-HELP = """Check a session's journal, look at its rows, and export them.
+HELP = """Check a session's journal, look at its rows, export, archive and retire them.
 
 For example:
 
     twinloop journal verify sessions/paper/journal
     twinloop journal show sessions/paper/journal --kind NEW --kind FILL
     twinloop journal export sessions/paper/journal fills.csv --kind FILL
+    twinloop journal archive sessions/paper/journal
 """
 app = App(name="journal", help=HELP, help_format="plaintext")
 
@@ -194,6 +197,134 @@ def export(
     else:
         say(f"{path}  {rows:,} rows, {size:,} bytes")
     return OK
+
+
+@app.command
+def archive(folder: Path, *, keep: int = 2, json: Flag = False) -> int:
+    """Turn sealed segments of a journal into zstd Parquet, which restores them byte for byte.
+
+    For example:
+
+        twinloop journal archive sessions/paper/journal
+
+    May run while the session does: the segments being written are never touched, and
+    what was archived is read by replay, recovery and the sidecar as before. A segment
+    goes only after its Parquet file was read back and gave the same bytes.
+
+    Parameters
+    ----------
+    folder
+        The journal's folder.
+    keep
+        How many of the newest segments stay as they are, at least 1.
+    json
+        Print one JSON document.
+    """
+    from twinloop.engine.journal.archive import archive as put_away  # noqa: PLC0415 - loads Polars
+    from twinloop.engine.journal.folder import ARCHIVE, FolderLock, segments_of  # noqa: PLC0415
+
+    if keep < 1:
+        raise ConfigError("the segment being written stays", field="--keep", expected="at least 1", got=keep)
+    segments_of(folder)
+    lock = FolderLock(folder / ARCHIVE)
+    try:
+        done = put_away(folder, keep=keep)
+    finally:
+        lock.close()
+    if json:
+        say_json({"folder": str(folder), "archived": [_put_away(entry) for entry in done]})
+        return OK
+    _table([_put_away(entry) for entry in done])
+    before, after = sum(entry.size for entry in done), sum(entry.parquet_size for entry in done)
+    say(f"archived {len(done)} segments, {before:,} bytes as {after:,}")
+    return OK
+
+
+@app.command
+def retire(folder: Path, *, older_than: str = "", beyond: str = "", json: Flag = False) -> int:
+    """Remove the oldest archived segments: those older than a time, or beyond a size in all.
+
+    For example:
+
+        twinloop journal retire sessions/paper/journal --older-than 90d
+        twinloop journal retire sessions/paper/journal --beyond 50GB
+
+    What goes cannot be replayed any more: copy the archive to another host first. Only
+    what a snapshot stands for is removed, so that the session can start again.
+
+    Parameters
+    ----------
+    folder
+        The journal's folder.
+    older_than
+        Remove what is wholly older, such as 90d.
+    beyond
+        Remove the oldest until the archive is no larger, such as 50GB.
+    json
+        Print one JSON document.
+    """
+    import time  # noqa: PLC0415
+
+    from twinloop.engine.journal.archive import retire as remove  # noqa: PLC0415 - loads Polars
+    from twinloop.engine.journal.folder import ARCHIVE, FolderLock, segments_of  # noqa: PLC0415
+    from twinloop.engine.units import duration_ns  # noqa: PLC0415
+
+    try:
+        age_ns = duration_ns(older_than) if older_than else None
+    except ValueError as error:
+        raise ConfigError("not a time", field="--older-than", expected=str(error), got=older_than) from None
+    size = _bytes(beyond) if beyond else None
+    if age_ns is None and size is None:
+        raise ConfigError(
+            "nothing says what to remove", field="--older-than, --beyond", expected="one of them", got="none"
+        )
+    segments_of(folder)
+    lock = FolderLock(folder / ARCHIVE)
+    try:
+        gone = remove(folder, now_ns=time.time_ns(), age_ns=age_ns, size=size, up_to_commit=_snapshot_commit(folder))
+    finally:
+        lock.close()
+    if json:
+        say_json({"folder": str(folder), "retired": [_put_away(entry) for entry in gone]})
+        return OK
+    _table([_put_away(entry) for entry in gone])
+    say(f"retired {len(gone)} segments, {sum(entry.parquet_size for entry in gone):,} bytes")
+    return OK
+
+
+def _snapshot_commit(folder: Path) -> int:
+    """How many commits the oldest whole snapshot stands for: a later one may yet prove damaged. ConfigError where there is none."""
+    from twinloop.data.errors import DataError  # noqa: PLC0415
+    from twinloop.engine.journal.snapshot import read_snapshot, snapshots_of  # noqa: PLC0415
+
+    for path in reversed(snapshots_of(folder)):
+        try:
+            return read_snapshot(path)[0].commit
+        except DataError:
+            continue
+    raise ConfigError(
+        "no snapshot stands for what would be removed: the session could not start again", file=folder,
+        expected="a whole snapshot", got="none", remedy="let `twinloop sidecar` follow the session first",
+    )  # fmt: skip
+
+
+def _bytes(text: str) -> int:
+    """Bytes of "50GB"."""
+    units = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    number = text.rstrip("BKMGTbkmgt").strip()
+    unit = units.get(text[len(number) :].strip().upper())
+    if unit is None or not number.isascii() or not number.isdigit():
+        raise ConfigError("not a size", field="--beyond", expected="a whole number of B, KB, MB, GB or TB", got=text)
+    return int(number) * unit
+
+
+def _put_away(entry: "Archived") -> dict[str, Any]:
+    from twinloop.data.times import to_text  # noqa: PLC0415
+
+    return {
+        "segment": entry.segment, "epoch": entry.epoch, "commits": entry.next_commit - entry.first_commit, "rows": entry.rows,
+        "last": to_text(entry.last_wall_ns) if entry.last_wall_ns else "", "size": entry.size, "parquet": entry.parquet_size,
+    }  # fmt: skip
 
 
 def _choice(kind: list[str] | None, start: str | None, end: str | None, sequence: int | None) -> "Choice":

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from twinloop.engine.wording import speed
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -139,5 +141,4 @@ def compiling(*, quiet: bool = False, expected: int = COMPILED_FUNCTIONS) -> Ite
 
 def rate(rows: float, seconds: float) -> str:
     """Rows a second, short."""
-    per_second = rows / max(seconds, 1e-9)
-    return f"{per_second / 1e6:.1f} M rows/s" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k rows/s"
+    return speed(rows / max(seconds, 1e-9))

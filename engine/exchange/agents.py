@@ -46,7 +46,9 @@ class Agents:
             self._mine.append(order)
 
     def act(self) -> None:
-        """One moment of the market."""
+        """One moment of the market; none of a halted one."""
+        if self._state.halted:
+            return
         exchange, state, draw = self._exchange, self._state, self._exchange.draw
         tick = state.symbol.tick_size
         self._fair = max(self._fair + draw.gauss(0.0, STEP_TICKS) * tick, 200.0 * tick)

@@ -30,6 +30,12 @@ _USDM: Final = {
 def check_order(exchange: "Exchange", state: "MarketState", order: Order) -> None:
     """Judge a new order before it is accepted. VenueError where it is refused."""
     spot = exchange.market == "spot"
+    if state.halted:
+        raise (
+            VenueError(-1013, "Market is closed.")
+            if spot
+            else VenueError(-4140, "Invalid symbol status for opening position.")
+        )
     _check_client_id(order, spot=spot)
     check_filters(order.symbol, order, reference=exchange.mark_price(order.symbol.name))
     waiting = order.type in STOP_TYPES[exchange.market]

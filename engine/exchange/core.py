@@ -40,6 +40,7 @@ from twinloop.engine.exchange.model import (
     Traded,
     VenueError,
 )
+from twinloop.engine.exchange.sessions import ListenKeys
 from twinloop.engine.exchange.triggers import Triggers
 
 FUNDING_MS: Final = 8 * 3600 * 1000
@@ -60,6 +61,7 @@ class MarketState:
         self.stops: Triggers[Order] = Triggers()
         self.candles = Candles()
         self.shown_top: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self.halted = False
 
 
 class Exchange:
@@ -77,6 +79,7 @@ class Exchange:
         self.now_ms = 0
         self.funded_ms = 0
         self._expiring: list[tuple[int, int, Callable[[], None]]] = []
+        self.listen_keys = ListenKeys()
         self._settling = False
         self.conditional = Conditional(self)
 
@@ -235,8 +238,20 @@ class Exchange:
             return order.leaves
         return min(order.leaves, max(-order.account.held(order.symbol.name) * order.side, 0))
 
-    def _trade(self, state: MarketState, taker: Order, maker: Order, qty: int) -> Fill | None:
-        """One trade between two orders, at the resting one's price: the taker's fill, where a customer's."""
+    def fill_now(self, order: Order, qty: int) -> None:
+        """Have the house take so much of a customer's order at its price, whether it still works or has ended."""
+        state = self.markets[order.symbol.name]
+        rests = order.status in OPEN and order.triggered
+        if rests and qty >= order.leaves:
+            state.book.remove(order)
+            rests = False
+        self.order_id += 1
+        other = Order(self.order_id, "", self.house, state.symbol, -order.side, "MARKET", "GTC", 0, qty, self.now_ms)
+        self._trade(state, other, order, qty, rests=rests)
+        self.settle(state)
+
+    def _trade(self, state: MarketState, taker: Order, maker: Order, qty: int, *, rests: bool = True) -> Fill | None:
+        """One trade between two orders, at the first one's price: the taker's fill, where a customer's. rests: the maker is in the book."""
         state.trade_id += 1
         price = state.last_price = maker.price
         value = state.symbol.value(price, qty)
@@ -244,11 +259,12 @@ class Exchange:
         for order in (maker, taker):
             order.filled += qty
             order.quote += value
-            order.status = FILLED if order.leaves == 0 else PARTIAL
+            order.status = FILLED if order.leaves <= 0 else PARTIAL
             order.update_ms = self.now_ms
             if order.status == FILLED:
                 self._forget(order)
-        state.book.filled(maker, qty)
+        if rests:
+            state.book.filled(maker, qty)
         state.trades.append(trade)
         if len(state.trades) > 2 * TRADES_MAX:
             del state.trades[:-TRADES_MAX]

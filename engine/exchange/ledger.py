@@ -30,13 +30,11 @@ class Ledger:
         account, symbol = order.account, order.symbol
         if self.market != "spot" or account is self.house:
             return
-        asset, needed = symbol.quote, 0
+        asset, needed, leaves = symbol.quote, 0, 0 if ended else max(order.leaves, 0)
         if order.side != BUY:
-            asset, needed = symbol.base, symbol.base_units(order.leaves)
+            asset, needed = symbol.base, symbol.base_units(leaves)
         elif order.limited:
-            needed = symbol.value(order.price, order.leaves)
-        if ended:
-            needed = 0
+            needed = symbol.value(order.price, leaves)
         account.lock(asset, needed - order.locked)
         order.locked = needed
 
@@ -73,6 +71,28 @@ class Ledger:
         if order.side == BUY:
             return -(-symbol.base_units(trade.qty) * ppm // PPM), symbol.base
         return -(-trade.value * ppm // PPM), symbol.quote
+
+    def reverse(self, fill: Fill) -> None:
+        """Undo a fill: what it moved moves back, fee and all, and it is in no list any more. Its trade stays on the tape."""
+        order, account, symbol = fill.order, fill.order.account, fill.order.symbol
+        why = f"bust {fill.trade_id}"
+        if self.market == "spot":
+            for asset, amount in (
+                (symbol.quote, order.side * fill.value),
+                (symbol.base, -order.side * symbol.base_units(fill.qty)),
+            ):
+                self._move(account, asset, amount, why)
+                self._move(self.house, asset, -amount, why)
+        else:
+            for its, sign in ((account, -order.side), (self.house, order.side)):
+                held = its.positions.setdefault(symbol.name, Position())
+                self._move(its, MARGIN, move(held, sign * fill.qty, sign * fill.value), why)
+        account.change(fill.fee_asset, fill.fee, why)
+        self.fees[fill.fee_asset] -= fill.fee
+        account.fills.remove(fill)
+        account.fills_of[symbol.name].remove(fill)
+        order.filled -= fill.qty
+        order.quote -= fill.value
 
     def fund(self, account: Account, name: str, amount: int) -> None:
         """Pay (negative) or get funding of a position; the house is the other side of it."""

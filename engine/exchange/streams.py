@@ -1,70 +1,34 @@
-"""Who listens to what: connections, their streams, and the texts that go out to them.
+"""Who listens to what: the streams of one market, and the texts that the exchange's events become for them.
 
-A connection that does not keep up is cut, as the venue does: each has a bounded queue and a task of its own. Update ids of depth streams
-chain whatever their interval is: what changed since the last message of a stream is one message.
+Update ids of depth streams chain whatever their interval is: what changed since the last message of a stream is one message.
 """
 
-import asyncio
-import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from aiohttp import web
-
-from twinloop.engine.exchange import text
+from twinloop.engine.exchange import algo_text, decimals, market_text, spot_text, usdm_text
+from twinloop.engine.exchange.connection import Connection
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import Faults
+from twinloop.engine.exchange.market_faults import Distortion
 from twinloop.engine.exchange.model import (
+    SELL,
     Account,
     AlgoChanged,
     BalanceChanged,
     LevelsChanged,
     OrderChanged,
-    Symbol,
     TopChanged,
     Traded,
 )
 
-QUEUE_MAX: Final = 20_000
-DEFAULT_MS: Final = {"spot": 1000, "usdm": 250}
-
-
-def encode(document: Any) -> str:
-    """JSON as the venue writes it."""
-    return json.dumps(document, separators=(",", ":"))
-
-
-@dataclass(eq=False)
-class Connection:
-    """One WebSocket connection. accounts: whose user events it gets, by subscription number."""
-
-    socket: web.WebSocketResponse
-    exchange: Exchange
-    combined: bool = False
-    streams: set[str] = field(default_factory=set)
-    accounts: dict[int, Account] = field(default_factory=dict)
-    wrapped_user: bool = False  # The spot WebSocket API wraps its user events.
-    queue: "asyncio.Queue[str]" = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
-
-    def send(self, message: str) -> None:
-        """Send soon; a connection with too much waiting is cut."""
-        try:
-            self.queue.put_nowait(message)
-        except asyncio.QueueFull:
-            self.cut()
-
-    def cut(self) -> None:
-        """End it at once, without a word."""
-        transport = self.socket._req.transport if self.socket._req is not None else None  # noqa: SLF001 - aiohttp has no other way
-        if transport is not None:
-            transport.abort()
-
-    async def write(self) -> None:
-        """The connection's writing task."""
-        while True:
-            await self.socket.send_str(await self.queue.get())
+DEPTH_MS: Final = {"spot": 1000, "usdm": 250}
+INTERVALS_MS: Final = (0, 100, 250, 500, 1000)
+REPLAYED: Final = 10
+SHUTDOWN_MS: Final = 1000
 
 
 @dataclass
@@ -86,13 +50,94 @@ class Hub:
         self.exchange = exchange
         self.faults = faults
         self.connections: set[Connection] = set()
-        self._depths: dict[tuple[str, str], _Depth] = {}
+        self._listeners: dict[str, list[Connection]] = {}
+        self._depths: dict[str, dict[str, _Depth]] = {
+            name: {} for name in exchange.markets
+        }  # Those somebody listens to.
+        self._distortion = Distortion(faults)
         self._held: list[tuple[Account, dict[str, Any]]] = []
-        for name in exchange.markets:
-            low = name.lower()
-            self._depths[name, f"{low}@depth"] = _Depth(DEFAULT_MS[exchange.market])
-            for interval in (0, 100, 250, 500, 1000):
-                self._depths[name, f"{low}@depth@{interval}ms"] = _Depth(interval)
+        self._recent: dict[Account, deque[dict[str, Any]]] = {}
+        self._replays: list[tuple[Connection, int, dict[str, Any]]] = []
+        self._shutdown_ms: int | None = None
+
+    # ---- Connections.
+
+    def join(self, connection: Connection) -> None:
+        """Take a connection in. Its streams may be named already."""
+        self.connections.add(connection)
+        named, connection.streams = connection.streams, set()
+        self.subscribe(connection, named)
+        for number, account in connection.accounts.items():
+            self.replay(connection, number, account)
+
+    def leave(self, connection: Connection) -> None:
+        """Let a connection go."""
+        self.unsubscribe(connection, set(connection.streams))
+        self.connections.discard(connection)
+
+    def subscribe(self, connection: Connection, streams: set[str]) -> None:
+        """Have a connection listen to more."""
+        for stream in sorted(streams - connection.streams):
+            connection.streams.add(stream)
+            self._listeners.setdefault(stream, []).append(connection)
+            name, _, rest = stream.partition("@")
+            intervals = {"depth": DEPTH_MS[self.exchange.market]} | {f"depth@{each}ms": each for each in INTERVALS_MS}
+            if name.upper() in self._depths and rest in intervals:
+                self._depths[name.upper()].setdefault(stream, _Depth(intervals[rest]))
+
+    def unsubscribe(self, connection: Connection, streams: set[str]) -> None:
+        """Have a connection listen to less."""
+        for stream in streams & connection.streams:
+            connection.streams.discard(stream)
+            self._listeners[stream].remove(connection)
+            if not self._listeners[stream]:
+                del self._listeners[stream]
+                self._depths.get(stream.partition("@")[0].upper(), {}).pop(stream, None)
+
+    def replay(self, connection: Connection, number: int, account: Account) -> None:
+        """Tell a new user connection old fills at the next turn, where that fault is armed."""
+        recent = self._recent.get(account)
+        if recent and self.faults.take("replay_fills"):
+            self._replays += [(connection, number, message) for message in recent]
+
+    def cut(self, *, users: bool) -> None:
+        """Cut every connection that hears of users, or every other one."""
+        for each in [*self.connections]:
+            if bool(each.accounts) == users:
+                each.cut()
+
+    def pass_time(self) -> None:
+        """Pings, days that are over, listen keys that expire, a shutdown that was told."""
+        now_ms = self.exchange.now_ms
+        keys = self.exchange.listen_keys
+        expired = keys.expired(now_ms)
+        if self.exchange.market == "usdm" and self.faults.take("expire_listen_key"):
+            expired += keys.expire_all()
+        for key, account in expired:
+            told = decimals.encode({"e": "listenKeyExpired", "E": now_ms, "listenKey": key})
+            for each in self.connections:
+                if account in each.accounts.values():
+                    each.send(told)
+                    each.accounts.clear()  # The venue sends nothing more on it, and leaves closing to the client.
+        for connection, number, message in self._replays:
+            self._send_user(connection, number, message)
+        self._replays.clear()
+        for each in [*self.connections]:
+            each.pass_time(now_ms)
+        if self._shutdown_ms is not None and now_ms >= self._shutdown_ms:
+            self._shutdown_ms = None
+            for each in [*self.connections]:
+                each.cut()
+
+    def shut_down(self) -> None:
+        """Tell every connection that the server goes, and cut them a second later."""
+        now_ms = self.exchange.now_ms
+        self._shutdown_ms = now_ms + SHUTDOWN_MS
+        event = {"e": "serverShutdown", "E": now_ms}
+        for each in self.connections:
+            each.send(decimals.encode({"event": event} if each.wrapped_user else event))
+
+    # ---- Events.
 
     def dispatch(self) -> None:
         """Turn the exchange's new events into messages."""
@@ -102,101 +147,106 @@ class Hub:
                 case LevelsChanged():
                     self._changed(event)
                 case TopChanged():
-                    self._market(
-                        f"{event.symbol.name.lower()}@bookTicker",
-                        partial(text.book_ticker, event.symbol, event.id, event.top, event.time_ms),
-                    )
+                    top = partial(market_text.book_ticker, event.symbol, event.id, event.top, event.time_ms)
+                    self._market(f"{event.symbol.name.lower()}@bookTicker", top)
                 case Traded():
                     low = event.symbol.name.lower()
-                    self._market(f"{low}@trade", partial(text.trade, event.symbol, event.trade))
-                    self._market(f"{low}@aggTrade", partial(text.agg_trade, event.symbol, event.trade))
+                    self._market(f"{low}@trade", partial(market_text.trade, event.symbol, event.trade))
+                    self._market(f"{low}@aggTrade", partial(market_text.agg_trade, event.symbol, event.trade))
                 case OrderChanged():
                     self._order(event)
                 case AlgoChanged():
-                    self._user(event.algo.account, text.algo_update(event))
+                    self._user(event.algo.account, algo_text.update(event))
                 case BalanceChanged():
-                    self._user(event.account, text.usdm_update(self.exchange, event.account, event.name, event.why))
+                    self._balance(event)
         self._flush()
 
+    # ---- Market data.
+
     def _changed(self, event: LevelsChanged) -> None:
-        for (its, _), depth in self._depths.items():
-            if its == event.symbol.name:
-                if not depth.changed:
-                    depth.first, depth.previous = event.first, depth.final or event.previous
-                depth.final = event.final
-                for side, at, amount in event.levels:
-                    depth.changed[side, at] = amount
+        for depth in self._depths[event.symbol.name].values():
+            if not depth.changed:
+                depth.first, depth.previous = event.first, depth.final or event.previous
+            depth.final = event.final
+            for side, at, amount in event.levels:
+                depth.changed[side, at] = amount
 
     def _flush(self) -> None:
         now_ms = self.exchange.now_ms
-        for (name, stream), depth in self._depths.items():
-            if depth.changed and now_ms - depth.sent_ms >= depth.interval_ms:
-                symbol = self.exchange.markets[name].symbol
-                depth.sent_ms = now_ms
-                changed, depth.changed = depth.changed, {}
-                listeners = self._listening(stream)
-                if listeners and self.faults.take("lose_update"):
-                    continue
-                if listeners:
-                    write = partial(
-                        text.depth_update, symbol, now_ms, depth.first, depth.final, depth.previous, changed
-                    )
-                    for _ in range(2 if self.faults.take("double_update") else 1):
-                        self._market(stream, write)
-
-    def _listening(self, stream: str) -> list[Connection]:
-        return [each for each in self.connections if stream in each.streams]
+        for name, depths in self._depths.items():
+            symbol = self.exchange.markets[name].symbol
+            for stream, depth in depths.items():
+                if depth.changed and now_ms - depth.sent_ms >= depth.interval_ms:
+                    depth.sent_ms = now_ms
+                    changed, depth.changed = depth.changed, {}
+                    self._market(
+                        stream,
+                        partial(market_text.depth_update, symbol, now_ms, depth.first, depth.final, depth.previous, changed),
+                    )  # fmt: skip
 
     def _market(self, stream: str, write: Callable[[], dict[str, Any]]) -> None:
         """Send a message to whoever listens; written only when someone does."""
-        listeners = self._listening(stream)
-        if not listeners or self.faults.take("silence"):
+        listeners = self._listeners.get(stream)
+        if not listeners:
             return
-        raw = encode(write())
-        wrapped = f'{{"stream":"{stream}","data":{raw}}}'
-        for each in listeners:
-            each.send(wrapped if each.combined else raw)
+        state = self.exchange.markets.get(stream.partition("@")[0].upper())
+        ask = decimals.price(state.symbol, state.book.best(SELL)) if state is not None else ""
+        for raw in self._distortion.texts(stream, write(), ask):
+            wrapped = f'{{"stream":"{stream}","data":{raw}}}'
+            for each in listeners:
+                each.send(wrapped if each.combined else raw)
 
     def tell_mark(self, name: str) -> None:
         """MarkPriceUpdate."""
-        symbol: Symbol = self.exchange.markets[name].symbol
-        mark = text.price(symbol, self.exchange.mark_price(name))
-        data = {"e": "markPriceUpdate", "E": self.exchange.now_ms, "s": name, "p": mark, "i": mark, "P": mark, "r": "0.00010000",
-                "T": (self.exchange.now_ms // 28_800_000 + 1) * 28_800_000}  # fmt: skip
         for suffix in ("", "@1s"):
-            self._market(f"{name.lower()}@markPrice{suffix}", lambda: data)
+            self._market(f"{name.lower()}@markPrice{suffix}", partial(market_text.mark, self.exchange, name))
 
     # ---- User events.
 
     def _order(self, event: OrderChanged) -> None:
         account = event.order.account
-        if self.exchange.market == "spot":
-            messages = [text.spot_report(event), text.spot_balances(account, event.time_ms)]
-        else:
-            messages = [text.usdm_report(event)]
-            if event.fill is not None:
-                messages.insert(0, text.usdm_update(self.exchange, account, event.symbol.name, "ORDER"))
+        spot, filled = self.exchange.market == "spot", event.fill is not None
+        report = spot_text.report(event) if spot else usdm_text.report(event)
+        messages = [report]
+        if spot:
+            messages.append(spot_text.balances(account, event.time_ms))
+        elif filled:
+            messages.insert(0, usdm_text.update(self.exchange, account, event.symbol.name, "ORDER"))
+        if filled:
+            self._recent.setdefault(account, deque(maxlen=REPLAYED)).append(report)
         if event.execution == "NEW" and self.faults.take("late_ack"):
             self._held += [(account, message) for message in messages]
             return
         for message in messages:
-            self._user(account, message)
+            self._user(account, message, fill=filled)
         if event.execution != "NEW":
             held, self._held = self._held, []
             for its, message in held:
                 self._user(its, message)
 
-    def _user(self, account: Account, message: dict[str, Any]) -> None:
+    def _balance(self, event: BalanceChanged) -> None:
+        if self.exchange.market == "usdm":
+            change = 0 if event.why == "ADJUSTMENT" else event.amount
+            self._user(event.account, usdm_text.update(self.exchange, event.account, event.name, event.why, change))
+            return
+        self._user(event.account, spot_text.balance(event))
+        self._user(event.account, spot_text.balances(event.account, event.time_ms))
+
+    def _user(self, account: Account, message: dict[str, Any], *, fill: bool = False) -> None:
         listeners = [
             (each, number) for each in self.connections for number, its in each.accounts.items() if its is account
         ]
         if not listeners or self.faults.take("user_silence"):
             return
-        first = "executionReport" if self.exchange.market == "spot" else "ORDER_TRADE_UPDATE"
-        if message["e"] == first and self.faults.take("lose_user_event"):
+        about_order = message["e"] in {"executionReport", "ORDER_TRADE_UPDATE"}
+        if about_order and (self.faults.take("lose_user_event") or (fill and self.faults.take("lose_fill"))):
             return
-        times = 2 if message["e"] == first and self.faults.take("double_user_event") else 1
+        times = 2 if about_order and self.faults.take("double_user_event") else 1
         for each, number in listeners:
-            body = {"subscriptionId": number, "event": message} if each.wrapped_user else message
             for _ in range(times):
-                each.send(encode(body))
+                self._send_user(each, number, message)
+
+    @staticmethod
+    def _send_user(connection: Connection, number: int, message: dict[str, Any]) -> None:
+        body = {"subscriptionId": number, "event": message} if connection.wrapped_user else message
+        connection.send(decimals.encode(body))

@@ -30,13 +30,14 @@ from twinloop.engine.gateway.dead_man import DeadMan
 from twinloop.engine.gateway.fills import MS_NS, FillBook, scaled
 from twinloop.engine.gateway.orders import ASKED, OPEN, REDUCE, Leg, Order
 from twinloop.engine.gateway.outcome import Outgoing
+from twinloop.engine.gateway.own_rows import OwnOrder, fact
 from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.sender import Sender
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.gateway.strangers import Stranger, Strangers
 from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
-from twinloop.kernels import codes
+from twinloop.kernels import codes, rows
 
 RESIGN_NS_MAX: Final = 2_000_000_000  # A request refused for its time is signed anew once, if it is no older than this.
 
@@ -99,7 +100,7 @@ class Answers:
 
     def not_sent(self, sent: Outgoing) -> None:
         """It never left: proof that nothing came of it."""
-        self._route(sent, Judgement(REFUSED), reasons.REASON_NOT_SENT)
+        self._route(sent, Judgement(REFUSED), codes.REASON_NOT_SENT)
         self._follow_up(sent)
 
     def _alert_bad(self, sent: Outgoing, error: DecodeError) -> None:
@@ -205,7 +206,7 @@ class Answers:
         elif amend.sent_mono_ns == 0:
             amend.sent_mono_ns = sent_mono_ns
         elif sent_mono_ns - amend.sent_mono_ns >= self.settings.horizon_ns:
-            self.tracker.amend_refused(order, reasons.REASON_ABSENT)
+            self.tracker.amend_refused(order, codes.REASON_ABSENT)
 
     @staticmethod
     def _shown(order: Order, report: OrderReport) -> OrderReport:
@@ -257,7 +258,7 @@ class Answers:
         late = judgement.code in {errors.TIME_OUTSIDE, errors.TIME_OUTSIDE_ENGINE}
         if not reason:
             held = judgement.kind > UNPROVEN
-            reason = reasons.REASON_RATE if held else reasons.refusal(judgement.code, judgement.message)
+            reason = codes.REASON_RATE if held else reasons.refusal(judgement.code, judgement.message)
         if sent.kind == kinds.QUERY:
             leg.query_sent_mono_ns = 0
             if unknown_order:
@@ -343,7 +344,7 @@ class Answers:
                 continue
             order, leg = found
             fresh = self.sender.mono_ns - sent.sent_mono_ns <= RESIGN_NS_MAX and not order.cancel_wanted
-            refused = reasons.REASON_CLOCK
+            refused = codes.REASON_CLOCK
             if fresh and sent.kind == kinds.PLACE:
                 refused = self.prover.send_place(order, leg)
             elif fresh:
@@ -398,12 +399,12 @@ class Answers:
         found = self.book.find(instrument, report.client_id, 0 if report.stop else report.venue_id)
         if found is None:
             live = report.status == LIVE
-            self._strange(instrument, report)
             self.book.stranger(instrument, report.client_id, report.venue_id, report.side, live=live)
             for fill in report.fills:
                 self.book.take(fill)
             if not report.stop:
                 self._settle_all(self.book.adopt(instrument, report.venue_id, report.client_id, report.side, live=live))
+            self._strange(instrument, report)  # Behind its fills: until they are booked they could still happen.
             return
         order, leg = found
         self.apply(order, leg, report)
@@ -421,6 +422,13 @@ class Answers:
             qty, executed = (scaled(text, scale)[0] if text else 0 for text in (report.qty, report.executed))
             working = Stranger(report.side, qty - executed, self.sender.mono_ns)
         self.strangers.told(instrument, number, working)
+        self._tell_strangers(instrument)
+
+    def _tell_strangers(self, instrument: int) -> None:
+        news = self.strangers.news(instrument)
+        if news is not None:
+            nobody = OwnOrder(0, codes.UNASSIGNED, self.settings.account, self.settings.source, instrument, 0)
+            self.tracker.outcome.facts.append(fact(rows.EXTERNAL_WORKING, nobody, 0, self.tracker.now_ns, *news, 0))
 
     def _settle_all(self, orders: list[Order]) -> None:
         for order in orders:
@@ -475,6 +483,7 @@ class Answers:
                     self.prover.not_listed(order, leg, sent.sent_mono_ns)
             self.tracker.settle(order)
             self.prover.work(order)
+        self._tell_strangers(sent.instrument)
         active = any(order.instrument == sent.instrument for order in self.tracker.open.values())
         self.lists.answered(sent.instrument, self.sender.mono_ns, active=active, more=False)
 

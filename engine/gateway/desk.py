@@ -5,7 +5,6 @@ A request that cannot be sent is refused at once with an own-order row; nothing 
 
 from twinloop.data.binance_orders import SpotRequests, UsdmRequests
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.alerts import alert
 from twinloop.engine.gateway.fills import FillBook
 from twinloop.engine.gateway.orders import (
@@ -85,17 +84,17 @@ class Desk:
         """Why this venue cannot take the order, or 0."""
         in_force = order.flags & codes.TIME_IN_FORCE_MASK
         if order.instrument not in self.settings.instruments:
-            return reasons.REASON_NO_INSTRUMENT
+            return codes.REASON_NO_INSTRUMENT
         if self.book.seen[order.instrument].full:
-            return reasons.REASON_GATEWAY_FULL
+            return codes.REASON_GATEWAY_FULL
         if order.kind > codes.STOP_LIMIT or in_force > codes.GTD or order.side == 0:
-            return reasons.REASON_UNSUPPORTED
+            return codes.REASON_UNSUPPORTED
         if in_force >= codes.DAY and order.expire_ns <= 0:
-            return reasons.REASON_UNSUPPORTED  # No end is known: the venue would keep it for ever.
+            return codes.REASON_UNSUPPORTED  # No end is known: the venue would keep it for ever.
         if order.flags & codes.POST_ONLY and order.kind != codes.LIMIT:
-            return reasons.REASON_UNSUPPORTED
+            return codes.REASON_UNSUPPORTED
         if order.flags & codes.REDUCE_ONLY and self.prover.is_spot() and order.side > 0:
-            return reasons.REASON_UNSUPPORTED  # A spot balance is never short; a sale never exceeds it.
+            return codes.REASON_UNSUPPORTED  # A spot balance is never short; a sale never exceeds it.
         return 0
 
     def _new(self, row: RowFields) -> None:
@@ -145,9 +144,9 @@ class Desk:
         if order.ended or order.cancel_wanted or not any(leg.state in OPEN for leg in order.legs):
             return codes.REASON_UNKNOWN_ORDER
         if order.amend is not None:
-            return reasons.REASON_AMEND_PENDING
+            return codes.REASON_AMEND_PENDING
         if order.kind not in {codes.LIMIT, codes.STOP_LIMIT} or order.legs[-1].in_service:
-            return reasons.REASON_UNSUPPORTED
+            return codes.REASON_UNSUPPORTED
         return 0
 
     def _modify(self, dialect: UsdmRequests, order: Order, live: Leg, row: RowFields) -> None:

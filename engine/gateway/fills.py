@@ -15,11 +15,12 @@ from twinloop.data.instruments import MONEY_SCALE, SCALED_MAX, to_scaled
 from twinloop.engine.gateway.alerts import Alert, alert
 from twinloop.engine.gateway.client_ids import ClientId, ClientIds
 from twinloop.engine.gateway.orders import Leg, Order
-from twinloop.engine.gateway.own_rows import EXTERNAL_STRATEGY, OwnOrder
+from twinloop.engine.gateway.own_rows import OwnOrder
 from twinloop.engine.gateway.own_rows import fill as fill_rows
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.gateway.sweep import DIFFERENT, NEW, SeenTrades, synthetic_id
 from twinloop.engine.gateway.tracker import Terms, Tracker, leg_of
+from twinloop.kernels import codes
 
 MS_NS: Final = 1_000_000
 FOREIGN_MAX: Final = 4096  # Orders of others that are remembered, so that each is told of once.
@@ -97,7 +98,7 @@ class FillBook:
         """
         parsed = self.ids.parse(client_id)
         news = self._remember_foreign(instrument, venue_id, client_id)
-        name, strategy, order_id = "EXTERNAL_ORDER", EXTERNAL_STRATEGY, 0
+        name, strategy, order_id = "EXTERNAL_ORDER", codes.UNASSIGNED, 0
         if parsed is not None:
             name, strategy, order_id = self._own_stranger(parsed)
             if live and name in {"LATE_APPEARANCE", "LOST_ORDER"}:
@@ -115,7 +116,7 @@ class FillBook:
         if parsed.epoch < epoch:
             # Its record did not survive a crash. Its number may have been given anew since: the strategy is sure, the order is not.
             return "LOST_ORDER", parsed.strategy, 0
-        return "FOREIGN_EPOCH", EXTERNAL_STRATEGY, 0
+        return "FOREIGN_EPOCH", codes.UNASSIGNED, 0
 
     # What it says.
 

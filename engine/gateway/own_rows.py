@@ -13,7 +13,6 @@ from twinloop.data.rowfile import Rows
 from twinloop.kernels import rows
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_MAKER, FLAG_TAIL, ROW, ROW_SIZE
 
-EXTERNAL_STRATEGY: Final = 255  # Of no strategy of ours: for the account's `unassigned` book.
 _LAYOUT: Final = struct.Struct("<qqqBbBBBBHqqqq")
 assert _LAYOUT.size == ROW_SIZE
 assert [offset for _, _, offset in rows.HEADER] == [0, 8, 16, 24, 25, 26, 27, 28, 29, 30]

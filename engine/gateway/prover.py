@@ -10,7 +10,6 @@ from typing import Final
 from twinloop.data.binance_orders import NewOrder, Request, Requests, SpotRequests, UsdmRequests
 from twinloop.data.binance_reports import CANCELLED
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.client_ids import ClientIds
 from twinloop.engine.gateway.fills import MS_NS, FillBook
 from twinloop.engine.gateway.orders import ASKED, OPEN, Leg, Order
@@ -207,9 +206,7 @@ class Prover:
             return
         remaining = amend.qty - order.filled
         if order.cancel_wanted or order.legs[-1].state != CANCELLED or remaining <= 0:
-            self.tracker.amend_refused(
-                order, reasons.REASON_UNSOLICITED if remaining > 0 else codes.REASON_UNKNOWN_ORDER
-            )
+            self.tracker.amend_refused(order, codes.REASON_UNSOLICITED if remaining > 0 else codes.REASON_UNKNOWN_ORDER)
             self.tracker.settle(order)
             return
         amend.waiting = False

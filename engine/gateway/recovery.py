@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from twinloop.data.binance_reports import CANCELLED, EXPIRED, LIVE, REJECTED, FillReport
 from twinloop.data.errors import DataError
 from twinloop.data.rowfile import Rows
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.orders import MODIFY, OPEN, REDUCE, REPLACE, Amend, Order, from_plain, to_plain
 from twinloop.engine.gateway.own_rows import RowFields, read_rows
 from twinloop.engine.gateway.sweep import SeenTrades
+from twinloop.kernels import codes
 from twinloop.kernels import rows as kinds
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL
 
@@ -44,6 +44,7 @@ def snapshot(gateway: "Gateway") -> dict[str, Any]:
             [slot, venue_id, [list(report) for report in kept.values()]]
             for (slot, venue_id), kept in book.orphans.items()
         ],
+        "strangers": gateway.strangers.to_plain(),
         "weight": gateway.weight.to_plain(),
     }
 
@@ -74,6 +75,8 @@ def restore(gateway: "Gateway", plain: Mapping[str, Any]) -> None:
     for slot, venue_id, reports in plain["orphans"]:
         kept = [_report(report) for report in reports]
         book.orphans[int(slot), int(venue_id)] = {report.trade_id: report for report in kept}
+    for slot, bought, sold in plain["strangers"]:
+        gateway.strangers.kernel_knows(int(slot), (int(bought), int(sold)))
     gateway.weight.from_plain(plain["weight"])
 
 
@@ -109,6 +112,7 @@ class _Journal:
 
     def __init__(self, gateway: "Gateway", desk: "Desk") -> None:
         self.book, self.tracker, self.desk = gateway.book, gateway.tracker, desk
+        self.strangers = gateway.strangers
         self.epoch = 0
         self.head: RowFields | None = None
         self.touched: dict[int, Order] = {}
@@ -126,6 +130,8 @@ class _Journal:
             elif row.flags & FLAG_TAIL and self.head is not None:
                 self._fill(self.head, row)
                 self.head = None
+        elif row.kind == kinds.EXTERNAL_WORKING:
+            self.strangers.kernel_knows(row.instrument, (row.word_32, row.word_40))
         elif row.kind in _OF_ORDERS:
             order = self._order(row.word_48)
             if order is not None:
@@ -221,7 +227,7 @@ class _Journal:
 
     def _amend_refused(self, order: Order, row: RowFields) -> None:
         self.unanswered[order.order_id] -= 1
-        if order.amend is None or row.word_56 == reasons.REASON_AMEND_PENDING:
+        if order.amend is None or row.word_56 == codes.REASON_AMEND_PENDING:
             return
         if order.amend.how == REPLACE and order.legs[-1].state in OPEN:
             order.legs[-1].state = REJECTED
@@ -235,7 +241,7 @@ class _Journal:
             if never_sent and not order.ended and order.filled == 0:
                 order.amend = None
                 for leg in order.legs:
-                    self.tracker.refuse(leg, reasons.REASON_NOT_SENT)
+                    self.tracker.refuse(leg, codes.REASON_NOT_SENT)
             for leg in order.legs:
                 leg.in_doubt = leg.state in OPEN
             # The kernel counts amends without an answer: what ends the order answers one that has nothing under way.

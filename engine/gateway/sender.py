@@ -11,12 +11,12 @@ from twinloop.data.binance_orders import NewOrder, Request, Requests, rest_text,
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_templates import Template
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.clock_offset import ClockOffset
 from twinloop.engine.gateway.orders import Leg, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
 from twinloop.engine.gateway.settings import GatewaySettings
+from twinloop.kernels import codes
 
 MS_NS: Final = 1_000_000
 _ORDERS: Final = frozenset({kinds.PLACE, kinds.CANCEL, kinds.AMEND, kinds.REPLACE})
@@ -58,12 +58,12 @@ class Sender:
     def _refusal(self, request: Request, *, is_cancel: bool) -> int:
         # A cancel goes out with the best time known: at worst the venue refuses it.
         if request.signed and not is_cancel and not self.clock.within(self.now_ns, self.mono_ns):
-            return reasons.REASON_CLOCK
+            return codes.REASON_CLOCK
         venue_ns = self.now_ns + self.clock.offset_ns
         if not self.weight.takes(request.weight, venue_ns, is_cancel=is_cancel):
-            return reasons.REASON_RATE
+            return codes.REASON_RATE
         if request.orders and not self.orders.takes(request.orders, venue_ns):
-            return reasons.REASON_RATE
+            return codes.REASON_RATE
         return 0
 
     def send(

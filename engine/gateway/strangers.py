@@ -1,11 +1,14 @@
 """Orders on the account that are not of this session, as long as they work: somebody's by hand, another program's.
 
-They may fill, and what they fill is the account's; so what they could still do counts. A list of open orders that was asked for after an
-order was last spoken of, and does not name it, proves it gone. This module must not send or decide anything.
+They may fill, and what they fill is the account's; so what they could still do counts in its limits, and the kernel is told how much that
+is. A list of open orders that was asked for after an order was last spoken of, and does not name it, proves it gone. Until the first list
+is here what a process before knew counts too. This module must not send or decide anything.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
+
+Working = tuple[int, int]  # Quantity that may still be bought, and sold.
 
 
 class Stranger(NamedTuple):
@@ -21,6 +24,8 @@ class Strangers:
 
     def __init__(self) -> None:
         self._working: dict[tuple[int, int], Stranger] = {}
+        self._known: dict[int, Working] = {}  # By instrument: what the kernel was told.
+        self._listed: set[int] = set()
 
     def told(self, instrument: int, number: int, order: Stranger | None) -> None:
         """What the venue says of an order now; None: it does not work any more."""
@@ -42,12 +47,33 @@ class Strangers:
         ]
         for key in gone:
             del self._working[key]
+        if not stops:
+            self._listed.add(instrument)
 
-    def working(self, instrument: int) -> tuple[int, int]:
-        """Quantity that may still be bought, and sold."""
+    def working(self, instrument: int) -> Working:
+        """What orders of others may still do on an instrument."""
         orders = [order for (slot, _), order in self._working.items() if slot == instrument]
         bought, sold = (sum(order.leaves for order in orders if order.side == side) for side in (1, -1))
         return bought, sold
+
+    def news(self, instrument: int) -> Working | None:
+        """What the kernel is to be told now, if that is another than before."""
+        known = self._known.get(instrument, (0, 0))
+        bought, sold = self.working(instrument)
+        if instrument not in self._listed:
+            bought, sold = max(bought, known[0]), max(sold, known[1])
+        if (bought, sold) == known:
+            return None
+        self.kernel_knows(instrument, (bought, sold))
+        return bought, sold
+
+    def kernel_knows(self, instrument: int, working: Working) -> None:
+        """The kernel was told this."""
+        self._known[instrument] = working
+
+    def to_plain(self) -> list[list[int]]:
+        """What the kernel knows, as plain data."""
+        return [[instrument, *working] for instrument, working in self._known.items()]
 
     def __len__(self) -> int:
         return len(self._working)

@@ -141,7 +141,7 @@ class Tracker:
         if leg.state != ASKED or leg.placed or leg.filled:
             return
         leg.state = ABSENT
-        leg.reason = reasons.REASON_ABSENT
+        leg.reason = codes.REASON_ABSENT
         leg.in_doubt = False
         self._alert("PROVEN_ABSENT", order, leg.number)
 
@@ -278,7 +278,7 @@ class Tracker:
     def _end(self, order: Order, venue_ns: int) -> None:
         placed = [leg for leg in order.legs if leg.state not in NEVER_PLACED]
         leg = placed[-1] if placed else order.legs[0]
-        kind, code = rows.CANCELLED, reasons.REASON_UNSOLICITED
+        kind, code = rows.CANCELLED, codes.REASON_UNSOLICITED
         if leg.state == EXPIRED:
             kind, code = rows.EXPIRED, leg.reason
         elif leg.state in NEVER_PLACED:
@@ -288,7 +288,7 @@ class Tracker:
         elif order.cancel_wanted:
             code = codes.REASON_REQUESTED
         elif leg is not order.legs[-1]:
-            code = reasons.REASON_AMEND_LOST
+            code = codes.REASON_AMEND_LOST
         else:
             self._alert("UNSOLICITED_CANCEL", order)
         if kind != rows.CANCELLED or not order.cancel_wanted:

@@ -136,9 +136,12 @@ def restore_segment(parquet: Path, target: Path) -> None:
         temporary.write_bytes(content)
 
 
-def retire(folder: Path, *, now_ns: int, age_ns: int | None = None, size: int | None = None) -> list[Archived]:
+def retire(
+    folder: Path, *, now_ns: int, age_ns: int | None = None, size: int | None = None, up_to_commit: int | None = None
+) -> list[Archived]:
     """Remove Parquet files whose newest commit is older than age_ns, and the oldest beyond `size` bytes in all: those removed now.
 
+    up_to_commit: nothing of this commit or one behind it: what a snapshot stands for may go, the rest is needed by the next start.
     Only what was archived, oldest first, without a gap; the index keeps a line for each, so that the chain still has its beginning.
     """
     entries = read_index(folder)
@@ -149,7 +152,8 @@ def retire(folder: Path, *, now_ns: int, age_ns: int | None = None, size: int | 
             continue
         too_old = age_ns is not None and now_ns - entry.last_wall_ns > age_ns
         too_much = size is not None and left > size
-        if not too_old and not too_much:
+        needed = up_to_commit is not None and entry.next_commit > up_to_commit
+        if needed or (not too_old and not too_much):
             break
         entries[at] = msgspec.structs.replace(entry, retired_ns=now_ns)
         write_index(folder, entries)

@@ -19,6 +19,7 @@ from twinloop.engine.journal.folder import segment_number, segments_of
 from twinloop.engine.journal.format import Header
 from twinloop.engine.journal.segment import PROBLEMS_MAX, Commit, Problem, Segment, read_segment
 
+MOVED_MAX = 10
 __all__ = ["Commit", "Journal", "Problem", "Segment", "open_journal"]
 
 
@@ -87,6 +88,15 @@ class Journal:
 
 def open_journal(folder: Path) -> Journal:
     """Read and check a whole journal. DataError where there is none, CorruptError where it was damaged."""
+    for _ in range(MOVED_MAX):
+        try:
+            return _open(folder)
+        except FileNotFoundError:  # Archived by another process while it was read: the index stands for it now.
+            continue
+    return _open(folder)
+
+
+def _open(folder: Path) -> Journal:
     put_away = read_index(folder)
     first = put_away[-1].segment if put_away else 0
     # One that is archived already is still there where the process ended before it was removed.

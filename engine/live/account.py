@@ -2,6 +2,7 @@
 
 import os
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Final
 
 from twinloop.data.binance_answers import read_account, read_error, read_server_time
@@ -21,15 +22,20 @@ ASK_S: Final = 10.0
 
 
 def read_credentials(loaded: LoadedSession) -> Credentials:
-    """The keys, from the environment variables that the configuration names. ConfigError where one is not set."""
+    """The keys that the configuration's [orders] names. ConfigError where one is not set."""
     orders = loaded.config.orders
     assert orders is not None
+    return credentials_from(loaded.file, orders.key_variable, orders.secret_variable)
+
+
+def credentials_from(file: Path, key_variable: str, secret_variable: str) -> Credentials:
+    """Keys from environment variables. ConfigError where one is not set."""
     found = []
-    for name in (orders.key_variable, orders.secret_variable):
+    for name in (key_variable, secret_variable):
         text = os.environ.get(name, "")
         if not text:
             raise ConfigError(
-                "a key is not in the environment", file=loaded.file, field=f"${name}", expected="the venue's API key or secret",
+                "a key is not in the environment", file=file, field=f"${name}", expected="the venue's API key or secret",
                 got="nothing", remedy="set it for this process only, and never write it into a file of the project",
             )  # fmt: skip
         found.append(Secret(text))

@@ -51,7 +51,7 @@ class SessionTable(Table):
 
 
 class FeedTable(Table):
-    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given."""
+    """[feed]: where the market comes from. stream, rest: the venue's own addresses unless given; backup_*: of a second feed."""
 
     venue: Literal["binance-spot", "binance-usdm", "binance-coinm"]
     symbols: Annotated[Names, Field(min_length=1)]
@@ -61,10 +61,23 @@ class FeedTable(Table):
     maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     taker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
     stale_after: Duration = 0  # 0: learned from the stream.
+    lag_max: Duration = 1_000_000_000  # So much later than usual by the venue's times, and the market is stale; 0: any.
+    backup_stream: str = ""  # Empty: there is no second feed.
+    backup_rest: str = ""  # Empty: that of the first.
+    late_after: Duration = 100_000_000  # So much later than the other feed, and it is left.
+    dwell: Duration = 10_000_000_000
+    disagree_bps: Annotated[int, Field(ge=0, le=10_000)] = 50  # 0: prices of two feeds are not compared.
+    rotate_after: Duration = 23 * 3_600_000_000_000
+    poll_after: Duration = 5_000_000_000  # Without a stream for so long, prices are asked for; 0: never.
+    poll_every: Annotated[Duration, Field(ge=500_000_000)] = 2_000_000_000
 
     @model_validator(mode="after")
     def _addresses(self) -> "FeedTable":
-        _check_addresses(("stream", self.stream, ("wss", "ws")), ("rest", self.rest, ("https", "http")))
+        streams = [(name, getattr(self, name), ("wss", "ws")) for name in ("stream", "backup_stream")]
+        rests = [(name, getattr(self, name), ("https", "http")) for name in ("rest", "backup_rest")]
+        _check_addresses(*streams, *rests)
+        if self.backup_rest and not self.backup_stream:
+            raise ValueError("backup_rest belongs to a backup_stream")
         return self
 
 
@@ -96,10 +109,34 @@ class OrdersTable(Table):
     @model_validator(mode="after")
     def _variables(self) -> "OrdersTable":
         _check_addresses(("calls", self.calls, ("wss", "ws")))
-        for name in (self.key_variable, self.secret_variable):
-            if not name.isidentifier() or not name.isupper():
-                raise ValueError("names of environment variables in capitals, never the keys themselves")
+        _check_variables(self.key_variable, self.secret_variable)
         return self
+
+
+class SidecarTable(Table):
+    """[sidecar]: the process that watches a session. The variables name a key of its own: it needs no right but to cancel."""
+
+    key_variable: str = "TWINLOOP_CANCEL_KEY"
+    secret_variable: str = "TWINLOOP_CANCEL_SECRET"  # noqa: S105 - a name, not a secret
+    webhook_variable: str = "TWINLOOP_WEBHOOK"
+    mute_after: Annotated[Duration, Field(ge=500_000_000, le=60_000_000_000)] = 3_000_000_000
+    snapshot_rows: Annotated[int, Field(ge=1000)] = 1_000_000
+    snapshot_every: Annotated[Duration, Field(ge=1_000_000_000)] = 300_000_000_000
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: none.
+    shadow: bool = True
+    shadow_entry_latency: Duration = 5_000_000  # Of the simulated venue beside a session with real orders.
+    shadow_response_latency: Duration = 5_000_000
+
+    @model_validator(mode="after")
+    def _variables(self) -> "SidecarTable":
+        _check_variables(self.key_variable, self.secret_variable, self.webhook_variable)
+        return self
+
+
+def _check_variables(*names: str) -> None:
+    for name in names:
+        if not name.isidentifier() or not name.isupper():
+            raise ValueError("names of environment variables in capitals, never the keys themselves")
 
 
 class LiveConfig(Table):
@@ -110,6 +147,7 @@ class LiveConfig(Table):
     paper: PaperTable = PaperTable()
     account: AccountTable = AccountTable()
     orders: OrdersTable | None = None
+    sidecar: SidecarTable = SidecarTable()
     limits: str | dict[str, Any] | None = None
     strategy: Annotated[list[StrategyTable], Field(min_length=1)]
 

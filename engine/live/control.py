@@ -1,6 +1,7 @@
 """The operator's socket: commands in, answers out, one JSON document a line, for whoever may open the file.
 
-    {"command": "halt", "reason": "news"}    ->  {"ok": true, "sequence": 1234, "state": "HALTED"}
+    {"command": "halt"}                           ->  {"ok": true, "sequence": 1234, "state": "HALTED"}
+    {"command": "flatten", "at_market": true}     ->  the same; without a price, market orders
 
 The socket stands in the session's folder with mode 0600: who may read the folder may command. Every command that acts is a fact in the
 journal, with the user number of who gave it in `code` and the time it came in `local_ns`. This module must not act itself.

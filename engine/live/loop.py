@@ -19,8 +19,8 @@ from twinloop.kernels import codes
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import CANCEL, HALT, ROW
 
-EVERY_ACCOUNT: Final = 255
-# Codes of commands that the process gives itself; a person's is the user number, -1 where the system does not tell it.
+# Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
+OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
 SESSION_START: Final = -3  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
@@ -46,7 +46,8 @@ class Counts:
 class LiveLoop:
     """A node, its journal and where requests go.
 
-    send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn.
+    send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn. fenced: whether
+    this instance must not send any more.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class LiveLoop:
         *,
         send: Callable[[Rows], None] | None = None,
         on_turn: Callable[[], None] | None = None,
+        fenced: Callable[[], bool] | None = None,
     ) -> None:
         self.recorded = recorded
         self.node: LiveNode = recorded.node
@@ -64,6 +66,7 @@ class LiveLoop:
         self.failure = ""
         self._send = send
         self._on_turn = on_turn
+        self._fenced = fenced
         self._waiting: list[tuple[int, Rows]] = []  # (mark, requests) in order.
 
     def start(self) -> None:
@@ -113,7 +116,7 @@ class LiveLoop:
         if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
             self.take(self.node.clock_row(now_ns))
 
-    def command(self, name: str, code: int = 0, *, strategy: int = EVERY_ACCOUNT) -> int:
+    def command(self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED) -> int:
         """An operator's word: a fact like any other, journalled before it acts. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
@@ -163,13 +166,22 @@ class LiveLoop:
             if self._send is not None:
                 self._send(requests)
 
+    def is_fenced(self) -> bool:
+        """Whether the watchdog has taken this instance's right to send; if so, trading stops here for good."""
+        if self._fenced is not None and self._fenced():
+            self._stop(
+                "the watchdog fenced this instance: it was mute for too long, and its orders are being cancelled"
+            )
+            return True
+        return False
+
     def _stop(self, reason: str) -> None:
         """Without a journal no order leaves any more. Cancels do: they are asked for here and are in no journal."""
         if self.failure:
             return
         self.failure = reason
         self._waiting.clear()
-        row = self._operator_row(HALT, 0, EVERY_ACCOUNT)
+        row = self._operator_row(HALT, 0, codes.UNASSIGNED)
         row["local_ns"] = max(int(row["local_ns"][0]), int(self.node.decision["clock"]["now_ns"]))
         handled = self.node.handle(row)
         cancels = handled.requests["kind"] == CANCEL

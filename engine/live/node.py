@@ -69,10 +69,6 @@ class LiveNode:
         for spec, each in zip(session.strategies, self.strategies, strict=True):
             seen = session.slots_of(spec)
             assembly.add_strategy(StrategySlot(spec.name, each.addresses, each.initial_area(), seen, keep=each))
-        # Behind them a book for what no strategy traded: fills of orders that are not of this session are the account's all the same.
-        self.unassigned = len(session.strategies)
-        if session.mode == "live":
-            assembly.add_strategy(StrategySlot("unassigned", {}, b"", ()))
         names = [spec.name for spec in session.strategies]
         apply_limits(self.decision, session.limits(), session.instruments, session.cash, names)
         venue = assembly.venue

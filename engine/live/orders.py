@@ -22,6 +22,7 @@ from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.transport import Transport
 from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
 from twinloop.engine.seam import WORLD
+from twinloop.kernels import codes
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW
 
@@ -48,7 +49,7 @@ class OrderEdge:
         self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
         self._tell = tell
         self.needs_person = False  # An alert stopped trading that time does not explain.
-        self._reducing = 0  # Number of the alert that had positions only shrink until everything is proven.
+        self._reducing = False  # An alert had positions only shrink until everything is proven.
 
     def times(self) -> tuple[int, int]:
         """Local wall time and monotonic time, ns."""
@@ -72,9 +73,9 @@ class OrderEdge:
 
     def _deliver(self, outcome: Outcome) -> None:
         if outcome.facts:
-            rows, unassigned = outcome.rows, self.loop.node.unassigned
-            # Nobody's, or of a strategy that another session had.
-            rows["strategy"][rows["strategy"] >= unassigned] = unassigned
+            rows = outcome.rows
+            # What a strategy of another session traded is of none of this one's.
+            rows["strategy"][rows["strategy"] >= len(self.loop.node.session.strategies)] = codes.UNASSIGNED
             self.loop.take(rows)
         for alert in outcome.alerts:
             self._note(alert)
@@ -88,36 +89,32 @@ class OrderEdge:
         self.loop.note(row)
         if self._tell is not None:
             self._tell(alert)
-        # What a stranger's order may still do is in no reserve: as long as it works, nothing is added to it.
-        reduces = alert.demand == alerts.REDUCE or alert.name == "EXTERNAL_ORDER"
         if alert.demand == alerts.HALT:
-            self._reducing, self.needs_person = 0, True
+            self._reducing, self.needs_person = False, True
             self.loop.command("halt", OF_ALERT - alert.code)
-        elif reduces and self.loop.trading_state != "HALTED":
+        elif alert.demand == alerts.REDUCE and self.loop.trading_state != "HALTED":
             stays = alert.name in alerts.STAYS
             self.needs_person = self.needs_person or stays
             if stays or self.loop.trading_state == "ACTIVE":
-                self._reducing = 0 if stays else alert.code
+                self._reducing = not stays
                 self.loop.command("reduce", OF_ALERT - alert.code)
 
     def operator_spoke(self) -> None:
         """A person decides from here on: what an alert began does not end by itself any more."""
-        self._reducing, self.needs_person = 0, False
+        self._reducing = self.needs_person = False
 
     def begin_trading(self) -> None:
-        """Everything of the session before is proven: trade, or wait for the orders of others."""
-        self.loop.command("resume", SESSION_START)
-        if self.gateway.strangers:
-            self._reducing = alerts.ALERT_CODE["EXTERNAL_ORDER"]
-            self.loop.command("reduce", OF_ALERT - self._reducing)
+        """Everything of the session before is proven: trade again."""
+        by_itself = self.loop.trading_state == "REDUCING"
+        self.loop.command("resume", codes.RESUME_BY_ITSELF if by_itself else SESSION_START)
 
     async def _go_on(self) -> None:
         """Trade again where an alert had positions only shrink, once everything is proven."""
         while True:
-            if self._reducing and self.settled and not self.gateway.strangers:
-                word, self._reducing = OF_ALERT - self._reducing, 0
+            if self._reducing and self.settled:
+                self._reducing = False
                 if self.loop.trading_state == "REDUCING":
-                    self.loop.command("resume", word)
+                    self.loop.command("resume", codes.RESUME_BY_ITSELF)
             await WORLD.sleep(TICK_S)
 
     @property
@@ -128,7 +125,9 @@ class OrderEdge:
     # What becomes of a request.
 
     def leaves(self, outgoing: Outgoing) -> bool:
-        """Seal that a request leaves. Without a journal no order does; cancels and questions go all the same."""
+        """Seal that a request leaves. Without a journal or behind a fence no order does; cancels and questions go all the same."""
+        if outgoing.kind in _NEEDS_JOURNAL and self.loop.is_fenced():
+            return False
         self._note_fate(outgoing, table.SENT)
         return not self.loop.failure or outgoing.kind not in _NEEDS_JOURNAL
 

@@ -7,7 +7,7 @@ Open loop: every fact comes from the journal, own orders and timers too; what th
 then, byte by byte. The first difference names the fact it stands at. Nothing but the journal and the strategies' files is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None)
     if found.difference is not None:
         return found
     node = LiveNode(session, "recorded", compiled)
-    for commit in journal.each():
+    for commit in every_commit(journal):
         facts = commit.facts
         handled = node.handle(facts) if commit.number else node.start()
         found.commits += 1
@@ -75,10 +75,19 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None)
         if found.difference is not None:
             break
         if progress is not None and found.commits % 256 == 0:
-            progress(found.commits, journal.commits)
+            progress(found.commits, journal.start[0])
     found.decisions = node.decisions()
     found.decision_hash = f"{node.decision_hash() & (2**64 - 1):016x}"
     return found
+
+
+def every_commit(journal: Journal) -> Iterator[Commit]:
+    """The commits of a journal from the first on, those in its archive too. CorruptError where its beginning was retired."""
+    if journal.first_commit:
+        from twinloop.engine.journal.archive import each_archived  # noqa: PLC0415 - Polars is loaded when it is needed
+
+        yield from each_archived(journal.folder)
+    yield from journal.each()
 
 
 def _same_session(journal: Journal) -> Difference | None:

@@ -10,21 +10,20 @@ must not decide about orders.
 import asyncio
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
-from websockets.exceptions import WebSocketException
 
 from twinloop.data.binance_instruments import instruments_of
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
-from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream, info_path
+from twinloop.data.binance_stream import info_path
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
+from twinloop.engine.gateway.alerts import told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -35,72 +34,35 @@ from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account, position_breaks, read_credentials, refuse_positions, wallet
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
-from twinloop.engine.live.loop import SESSION_START, LiveLoop
+from twinloop.engine.live.feeds import Feeds, make_feeds
+from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
+from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import recover
+from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
-from twinloop.kernels import rows as table
+from twinloop.kernels import codes
 from twinloop.kernels.node import NEVER
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
 
 REQUEST_S: Final = 10.0  # Total time of one REST request.
-STALE_AFTER_NS: Final = 2_000_000_000  # Without a frame for so long, the market is stale.
-BACKOFF_S: Final = (0.5, 30.0)  # First and longest wait before connecting again; never less than half of it.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
-SNAPSHOT_WAIT_S: Final = 0.5
 PROVE_S: Final = 0.05
 PROVE_LOOKS: Final = 3  # How often positions are compared before they count as different.
 PROVE_AGAIN_S: Final = 0.5
 CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
-
-
-@dataclass(eq=False)
-class Feed:
-    """One connection and how it does. Its task is the only one that uses it."""
-
-    stream: BinanceStream
-    address: str
-    connected: bool = False
-    connects: int = 0
-    last_frame_ns: int = 0
-    stale: bool = True
-    reason: str = ""
-
-    def told(self, now_ns: int) -> dict[str, Any]:
-        """For a status view."""
-        age = f"{(now_ns - self.last_frame_ns) // 10**6} ms" if self.last_frame_ns else "never"
-        return {
-            "feed": self.address.partition("?")[0],
-            "connected": "yes" if self.connected else "no",
-            "connects": self.connects,
-            "frames": self.stream.counts["frames"],
-            "refused": self.stream.refused,
-            "last": age,
-        } | ({"reason": self.reason} if self.reason and not self.connected else {})
-
-
-async def get(client: aiohttp.ClientSession, url: str) -> bytes:
-    """Body of a GET that was answered with 200. SessionError otherwise."""
-    try:
-        async with client.get(url) as answer:
-            body = await answer.read()
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise SessionError("the venue does not answer", field=url, got=str(error) or type(error).__name__) from None
-    if answer.status != 200:
-        raise SessionError("the venue refused", field=url, expected="200", got=f"{answer.status} {body[:200]!r}")
-    return body
 
 
 def make_session(loaded: LoadedSession, instruments: list[Instrument], start_ns: int) -> Session:
@@ -147,8 +109,8 @@ class LiveProcess:
         self.stopping = asyncio.Event()
         self.loop: LiveLoop
         self.orders: OrderEdge | None = None
-        self.feed: Feed
-        self._snapshots: set[str] = set()
+        self.feed: Feeds
+        self.published: Published
         self._rebuilt: Outcome | None = None
         self._may_resume = False  # No person has to say that the journal's session goes on.
 
@@ -162,7 +124,7 @@ class LiveProcess:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_stopped(), name="stop")
-                    tasks.create_task(self._read(client), name="feed")
+                    tasks.create_task(self.feed.run(), name="feeds")
                     tasks.create_task(self._time(), name="time")
                     if self.orders is not None:
                         tasks.create_task(self.orders.run(), name="orders")
@@ -188,6 +150,7 @@ class LiveProcess:
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency))
         lock = FolderLock(loaded.place / "journal")
         try:
+            self.published = Published(loaded.place)
             compiled = compiled_strategies(session)
             found = self._open(with_digests(session, compiled), compiled, held, lock)
         except BaseException:
@@ -200,8 +163,7 @@ class LiveProcess:
             self.loop.start()
         elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
             self.loop.command("resume", SESSION_START)
-        stream = BinanceStream(venue, instruments, depth=config.feed.shown == "depth")
-        self.feed = Feed(stream, stream.url(loaded.stream))
+        self.feed = make_feeds(loaded, instruments, self.loop, client)
         for line in limits_lines(session.limits()):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -238,7 +200,9 @@ class LiveProcess:
             durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
         )  # fmt: skip
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
-        self.loop = LiveLoop(RecordedNode(node, journal), self.clock, send=self._to_venue if live else None)
+        self.loop = LiveLoop(
+            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced
+        )
         return found
 
     def _to_venue(self, requests: Rows) -> None:
@@ -260,7 +224,7 @@ class LiveProcess:
         endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
             gateway, credentials, endpoints, loop,
-            tell=lambda alert: self._say(f"! {alert.name} order {alert.order_id} {alert.detail}".rstrip()),
+            tell=lambda alert: self._say(told_of(alert)),
         )  # fmt: skip
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
@@ -325,94 +289,32 @@ class LiveProcess:
         for order in orders.gateway.open_orders:
             self._say(f"! order {order.order_id} may still work at the venue")
 
-    async def _read(self, client: aiohttp.ClientSession) -> None:
-        """The feed's only task: connect, read, and begin again when the connection goes, however it goes."""
-        wait_s = BACKOFF_S[0]
-        while True:
-            try:
-                await self._one_connection(client)
-                wait_s = BACKOFF_S[0]
-            except (OSError, WebSocketException, TimeoutError) as error:
-                self.feed.reason = str(error) or type(error).__name__
-            finally:
-                if self.feed.connected:
-                    self.feed.connected = False
-                    wait_s = BACKOFF_S[0]
-                    self.loop.take(self.feed.stream.on_lost(self.clock.local_ns()))
-                    self.feed.stale = True
-            await WORLD.sleep(wait_s * (0.5 + 0.5 * WORLD.random()))
-            wait_s = min(2 * wait_s, BACKOFF_S[1])
-
-    async def _one_connection(self, client: aiohttp.ClientSession) -> None:
-        feed = self.feed
-        async with await WORLD.connect(
-            feed.address, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=REQUEST_S, close_timeout=1.0
-        ) as socket:
-            feed.connected, feed.connects, feed.reason = True, feed.connects + 1, ""
-            async with asyncio.TaskGroup() as tasks:
-                while True:
-                    try:
-                        frame = await socket.recv(decode=False)
-                    except WebSocketException as error:
-                        feed.reason = str(error)
-                        break
-                    now_ns = self.clock.local_ns()
-                    feed.last_frame_ns = now_ns
-                    self.loop.take(feed.stream.on_frame(frame, now_ns))
-                    for symbol in feed.stream.wanting:
-                        if symbol not in self._snapshots:
-                            self._snapshots.add(symbol)
-                            tasks.create_task(self._snapshot(client, symbol), name=f"snapshot-{symbol}")
-                    if feed.stale and feed.stream.ready:
-                        feed.stale = False
-                        self.loop.take(feed.stream.state_row(table.FEED_RECOVERED, now_ns))
-
-    async def _snapshot(self, client: aiohttp.ClientSession, symbol: str) -> None:
-        """Ask for a book's snapshot until one can be used."""
-        stream = self.feed.stream
-        try:
-            while self.feed.connected and symbol in stream.wanting:
-                try:
-                    body = await get(client, self.loaded.rest + stream.snapshot_path(symbol))
-                except SessionError as error:
-                    self.feed.reason = str(error)
-                else:
-                    self.loop.take(stream.on_snapshot(symbol, body, self.clock.local_ns()))
-                if symbol in stream.wanting:
-                    await WORLD.sleep(SNAPSHOT_WAIT_S)
-        finally:
-            self._snapshots.discard(symbol)
-
     async def _time(self) -> None:
-        """Timers and intervals that no fact tells of, and the watch over the feed."""
-        stale_ns = self.loaded.config.feed.stale_after or STALE_AFTER_NS
+        """Timers and intervals that no fact tells of."""
         while True:
             wake_ns = self.loop.node.next_wake_ns()
             now_ns = self.clock.local_ns()
             wait_s = TICK_S if wake_ns == NEVER else min(max((wake_ns - now_ns) / 1e9, 0.0005), TICK_S)
             await WORLD.sleep(wait_s)
             self.loop.tick()
-            if self.loop.failure:
+            self.published.beat(self)
+            if self.loop.failure or self.loop.is_fenced():
                 if self.orders is not None:
                     await self._no_orders_left(self.orders)
                 raise SessionError(self.loop.failure)
-            feed, now_ns = self.feed, self.clock.local_ns()
-            if feed.connected and not feed.stale and now_ns - feed.last_frame_ns > stale_ns:
-                feed.stale = True
-                self.loop.take(feed.stream.state_row(table.FEED_STALE, now_ns))
 
     def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         """What the operator's socket answers."""
-        del document
         loop = self.loop
         if command == "status":
-            feeds = [self.feed.told(self.clock.local_ns())]
+            feeds = self.feed.told(self.clock.local_ns())
             if self.orders is not None:
                 gateway = self.orders.gateway
                 feeds.append({
                     "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
                     "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
+            feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
             return status_of(
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
@@ -421,7 +323,11 @@ class LiveProcess:
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
-        sequence = loop.command(command, user)
+        if command == "flatten" and document.get("at_market") is True:
+            loop.command("halt", OF_PERSON + user)
+            sequence = loop.command("flatten", codes.FLATTEN_AT_MARKET)
+        else:
+            sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
 
     def _finish(self) -> None:
@@ -434,6 +340,7 @@ class LiveProcess:
             loop.recorded.checkpoint()
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
+        self.published.end()
         position = loop.node.decision["accounts"][0]
         equity = int(position["equity"]) / MONEY_ONE
         self._say(

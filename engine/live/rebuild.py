@@ -41,7 +41,7 @@ class Rebuilt:
     """A node after `commit` commits of a journal; checksum: of the last of them.
 
     facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) of everything about orders, for a
-    gateway; a snapshot keeps them too. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    gateway; a snapshot keeps them too. extra: what a snapshot held besides, with its words. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
     """
 
     def __init__(self, session: Session, folder: Path, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
@@ -53,6 +53,7 @@ class Rebuilt:
         self.commit = self.checksum = self.facts = self.from_snapshot = 0
         self.said = Words()
         self.passed_over: list[str] = []
+        self.extra: tuple[dict[str, node_state.Memory], dict[str, Any]] = ({}, {})
 
     def take(self, commits: Sequence[Commit], epoch: int) -> None:
         """Handle commits of one epoch, which follow those before. ParityError where they lead to other decisions than the journal holds."""
@@ -84,7 +85,7 @@ class Rebuilt:
             return
         one = _as_one(commits)
         facts = one.facts
-        self._compare(one, self.node.handle(_given(facts) if self.session.mode == "paper" else facts))
+        self._compare(one, self.node.handle(from_outside(facts) if self.session.mode == "paper" else facts))
         self.facts += len(facts)
 
     @property
@@ -154,7 +155,11 @@ class Rebuilt:
         ):
             if expected != got:
                 raise CorruptError(f"a snapshot of another {what}", file=path, expected=expected[:12], got=got[:12])
-        node_state.restore(self.node, parts, head.words)
+        try:
+            node_state.restore(self.node, parts, head.words)
+            self.said = Words.from_plain(head.words["said"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise CorruptError("a snapshot without what this version needs", file=path, got=repr(error)) from None
         if self.node.state_hash() != head.state_hash or self.node.decision_hash() != head.decision_hash:
             raise CorruptError(
                 "a snapshot whose state is not what it says",
@@ -163,7 +168,7 @@ class Rebuilt:
                 got=self.node.state_hash(),
             )
         self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit
-        self.said = Words.from_plain(head.words["said"])
+        self.extra = parts, head.words
         for part in head.parts:
             if part.name.startswith("orders-"):
                 self._add_of_orders(int(part.name.partition("-")[2]), parts[part.name].view(ROW))
@@ -221,7 +226,7 @@ def _as_one(commits: Sequence[Commit]) -> Commit:
     return Commit(last.number, join_rows([commit.rows for commit in commits]), last.seal, last.segment)
 
 
-def _given(facts: Rows) -> Rows:
+def from_outside(facts: Rows) -> Rows:
     """The facts that came from outside: not what the simulated venue and the node's timers make themselves."""
     chosen: Any = ~np.isin(facts["kind"], _MADE_AGAIN)
     return pick(facts, chosen)

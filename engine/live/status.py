@@ -15,6 +15,7 @@ from twinloop.engine.live.loop import STATE_NAME, LiveLoop
 from twinloop.engine.wording import iso
 from twinloop.kernels import codes
 from twinloop.kernels.book import BOOK_LIVE
+from twinloop.kernels.node import FLATTEN_NOT
 
 _STYLE = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "bold red"}
 _BOOK = {0: "empty", 1: "snapshot", BOOK_LIVE: "live", 3: "crossed", 4: "gap", 5: "invalid"}
@@ -32,6 +33,7 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "state": loop.trading_state,
         "reason": codes.CODE_NAME.get(int(account["halt_code"]), "") if int(account["halt_code"]) else "",
         "failure": loop.failure,
+        "closing": int(account["flatten"]) != FLATTEN_NOT,
         "now": iso(loop.clock.local_ns()),
         "started": iso(started_ns),
         "running_s": (loop.clock.local_ns() - started_ns) // 10**9,
@@ -92,6 +94,8 @@ def status_table(found: dict[str, Any]) -> Group:
     head = Text()
     head.append(f"{found['name']}  {found['mode']}  ")
     head.append(found["state"], style=_STYLE.get(found["state"], ""))
+    if found["closing"]:
+        head.append("  closing positions", style="red")
     if found["reason"]:
         head.append(f"  {found['reason']}", style="red")
     head.append(f"  {found['now']}  up {found['running_s']} s", style="dim")

@@ -17,7 +17,7 @@ from twinloop.kernels.rows import REDUCE, RESUME
 def ends_by_itself(kind: int, code: int) -> bool:
     """Whether a word holds only until everything is proven: REDUCE of a start, or of an alert that time explains."""
     alert = OF_ALERT - code
-    of_alert = alert in alerts.ALERTS and alerts.ALERTS[alert][0] not in alerts.STAYS
+    of_alert = alert in alerts.ALERTS and alerts.ALERTS[alert].name not in alerts.STAYS
     return kind == REDUCE and (code == SESSION_START or of_alert)
 
 
@@ -45,7 +45,9 @@ class Words:
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""
         self._ended = None
-        if kind == RESUME:
+        if kind == RESUME and code == codes.RESUME_BY_ITSELF:
+            self._by_itself = False
+        elif kind == RESUME:
             self._of_person = self._by_itself = False
         elif code == SESSION_END:
             self._ended = (state, reason)

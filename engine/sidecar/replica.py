@@ -8,9 +8,12 @@ difference is a ParityError, damage a CorruptError, and either ends the replica 
 that was checked so. This module must not wait, and must not touch the journal's segments.
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.journal.follower import JournalFollower
@@ -19,6 +22,7 @@ from twinloop.engine.journal.snapshot import keep_newest, write_snapshot
 from twinloop.engine.live.rebuild import Rebuilt, begin
 from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
 from twinloop.engine.seam import WORLD
+from twinloop.engine.sidecar.shadow import Gap, Shadow
 
 EVERY_ROWS: Final = 1_000_000
 EVERY_NS: Final = 300_000_000_000  # Five minutes.
@@ -30,6 +34,7 @@ class Counts:
     """What a replica did so far."""
 
     commits: int = 0
+    rows: int = 0  # With seals.
     facts: int = 0
     snapshots: int = 0
     snapshot_commit: int = 0
@@ -38,37 +43,64 @@ class Counts:
 class Replica:
     """Follows the journal of a folder from its newest snapshot on, and writes the next when rows and time are due.
 
-    rebuilt: None until the journal has a segment. Raises ConfigError where the session ran on other code than this process has.
+    rebuilt: None until the journal has a segment. shadow: (entry, response) latency in ns of a shadow beside it, or None. Raises ConfigError where the session ran on other code than this process has.
     """
 
     def __init__(
-        self, folder: Path, *, every_rows: int = EVERY_ROWS, every_ns: int = EVERY_NS, kept: int = KEPT
+        self,
+        folder: Path,
+        *,
+        every_rows: int = EVERY_ROWS,
+        every_ns: int = EVERY_NS,
+        kept: int = KEPT,
+        shadow: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
         self.rebuilt: Rebuilt | None = None
+        self.shadow: Shadow | None = None
+        self.gap: Gap | None = None
+        self._latencies = shadow
         self.counts = Counts()
         self._every_rows, self._every_ns, self._kept = every_rows, every_ns, kept
         self._follower = JournalFollower(folder)
         self._rows = 0
+        self._one = threading.Lock()
+        self._closed = False
         self._since_ns = WORLD.monotonic_ns()
 
     def close(self) -> None:
-        """Let the journal go."""
-        self._follower.close()
+        """Let the journal go, after the step that may go on in another thread."""
+        with self._one:
+            self._closed = True
+            self._follower.close()
 
     def step(self) -> list[Commit]:
         """Handle what was sealed since, up to about 1 MiB of it: those commits; empty when nothing is new."""
+        with self._one:
+            return [] if self._closed else self._step()
+
+    def _step(self) -> list[Commit]:
         if self.rebuilt is None and not self._begin():
             return []
         assert self.rebuilt is not None
         commits = self._follower.read()
         self.rebuilt.take(commits, self._follower.epoch)
+        if self.shadow is not None and commits:
+            self.shadow.take(commits)
+            self.gap = self.shadow.gap(self.rebuilt.node)
         self.counts.commits += len(commits)
         self.counts.facts = self.rebuilt.facts
-        self._rows += sum(len(commit.rows) + 1 for commit in commits)
+        rows = sum(len(commit.rows) + 1 for commit in commits)
+        self._rows += rows
+        self.counts.rows += rows
         if self._is_due():
             self.snapshot()
         return commits
+
+    @property
+    def behind_bytes(self) -> int:
+        """How much of the journal lies in later segments than the one being read."""
+        return self._follower.behind_bytes
 
     def snapshot(self) -> Path:
         """Write a snapshot of what was handled so far, and remove the oldest."""
@@ -76,7 +108,11 @@ class Replica:
         assert rebuilt is not None
         assert header is not None
         head = rebuilt.head(header.epoch, header.config, WORLD.wall_ns())
-        path = write_snapshot(self.folder, head, rebuilt.parts())
+        parts = rebuilt.parts()
+        if self.shadow is not None:
+            parts |= self.shadow.parts()
+            head = msgspec.structs.replace(head, words=head.words | {"shadow": self.shadow.words()})
+        path = write_snapshot(self.folder, head, parts)
         keep_newest(self.folder, self._kept)
         self.counts.snapshots += 1
         self.counts.snapshot_commit = head.commit
@@ -98,6 +134,11 @@ class Replica:
         compiled = compiled_strategies(session)
         self._refuse_other_code(changed_since(session, compiled))
         self.rebuilt = begin(self.folder, session, header.config, compiled)
+        if self._latencies is not None:
+            self.shadow = Shadow(session, compiled, *self._latencies)
+            parts, words = self.rebuilt.extra
+            if self.rebuilt.commit and not self.shadow.restore(parts, words.get("shadow", {})):
+                self.rebuilt = Rebuilt(session, self.folder, compiled)  # The shadow has to live through all of it.
         if self.rebuilt.commit:
             self._follower.close()
             self._follower = JournalFollower(self.folder, commit=self.rebuilt.commit, checksum=self.rebuilt.checksum)

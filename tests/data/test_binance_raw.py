@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from twinloop.data import binance_codes as codes
 from twinloop.data import binance_raw
 from twinloop.data.binance_raw import QuarantinedLine, ReadReport, estimate_clock_offset, read_raw
 from twinloop.data.errors import ConfigError, DataError
-from twinloop.data.instruments import BINANCE_COINM_BTCUSD_PERP, BINANCE_USDM_BTCUSDT, BINANCE_USDM_ETHUSDT, Instrument
+from twinloop.data.instruments import (
+    BINANCE_COINM_BTCUSD_PERP,
+    BINANCE_SPOT_BTCUSDT,
+    BINANCE_USDM_BTCUSDT,
+    BINANCE_USDM_ETHUSDT,
+    Instrument,
+)
 from twinloop.data.rowfile import join_rows
 from twinloop.kernels import rows as table
 
@@ -460,8 +467,12 @@ def test_missing_file_and_unknown_market_are_named(tmp_path: Path) -> None:
 
 
 def test_wrong_market_is_told_by_the_shape_of_depth_updates(tmp_path: Path) -> None:
-    _, report = read_text(tmp_path, sample.depth(5, 6, 4), market="spot")
-    assert report.quarantined_by_code == {codes.UNEXPECTED_SHAPE: 1}
+    with pytest.raises(DataError, match="recorded from a futures market"):
+        read_text(tmp_path, sample.depth(5, 6, 4) + sample.trade(7), market="spot")
+    _, report = read_text(tmp_path, sample.depth(5, 6, None, [("100.0", "1")]) + sample.depth(7, 8, 6), market="spot")
+    assert report.quarantined_by_code == {
+        codes.UNEXPECTED_SHAPE: 1
+    }  # Among updates of the market itself, a stray line.
 
 
 def test_empty_file_and_report_as_plain_data(tmp_path: Path) -> None:
@@ -477,3 +488,11 @@ def test_slots_are_written_into_every_row(tmp_path: Path) -> None:
     )
     assert rows["instrument"].tolist() == [513, 513]
     assert rows["source"].tolist() == [7, 7]
+
+
+def test_a_futures_recording_is_not_read_as_spot(real_data: Path, tmp_path: Path) -> None:
+    with gzip.open(next((real_data / "binance-raw-ws").glob("usdm_btcusdt_2024*.gz"))) as file:
+        (tmp_path / "usdm.txt").write_bytes(b"".join(islice(file, 500)))
+    with pytest.raises(DataError, match="recorded from a futures market"):
+        list(read_raw(tmp_path / "usdm.txt", BINANCE_SPOT_BTCUSDT))
+    assert list(read_raw(tmp_path / "usdm.txt", BINANCE_USDM_BTCUSDT))

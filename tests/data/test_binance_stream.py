@@ -1,16 +1,15 @@
 """The live side reads frames as the reader of recordings does, and its books follow the venue's rules whatever comes."""
 
 import gzip
-import json
 import os
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference.streamed_book import NOW, Seen, Venue, kinds, snapshot, spot_snapshot, update
 
 from twinloop.data.binance_raw import read_raw
 from twinloop.data.binance_stream import BinanceStream
@@ -21,32 +20,6 @@ from twinloop.kernels import rows as table
 USDM = PRESETS["binance-usdm:BTCUSDT"]
 SPOT = PRESETS["binance-spot:BTCUSDT"]
 SKIP = "TWINLOOP_REAL_DATA does not name a folder of recorded markets"
-
-
-def update(first: int, final: int, previous: int, bids: Any = (), asks: Any = (), spot: bool = False) -> bytes:
-    data = {"e": "depthUpdate", "E": 1_700_000_000_000, "T": 1_700_000_000_000, "s": "BTCUSDT", "U": first, "u": final, "pu": previous, "b": list(bids), "a": list(asks)}  # fmt: skip
-    if spot:
-        del data["T"], data["pu"]
-    name = "btcusdt@depth@100ms" if spot else "btcusdt@depth@0ms"
-    return json.dumps({"stream": name, "data": data}, separators=(",", ":")).encode()
-
-
-def snapshot(last: int, bids: Any, asks: Any) -> bytes:
-    return json.dumps(
-        {"lastUpdateId": last, "E": 1_700_000_000_000, "T": 1_700_000_000_000, "bids": bids, "asks": asks},
-        separators=(",", ":"),
-    ).encode()
-
-
-def spot_snapshot(last: int, bids: Any, asks: Any) -> bytes:
-    return json.dumps({"lastUpdateId": last, "bids": bids, "asks": asks}, separators=(",", ":")).encode()
-
-
-NOW = 1_700_000_000_001_000_000
-
-
-def kinds(rows: Any) -> list[str]:
-    return [table.KIND_NAME[int(kind)] for kind in rows["kind"]]
 
 
 def test_updates_wait_for_a_snapshot_and_what_it_contains_is_left_out() -> None:
@@ -83,58 +56,11 @@ def test_a_break_of_the_chain_is_a_gap_and_begins_anew() -> None:
     assert kinds(rows) == ["SNAPSHOT_BEGIN", "SNAPSHOT_LEVEL", "SNAPSHOT_END", "LEVEL"]
 
 
-def test_a_lost_connection_makes_every_market_stale() -> None:
-    stream = BinanceStream("binance-usdm", [USDM, PRESETS["binance-usdm:ETHUSDT"]], depth=True, slots=[3, 7])
-    stream.on_frame(update(1, 5, 0, [["100.0", "1"]]), NOW)
-    stream.on_snapshot("BTCUSDT", snapshot(5, [["99.0", "3"]], [["102.0", "1"]]), NOW)
-    rows = stream.on_lost(NOW)
-    assert kinds(rows) == ["FEED_STALE", "FEED_GAP"] * 2
-    assert rows["instrument"].tolist() == [3, 3, 7, 7]
-    # The next connection's chain begins anew, wherever it begins.
-    assert not len(stream.on_frame(update(100, 105, 99, [["100.0", "1"]]), NOW))
-    assert stream.wanting == ["BTCUSDT"]
-
-
-class Venue:
-    """A plain book of a venue, and its updates."""
-
-    def __init__(self, draw: random.Random) -> None:
-        self.draw = draw
-        self.book: dict[tuple[int, int], int] = {}
-        self.last = 100
-
-    def next(self) -> bytes:
-        first, previous = self.last + 1, self.last
-        changes: dict[int, list[list[str]]] = {1: [], -1: []}
-        for _ in range(self.draw.randrange(1, 4)):
-            self.last += 1
-            side = self.draw.choice([1, -1])
-            price, qty = 1000 - 10 * side - side * self.draw.randrange(5), self.draw.randrange(4)
-            self.book[side, price] = qty
-            changes[side].append([f"{price / 10:.1f}", f"{qty}"])
-        return update(first, self.last, previous, changes[1], changes[-1])
-
-    def snapshot(self) -> bytes:
-        def levels(side: int) -> list[list[str]]:
-            return [[f"{price / 10:.1f}", f"{qty}"] for (its, price), qty in self.book.items() if its == side and qty]
-
-        return snapshot(self.last, levels(1), levels(-1))
-
-
-def applied(book: dict[tuple[int, int], int], rows: Any) -> None:
-    for row in rows:
-        kind = int(row["kind"])
-        if kind == table.SNAPSHOT_BEGIN:
-            book.clear()
-        elif kind in {table.LEVEL, table.SNAPSHOT_LEVEL}:
-            book[int(row["side"]), int(row["price"])] = int(row["qty"])
-
-
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_lost_doubled_or_late_the_book_ends_as_the_venues(seed: int) -> None:
     draw = random.Random(seed)
     venue, stream = Venue(draw), BinanceStream("binance-usdm", [USDM], depth=True)
-    mine: dict[tuple[int, int], int] = {}
+    seen = Seen()
     broken = True
     pending: bytes | None = None
     for _ in range(60):
@@ -146,7 +72,8 @@ def test_whatever_is_lost_doubled_or_late_the_book_ends_as_the_venues(seed: int)
         if what > 0.92:
             rows.append(stream.on_frame(frame, NOW))  # Twice.
         if 0.5 < what < 0.53:
-            rows.append(stream.on_lost(NOW))
+            stream.begin_anew()
+            broken = True
         if pending is None and stream.wanting and draw.random() < 0.5:
             pending = venue.snapshot()  # Asked for now, here after some more updates.
         elif pending is not None and draw.random() < 0.5:
@@ -157,18 +84,17 @@ def test_whatever_is_lost_doubled_or_late_the_book_ends_as_the_venues(seed: int)
                 broken = True
             if "SNAPSHOT_END" in kinds(each):
                 broken = False
-            applied(mine, each)
+            seen.take(each)
     # Heal: the next update is whole, a snapshot is taken, and one more update.
     for _ in range(2):
-        applied(mine, stream.on_frame(venue.next(), NOW))
+        seen.take(stream.on_frame(venue.next(), NOW))
     if not stream.ready:
-        applied(mine, stream.on_snapshot("BTCUSDT", venue.snapshot(), NOW))
+        seen.take(stream.on_snapshot("BTCUSDT", venue.snapshot(), NOW))
         broken = False
-    applied(mine, stream.on_frame(venue.next(), NOW))
+    seen.take(stream.on_frame(venue.next(), NOW))
     assert stream.ready
     assert not broken
-    held = {(side, price): qty * 1000 for (side, price), qty in venue.book.items() if qty}
-    assert {key: qty for key, qty in mine.items() if qty} == held
+    assert seen.held() == venue.held()
 
 
 @given(seed=st.integers(0, 2**32), data=st.data())

@@ -16,6 +16,7 @@ from twinloop.data.instruments import BINANCE_SPOT_BTCUSDT, BINANCE_USDM_BTCUSDT
 from twinloop.data.merge import RowSource
 from twinloop.data.quality import Conservation
 from twinloop.data.rowfile import join_rows, map_rows
+from twinloop.data.tables import read_table
 from twinloop.data.times import DAY_NS, MINUTE_NS, to_ns
 from twinloop.kernels import rows as r
 
@@ -283,6 +284,40 @@ def test_odd_symbols_are_one_folder_each(tmp_path: Path) -> None:
     source = catalog.rows("a b:../BTC/USD:X=1")
     assert b"".join(map_rows(each.path)[each.start : each.stop].tobytes() for each in source) == rows.tobytes()
     assert isinstance(source[0], RowSource)
+
+
+@pytest.mark.parametrize("kind", ["trades", "quotes", "bars"])
+def test_what_was_exported_is_read_again_as_it_was(tmp_path: Path, kind: str) -> None:
+    rows = np.zeros(40, r.ROW)
+    at = np.arange(40) // 2 if kind == "bars" else np.arange(40)
+    rows["venue_ns"] = START + (at + 1) * MINUTE_NS
+    rows["local_ns"] = rows["venue_ns"] + (0 if kind == "bars" else 7_000)
+    rows["kind"] = {"trades": r.TRADE, "quotes": r.QUOTE, "bars": r.BAR}[kind]
+    if kind == "trades":
+        rows["side"] = np.where(at % 3 == 0, 1, -1)
+        for name, value in (("price", 600_001 + at), ("qty", 1 + at % 5), ("trade_id", 9 + at), ("sequence", 9 + at)):
+            rows[name] = value
+    elif kind == "quotes":
+        for name, value in (("bid", 600_001 + at), ("bid_qty", 1 + at), ("ask", 600_003 + at), ("ask_qty", 2 + at)):
+            rows[name] = value
+    else:
+        rows["flags"] = np.where(np.arange(40) % 2 == 0, r.FLAG_CONTINUES, r.FLAG_TAIL)
+        for name, first in (("open", 600_001), ("high", 600_009), ("low", 599_999), ("close", 600_002)):
+            rows[name][::2] = first + at[::2]
+        for name, amount in (("volume", 5), ("notional", 0), ("trades", 3), ("interval_ns", MINUTE_NS)):
+            rows[name][1::2] = amount
+    catalog = Catalog(tmp_path / "catalog")
+    catalog.ingest([rows], BINANCE_USDM_BTCUSDT)
+    path = catalog.export(tmp_path / "out.csv", "BTCUSDT", kind)
+    read = read_table(path, symbol="BTCUSDT", venue="x", instrument=BINANCE_USDM_BTCUSDT)
+    again = join_rows(list(read.chunks()))
+    names = {
+        "trades": ("price", "qty", "trade_id", "side"),
+        "quotes": ("bid", "bid_qty", "ask", "ask_qty"),
+        "bars": ("open", "close"),
+    }
+    for name in ("kind", "venue_ns", "local_ns", *names[kind]):
+        assert again[name].tolist() == rows[name].tolist(), name
 
 
 def test_export_writes_exact_decimals(tmp_path: Path) -> None:

@@ -36,6 +36,15 @@ class Once(tl.PythonStrategy):
             ctx.buy(trade.instrument, 100.0)
 
 
+class Later(tl.PythonStrategy):
+    done = False
+
+    def on_trade(self, ctx, trade):
+        if not Later.done:
+            Later.done = True
+            ctx.buy(trade.instrument, 100.0)
+
+
 class Odd(tl.PythonStrategy):
     qty: float = 1.0
 
@@ -66,7 +75,7 @@ def run(folder: Path, strategy: str, prices: list[float], limits: Any, symbols: 
         "strategy": [{"path": f"s.py:{strategy}", "parameters": {"qty": float(qty)} if qty else {}}],
         "account": {"cash": "10000"},
         "limits": limits,
-        "run": {"cache": str(folder / "cache"), "out": str(folder / "runs"), "name": "x"},
+        "run": {"cache": str(folder / "cache"), "out": str(folder / "runs"), "name": "x", "sample_interval": "1s"},
     }
     return Backtest(make_plan(load_config(folder / "run.toml", {}, base)).plan).run()
 
@@ -97,6 +106,16 @@ def test_a_halt_after_which_nothing_was_asked_is_told_as_well(tmp_path: Path) ->
     (halt,) = found.summary["halts"]
     assert (halt["rule"], halt["limits"], halt["refused"]) == ("REJECT_DRAWDOWN", "max_drawdown_pct", 0)
     assert found.risk.is_empty()
+    assert (halt["by_ns"], halt["value"], halt["limit"]) == ((START_S + 3) * 10**9, 5000.0, 1000.0)
+    assert "; no request was refused for it" in " ".join(found.summary["warnings"])
+
+
+def test_a_halt_is_dated_by_the_first_sample_beyond_the_limit_and_not_by_when_it_was_noticed(tmp_path: Path) -> None:
+    """The loop is looked at every thousand rows: by then the loss has grown. A sample is taken before the row of its time."""
+    prices = [100.0] * 300 + [100.0 - 0.1 * i for i in range(400)] + [60.0] * 1000
+    (halt,) = run(tmp_path, "Later", prices, {"max_daily_loss_pct": 2}).summary["halts"]
+    assert halt["by_ns"] == (START_S + 300 + 22) * 10**9
+    assert halt["value"] == pytest.approx(210.0)
 
 
 def test_a_reducing_account_is_told_as_one(tmp_path: Path) -> None:
@@ -134,6 +153,7 @@ def test_refusals_beyond_the_record_are_counted_and_told(tmp_path: Path) -> None
         ("-2", "research", "REJECT_QTY (3; the first had -2 against a limit of"),
         ("0.5", "research", "lie on the instrument's grid, see ctx.round_price and ctx.round_qty"),
         ("7", {"max_order_qty": 5}, "max_order_qty (REJECT_MAX_ORDER_QTY) (3; the first had 7 against a limit of 5)"),
+        ("7", {"max_spread_bps": 5}, 'for trades or bars alone set it to "none"'),
         ("7", {"max_position_long_qty": 5}, "(REJECT_MAX_POSITION) (3; the first had 7 against a limit of 5)"),
         ("7", {"max_position_notional": 5}, "the first had 700.00 USDT against a limit of 5.00)"),
     ],
@@ -153,15 +173,20 @@ def test_positions_that_were_not_sampled_are_null_and_never_zero(tmp_path: Path)
     assert found.equity["mark:A9"].null_count() == len(found.equity)
     traded = {symbol: found.fills.filter(found.fills["symbol"] == symbol)["qty"].sum() for symbol in found.symbols}
     assert traded == dict.fromkeys(found.symbols, 50.0)
-    told = [text for text in found.summary["warnings"] if "of the first 8 instruments only, not of A8, A9" in text]
-    assert len(told) == 1
+    told = found.summary["warnings"]
+    assert len([text for text in told if "of the first 8 instruments only, not of A8, A9" in text]) == 1
+    assert [text for text in told if "trades only" in text] == [
+        "trades only (A0, A1, A2, A3, A4 and 5 more): both sides are taken to be the last price, without a spread"
+    ]
     assert (found.folder / "report.html").exists()
 
 
 def test_every_limit_is_named_by_some_verdict_of_the_gate() -> None:
     everything = dict.fromkeys([*SPECS, "self_match_prevention"], "1")
+    del everything["flatten_collar_bps"]  # Of orders that pass no gate.
     named = [limits_named(name, everything) for name in codes.CODE_NAME.values()]
-    assert {key for text in named if text for key in text.split(" or ")} == set(everything)
+    orders_of_the_operator = {"flatten_collar_bps"}  # Prices of closing orders, which no gate refuses by it.
+    assert {key for text in named if text for key in text.split(" or ")} == set(everything) - orders_of_the_operator
 
 
 def test_of_two_keys_behind_a_verdict_the_one_that_is_on_is_named() -> None:

@@ -11,6 +11,7 @@ from twinloop.data.times import to_ns
 from twinloop.engine.backtest import Backtest, Plan
 from twinloop.engine.config import load_config
 from twinloop.engine.planning import Planned, describe, make_plan
+from twinloop.engine.strategy_errors import StrategyError
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
 
 STRATEGY = "import twinloop as tl\n\n\nclass One(tl.Strategy):\n    qty: float = 1.0\n\n    def on_trade(self, ctx, trade):\n        pass\n"
@@ -153,3 +154,26 @@ def test_a_synthetic_market_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "goog.csv").write_text(BARS, encoding="utf-8")
     table = {"file": "goog.csv", "symbol": "GOOG", "interval": "1d"}
     assert planned(tmp_path, data=[table]).plan.notes == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parameters", "said"),
+    [
+        (STRATEGY, {"qtty": 1}, "no such parameter.*did you mean .qty."),
+        (STRATEGY.replace("on_trade", "on_trad"), {}, "did you mean .on_trade."),
+        (STRATEGY.replace("pass", "self.x = trade.prize"), {}, "prize|not declared"),
+    ],
+)
+def test_a_mistake_of_a_strategy_is_told_before_any_data_is_read(
+    tmp_path: Path, strategy: str, parameters: dict[str, int], said: str
+) -> None:
+    (tmp_path / "two.py").write_text(strategy, encoding="utf-8")
+    with pytest.raises(StrategyError, match=said):
+        planned(tmp_path, strategy=[{"path": "two.py", "parameters": parameters}])
+    assert not (tmp_path / "cache").exists()
+
+
+def test_limits_of_a_flag_are_not_blamed_on_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown preset") as caught:
+        planned(tmp_path, limits="resarch")
+    assert caught.value.file == "command line"

@@ -20,6 +20,7 @@ from reference import fake_run
 from twinloop.engine import report
 from twinloop.engine.histogram import histogram
 from twinloop.engine.results import load_run, write_run
+from twinloop.engine.wording import sentence
 
 TABLES = ("fills", "orders", "equity", "risk")
 CHROMIUM = os.environ.get("TWINLOOP_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -261,3 +262,17 @@ def test_page_runs_in_a_browser_without_an_error(pages: dict[str, Path], tmp_pat
         assert re.search(r"\d BTC</span>", done.stdout)
     if case == "usual":
         assert len(re.findall(r'<tr data-row="\d', done.stdout)) == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trades only (A): both sides", "Trades only (A): both sides."),
+        ("cut.gz breaks off", "cut.gz breaks off."),
+        ("fall.csv: 3 records", "fall.csv: 3 records."),
+        ("2,000 verdicts", "2,000 verdicts."),
+        ("Cross has on_bar", "Cross has on_bar."),
+    ],
+)
+def test_a_warning_that_begins_with_a_name_leaves_it_as_it_is(text: str, said: str) -> None:
+    assert sentence(text) == said

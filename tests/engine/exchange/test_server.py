@@ -1,110 +1,18 @@
-"""The practice exchange over real sockets: what a client asks, gets, and meets when something goes wrong."""
+"""The practice exchange over real sockets: what a client asks and gets."""
 
-import asyncio
-import hashlib
-import hmac
 import itertools
 import json
 import os
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-import aiohttp
 import pytest
+from reference.exchange_client import PATHS, Client, order_of, play, until, user_stream
 
-from twinloop.engine.exchange.faults import KNOWN
-from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.exchange.server import Server
 
 SKIP = "TWINLOOP_REAL_DATA does not name a folder of recorded markets"
-PATHS = {"spot": "/api/v3", "usdm": "/fapi/v1"}
-
-
-class Client:
-    """A plain client, written from the venue's documentation."""
-
-    def __init__(self, server: Server, http: aiohttp.ClientSession) -> None:
-        self.server, self.http = server, http
-
-    async def get(self, path: str, **parameters: Any) -> Any:
-        async with self.http.get(self.server.rest + path, params=parameters) as answer:
-            return await answer.json()
-
-    async def signed(
-        self, method: str, path: str, *, secret: str = PRACTICE_SECRET, shift_ms: int = 0, **parameters: Any
-    ) -> tuple[int, Any]:
-        parameters["timestamp"] = time.time_ns() // 10**6 + shift_ms
-        query = urlencode(parameters)
-        signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
-        url = f"{self.server.rest}{path}?{query}&signature={signature}"
-        headers = {"X-MBX-APIKEY": PRACTICE_KEY}
-        async with self.http.request(method, url, headers=headers, timeout=aiohttp.ClientTimeout(total=5)) as answer:
-            return answer.status, await answer.json(content_type=None)
-
-    async def order(self, market: str, **parameters: Any) -> tuple[int, Any]:
-        fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"} | parameters
-        if fields["type"] != "LIMIT":
-            fields.pop("timeInForce")
-        return await self.signed("POST", f"{PATHS[market]}/order", **fields)
-
-    async def top(self, market: str) -> tuple[float, float]:
-        found = await self.get(f"{PATHS[market]}/ticker/bookTicker", symbol="BTCUSDT")
-        return float(found["bidPrice"]), float(found["askPrice"])
-
-    async def away(self, market: str) -> str:
-        """A price far below the bid."""
-        bid, _ = await self.top(market)
-        return f"{bid * 0.99:.1f}" if market == "usdm" else f"{bid * 0.99:.2f}"
-
-    async def arm(self, fault: str, count: int = 1) -> None:
-        async with self.http.post(self.server.rest + "/control", json={"fault": fault, "count": count}) as answer:
-            assert answer.status == 200
-
-
-Play = Callable[[Server, Client], Awaitable[None]]
-
-
-def play(what: Play) -> None:
-    async def run() -> None:
-        async with Server(seed=3) as server, aiohttp.ClientSession() as http:
-            await what(server, Client(server, http))
-
-    asyncio.run(run())
-
-
-async def until(socket: aiohttp.ClientWebSocketResponse, wanted: Callable[[Any], bool]) -> Any:
-    for _ in range(5000):
-        message = await asyncio.wait_for(socket.receive(), 20)
-        if message.type != aiohttp.WSMsgType.TEXT:
-            raise ConnectionError(message.type)
-        document = json.loads(message.data)
-        if wanted(document):
-            return document
-    raise AssertionError("it never came")
-
-
-async def user_stream(server: Server, client: Client, market: str) -> aiohttp.ClientWebSocketResponse:
-    if market == "usdm":
-        headers = {"X-MBX-APIKEY": PRACTICE_KEY}
-        async with client.http.post(server.rest + "/fapi/v1/listenKey", headers=headers) as answer:
-            key = (await answer.json())["listenKey"]
-        return await client.http.ws_connect(f"{server.stream}/private/ws/{key}")
-    socket = await client.http.ws_connect(f"{server.stream}/ws-api/v3")
-    parameters: dict[str, Any] = {"apiKey": PRACTICE_KEY, "timestamp": time.time_ns() // 10**6}
-    payload = "&".join(f"{name}={parameters[name]}" for name in sorted(parameters))
-    parameters["signature"] = hmac.new(PRACTICE_SECRET.encode(), payload.encode(), hashlib.sha256).hexdigest()
-    await socket.send_json({"id": 1, "method": "userDataStream.subscribe.signature", "params": parameters})
-    assert (await socket.receive_json())["result"] == {"subscriptionId": 0}
-    return socket
-
-
-def order_of(event: Any) -> Any:
-    event = event.get("event", event)
-    if event.get("e") == "ORDER_TRADE_UPDATE":
-        return event["o"]
-    return event if event.get("e") == "executionReport" else {}
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -187,103 +95,6 @@ def test_refusals_have_the_venues_numbers(market: str) -> None:
         assert await code(client.order(market, **good | {"quantity": "900"})) == (-2010 if market == "spot" else -2019)
         async with client.http.get(server.rest + path) as answer:
             assert (await answer.json())["code"] == -2014
-
-    play(what)
-
-
-def test_limits_are_counted_and_end_in_429() -> None:
-    async def what(server: Server, client: Client) -> None:
-        for number in range(130):
-            async with client.http.get(server.rest + "/fapi/v1/exchangeInfo") as answer:
-                assert int(answer.headers["X-MBX-USED-WEIGHT-1M"]) == 20 * (number + 1)
-                if answer.status == 429:
-                    assert (await answer.json())["code"] == -1003
-                    assert answer.headers["Retry-After"]
-                    assert 20 * (number + 1) > 2400
-                    return
-        raise AssertionError("no limit")
-
-    play(what)
-
-
-@pytest.mark.parametrize("market", ["spot", "usdm"])
-def test_faults_of_orders_are_what_they_say(market: str) -> None:
-    async def what(server: Server, client: Client) -> None:
-        price = await client.away(market)
-
-        async def exists(name: str) -> bool:
-            path = f"{PATHS[market]}/order"
-            status, _ = await client.signed("GET", path, symbol="BTCUSDT", origClientOrderId=name)
-            return status == 200
-
-        async def meet(fault: str) -> tuple[int, Any]:
-            await client.arm(fault)
-            return await client.order(market, quantity="0.010", price=price, newClientOrderId=fault)
-
-        status, _ = await meet("unknown_503")
-        assert status == 503
-        assert await exists("unknown_503")
-        status, body = await meet("failed_503")
-        assert (status, body["code"]) == (503, -1008)
-        assert not await exists("failed_503")
-        status, _ = await meet("reject")
-        assert status == 400
-        assert not await exists("reject")
-        status, body = await meet("banned")
-        assert (status, body["code"]) == (418, -1003)
-        for fault, there in (("drop_response", True), ("lose_request", False)):
-            await client.arm(fault)
-            asked = client.order(market, quantity="0.010", price=price, newClientOrderId=fault)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(asked, 0.3)
-            assert await exists(fault) == there
-        await client.arm("fail_query")
-        status, _ = await client.signed("GET", f"{PATHS[market]}/openOrders", symbol="BTCUSDT")
-        assert status == 500
-        told = await client.get("/control")
-        assert set(told["met"]) >= {"unknown_503", "drop_response", "lose_request", "fail_query"}
-        assert set(told["known"]) == set(KNOWN)
-        async with client.http.post(server.rest + "/control", json={"fault": "rain"}) as answer:
-            assert answer.status == 400
-
-    play(what)
-
-
-def test_user_events_can_be_late_doubled_or_lost() -> None:
-    async def what(server: Server, client: Client) -> None:
-        user = await user_stream(server, client, "usdm")
-        price = await client.away("usdm")
-        await client.arm("late_ack")
-        await client.order("usdm", type="MARKET", quantity="0.010")
-        kinds: list[str] = []
-        while "NEW" not in kinds:
-            kinds.append(order_of(await until(user, lambda each: bool(order_of(each))))["x"])
-        assert kinds[0] == "TRADE"
-        await client.arm("double_user_event")
-        await client.order("usdm", quantity="0.010", price=price, newClientOrderId="two")
-        first = await until(user, lambda each: order_of(each).get("c") == "two")
-        assert await until(user, lambda each: order_of(each).get("c") == "two") == first
-        await client.arm("lose_user_event")
-        await client.order("usdm", quantity="0.010", price=price, newClientOrderId="lost")
-        await client.order("usdm", quantity="0.010", price=price, newClientOrderId="next")
-        told = await until(user, lambda each: order_of(each).get("c") in {"lost", "next"})
-        assert order_of(told)["c"] == "next"
-
-    play(what)
-
-
-def test_a_market_can_fall_silent_and_break_off() -> None:
-    async def what(server: Server, client: Client) -> None:
-        url = f"{server.stream}/public/stream?streams=btcusdt@depth@0ms"
-        async with client.http.ws_connect(url) as socket:
-            first = (await until(socket, lambda _: True))["data"]
-            await client.arm("lose_update")
-            update = (await until(socket, lambda each: each["data"]["pu"] != first["u"]))["data"]
-            while update["pu"] == first["u"]:
-                first, update = update, (await until(socket, lambda _: True))["data"]
-            await client.arm("drop_market")
-            with pytest.raises(ConnectionError):
-                await until(socket, lambda _: False)
 
     play(what)
 

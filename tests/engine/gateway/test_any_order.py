@@ -15,7 +15,7 @@ from reference.gateway_world import LOT, World
 from reference.order_venue import OPEN
 
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
+from twinloop.kernels import codes
 
 ENDS = {"FILLED": "FILLED", "CANCELED": "CANCELLED", "EXPIRED": "EXPIRED"}
 ERRORS = (
@@ -220,5 +220,5 @@ def test_every_permutation_of_one_orders_facts_ends_the_same(
         world.run(1)
     assert sorted(world.fills) == [(17, 1001, 10_000, LOT), (17, 1002, 10_000, LOT)]
     kernel = world.orders[17]
-    assert (kernel.state, kernel.filled, kernel.code) == ("CANCELLED", 2 * LOT, reasons.REASON_UNSOLICITED)
+    assert (kernel.state, kernel.filled, kernel.code) == ("CANCELLED", 2 * LOT, codes.REASON_UNSOLICITED)
     assert world.gateway.open_orders == []

@@ -4,7 +4,6 @@ import pytest
 from reference.gateway_world import LOT, MS, World, refusal, request_row
 
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.kernels import codes, rows
 
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -81,8 +80,8 @@ def test_an_unsolicited_end_is_told_with_its_reason(market: str) -> None:
     world.settle()
     ends = {number: (order.state, order.code) for number, order in world.orders.items()}
     assert ends == {
-        17: ("CANCELLED", reasons.REASON_UNSOLICITED),
-        18: ("EXPIRED", reasons.REASON_SELF_MATCH),
+        17: ("CANCELLED", codes.REASON_UNSOLICITED),
+        18: ("EXPIRED", codes.REASON_SELF_MATCH),
         19: ("EXPIRED", codes.REASON_IOC),
     }
     assert world.names().count("UNSOLICITED_CANCEL") == 1
@@ -163,7 +162,7 @@ def test_a_replace_half_done_leaves_a_cancelled_order() -> None:
     world.amend(17, 7 * LOT, 10_100)  # The venue refuses sevens after it has cancelled.
     world.settle()
     assert world.kinds() == ["ACK", "AMEND_REJECT", "CANCELLED"]
-    assert world.orders[17].code == reasons.REASON_AMEND_LOST
+    assert world.orders[17].code == codes.REASON_AMEND_LOST
     assert "REPLACE_HALF_DONE" in world.names()
 
 

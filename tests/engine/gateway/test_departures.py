@@ -8,13 +8,12 @@ from reference.gateway_world import LOT, credentials, request_row, settings
 from reference.order_server import Server
 from reference.order_venue import KernelOrder, kernel_view
 
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.endpoints import endpoints_at
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import CANCEL, CANCEL_ALL, PLACE, Outcome, Outgoing
 from twinloop.engine.gateway.transport import EARLY_MAX, Transport
 from twinloop.engine.seam import ReceiveClock
-from twinloop.kernels import rows
+from twinloop.kernels import codes, rows
 
 
 class Session:
@@ -89,7 +88,7 @@ def test_what_may_not_leave_is_refused_and_cancels_leave_all_the_same() -> None:
             session.closed = {PLACE}
             session.new(18)
             await until(lambda: session.orders[18].state == "REJECTED")
-            assert session.answers[-1] == (rows.REJECT, reasons.REASON_NOT_SENT)
+            assert session.answers[-1] == (rows.REJECT, codes.REASON_NOT_SENT)
             session.transport.request(request_row(rows.CANCEL, 17))
             await until(lambda: session.orders[17].state == "CANCELLED")
             assert len(server.venue.orders) == 1
@@ -143,7 +142,7 @@ def test_an_order_for_a_socket_that_is_gone_is_refused_at_once() -> None:
             session.gateway.on_order_socket(up=True)
             session.new(17)
             await until(lambda: session.orders[17].state == "REJECTED")
-            assert session.answers[-1] == (rows.REJECT, reasons.REASON_NOT_SENT)
+            assert session.answers[-1] == (rows.REJECT, codes.REASON_NOT_SENT)
             assert session.count("leaves", PLACE) == 0
             assert session.gateway.unproven == 0
             running.cancel()

@@ -13,9 +13,8 @@ from reference.gateway_world import API_KEY, LOT, SECRET, World, credentials, re
 
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.gateway import Gateway
-from twinloop.kernels import rows
+from twinloop.kernels import codes, rows
 
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
 
@@ -32,7 +31,7 @@ def test_a_journalled_order_without_sent_is_unknown_and_asked_about_and_one_not_
     world.journal.append(annotation(rows.NOT_SENT, 18))
     world.restart("journal")
     assert world.orders[17].state == "UNKNOWN"
-    assert (world.orders[18].state, world.orders[18].code) == ("REJECTED", reasons.REASON_NOT_SENT)
+    assert (world.orders[18].state, world.orders[18].code) == ("REJECTED", codes.REASON_NOT_SENT)
     world.run(3)
     assert world.orders[17].state == "ACKED"
     assert len(world.venue.orders) == 1

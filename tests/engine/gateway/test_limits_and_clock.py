@@ -5,8 +5,8 @@ import json
 from reference.gateway_world import LOT, MS, World, refusal
 
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.alerts import HALT
+from twinloop.kernels import codes
 
 
 def test_too_many_requests_holds_everything_off_and_cancels_go_first_after_it() -> None:
@@ -15,9 +15,9 @@ def test_too_many_requests_holds_everything_off_and_cancels_go_first_after_it() 
     world.settle()
     world.new(18)
     world.respond(world.take(kinds.PLACE), 429, refusal(-1003), {"Retry-After": "7"})
-    assert world.orders[18].code == reasons.REASON_RATE
+    assert world.orders[18].code == codes.REASON_RATE
     world.new(19)
-    assert world.orders[19].code == reasons.REASON_RATE
+    assert world.orders[19].code == codes.REASON_RATE
     world.cancel(17)
     world.run(6, step_ms=500)
     asked = len(world.venue.requests)
@@ -69,7 +69,7 @@ def test_nothing_is_signed_while_the_clock_is_unknown_but_cancels_go() -> None:
     world.settle()
     world.now_ns += 3_600_000_000_000  # Our wall clock is set.
     world.new(18)
-    assert (world.orders[18].state, world.orders[18].code) == ("REJECTED", reasons.REASON_CLOCK)
+    assert (world.orders[18].state, world.orders[18].code) == ("REJECTED", codes.REASON_CLOCK)
     world.cancel(17)
     assert world.count(kinds.CANCEL) == 1
 
@@ -83,7 +83,7 @@ def test_a_clock_too_far_off_refuses_new_orders() -> None:
     for _ in range(8):  # Until the older samples are gone.
         world.respond(clock, 200, json.dumps({"serverTime": server_ms}).encode())
     world.new(17)
-    assert world.orders[17].code == reasons.REASON_CLOCK
+    assert world.orders[17].code == codes.REASON_CLOCK
 
 
 def test_a_request_refused_for_its_time_is_signed_anew_once_after_measuring() -> None:
@@ -102,7 +102,7 @@ def test_a_request_refused_for_its_time_is_signed_anew_once_after_measuring() ->
     )
     assert "recvWindow=5000" in second.text
     world.respond(second, 400, refusal(-1021))
-    assert (world.orders[17].state, world.orders[17].code) == ("REJECTED", reasons.REASON_CLOCK)
+    assert (world.orders[17].state, world.orders[17].code) == ("REJECTED", codes.REASON_CLOCK)
     assert world.count(kinds.PLACE) == 0
 
 
@@ -114,7 +114,7 @@ def test_without_a_server_time_the_refused_request_is_given_up() -> None:
     for _ in range(4):
         world.tick(1000)
         world.held.clear()
-    assert world.orders[17].code == reasons.REASON_CLOCK
+    assert world.orders[17].code == codes.REASON_CLOCK
 
 
 def test_a_refused_key_asks_for_a_halt() -> None:

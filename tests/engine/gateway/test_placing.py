@@ -6,7 +6,6 @@ import pytest
 from reference.gateway_world import LOT, MS, World, refusal, request_row
 
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway import reasons
 from twinloop.kernels import codes, rows
 
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -103,7 +102,7 @@ def test_absence_needs_two_sources_asked_after_the_horizon() -> None:
     assert world.kinds() == ["UNKNOWN"]
     world.run(3)
     assert world.kinds() == ["UNKNOWN", "REJECT"]
-    assert world.orders[17].code == reasons.REASON_ABSENT
+    assert world.orders[17].code == codes.REASON_ABSENT
     assert world.gateway.open_orders == []
 
 
@@ -128,24 +127,31 @@ def test_one_that_appears_after_all_is_cancelled_and_its_fill_booked() -> None:
 @pytest.mark.parametrize(
     ("market", "status", "code", "message", "reason"),
     [
-        ("spot", 400, -2010, "Account has insufficient balance for requested action.", reasons.REASON_BALANCE),
+        ("spot", 400, -2010, "Account has insufficient balance for requested action.", codes.REASON_BALANCE),
         ("spot", 400, -2010, "Order would immediately match and take.", codes.REASON_POST_ONLY),
         ("spot", 400, -2010, "Market is closed.", codes.REASON_STATUS),
-        ("spot", 400, -2010, "Something else.", reasons.REASON_VENUE),
-        ("spot", 400, -1013, "Filter failure: LOT_SIZE", reasons.REASON_FILTER),
-        ("spot", 400, -1111, "", reasons.REASON_FILTER),
-        ("spot", 400, -1121, "Invalid symbol.", reasons.REASON_NO_INSTRUMENT),
-        ("spot", 400, -1022, "", reasons.REASON_KEY),
-        ("spot", 401, -2015, "", reasons.REASON_KEY),
-        ("spot", 429, -1015, "Too many new orders.", reasons.REASON_RATE),
-        ("spot", 400, -9999, "new code", reasons.REASON_VENUE),
-        ("usdm", 400, -2019, "Margin is insufficient.", reasons.REASON_BALANCE),
+        ("spot", 400, -2010, "Something else.", codes.REASON_VENUE),
+        ("spot", 400, -1013, "Filter failure: LOT_SIZE", codes.REASON_FILTER),
+        ("spot", 400, -1111, "", codes.REASON_FILTER),
+        ("spot", 400, -1121, "Invalid symbol.", codes.REASON_NO_INSTRUMENT),
+        ("spot", 400, -1022, "", codes.REASON_KEY),
+        ("spot", 401, -2015, "", codes.REASON_KEY),
+        ("spot", 429, -1015, "Too many new orders.", codes.REASON_RATE),
+        ("spot", 400, -9999, "new code", codes.REASON_VENUE),
+        ("usdm", 400, -2019, "Margin is insufficient.", codes.REASON_BALANCE),
         ("usdm", 400, -2022, "ReduceOnly Order is rejected.", codes.REASON_REDUCE_ONLY),
         ("usdm", 400, -5022, "", codes.REASON_POST_ONLY),
         ("usdm", 400, -5021, "", codes.REASON_FILL_OR_KILL),
-        ("usdm", 400, -4164, "", reasons.REASON_FILTER),
-        ("usdm", 503, -1001, "Service Unavailable.", reasons.REASON_VENUE),
-        ("usdm", 503, -1008, "Request throttled by system-level protection.", reasons.REASON_VENUE_BUSY),
+        ("usdm", 400, -4164, "", codes.REASON_FILTER),
+        ("usdm", 400, -4001, "Price less than 0.", codes.REASON_FILTER),
+        ("usdm", 400, -4002, "Price greater than max price.", codes.REASON_FILTER),
+        ("usdm", 400, -4013, "Price less than min price.", codes.REASON_FILTER),
+        ("usdm", 400, -2021, "Order would immediately trigger.", codes.REASON_WOULD_TRIGGER),
+        ("usdm", 400, -5025, "Only limit order is supported.", codes.REASON_UNSUPPORTED),
+        ("usdm", 400, -5027, "No need to modify the order.", codes.REASON_NO_CHANGE),
+        ("spot", 400, -2010, "Stop price would trigger immediately.", codes.REASON_WOULD_TRIGGER),
+        ("usdm", 503, -1001, "Service Unavailable.", codes.REASON_VENUE),
+        ("usdm", 503, -1008, "Request throttled by system-level protection.", codes.REASON_VENUE_BUSY),
     ],
 )
 def test_a_definite_refusal_rejects_at_once(market: str, status: int, code: int, message: str, reason: int) -> None:

@@ -109,6 +109,26 @@ def test_what_a_foreign_order_may_still_do_counts_until_it_is_proven_gone(market
         world.venue.frames.clear()  # The list of open orders does not name it any more.
     world.run(62)
     assert not world.gateway.strangers
+    seen = [
+        (int(row["kind"]), int(row["qty" if row["kind"] == rows.FILL else "external_sell"]))
+        for facts in world.facts
+        for row in facts
+        if row["kind"] == rows.EXTERNAL_WORKING or (row["kind"] == rows.FILL and row["flags"] & rows.FLAG_CONTINUES)
+    ]
+    working = rows.EXTERNAL_WORKING
+    assert seen == [(working, 3 * LOT), (rows.FILL, LOT), (working, 2 * LOT), (working, 0)], (
+        "a fill counts before it is taken off"
+    )
+
+
+def test_what_the_kernel_knew_of_strangers_counts_until_the_first_list() -> None:
+    strangers = Strangers()
+    strangers.kernel_knows(3, (5 * LOT, 0))
+    strangers.told(3, 7, Stranger(-1, LOT, told_mono_ns=100))
+    assert strangers.news(3) == (5 * LOT, LOT)
+    strangers.listed(3, [7], stops=False, sent_mono_ns=101)
+    assert strangers.news(3) == (0, LOT)
+    assert strangers.news(3) is None
 
 
 def test_a_list_that_was_asked_for_before_an_order_was_told_of_proves_nothing() -> None:

@@ -13,6 +13,7 @@ from reference.small_journals import facts, writer, written
 from twinloop.data.instruments import BINANCE_USDM_BTCUSDT
 from twinloop.engine import cli
 from twinloop.engine.journal.archive import archive
+from twinloop.engine.journal.snapshot import Head, write_snapshot
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW
 
@@ -173,3 +174,34 @@ def test_what_was_archived_is_shown_and_exported_when_asked_for(
     assert json.loads(text)["rows"][0]["sequence"] == 0
     _, text, _ = run(capsys, "export", str(folder), str(tmp_path / "a.csv"), "--archived", "--json")
     assert json.loads(text)["rows"] == 160
+
+
+def test_archive_and_retire_keep_what_the_next_start_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "journal"
+    written(folder, [20] * 20)
+    code, text, _ = run(capsys, "archive", str(folder), "--json")
+    assert code == 0
+    archived = json.loads(text)["archived"]
+    assert len(archived) > 3
+    assert len(list(folder.glob("segment-*.journal"))) == 2
+    code, text, _ = run(capsys, "archive", str(folder))
+    assert (code, text.splitlines()[-1]) == (0, "archived 0 segments, 0 bytes as 0")
+    assert run(capsys, "archive", str(folder), "--keep", "0")[0] == 2
+    assert run(capsys, "archive", str(tmp_path / "none"))[0] == 3
+
+    code, _, error = run(capsys, "retire", str(folder), "--beyond", "0B")
+    assert code == 2
+    assert "no snapshot stands for what would be removed" in error
+    head = Head(
+        epoch=1, commit=archived[2]["segment"] * 3, checksum=0, sequence=0, code="", config="", layout="", state_hash=0, decision_hash=0,
+        decisions=0,
+    )  # fmt: skip
+    write_snapshot(folder, head, {})
+    code, text, _ = run(capsys, "retire", str(folder), "--beyond", "0B", "--json")
+    assert code == 0
+    assert [entry["segment"] for entry in json.loads(text)["retired"]] == [1, 2, 3]
+    assert len(list((folder / "archive").glob("*.parquet"))) == len(archived) - 3
+    assert run(capsys, "retire", str(folder), "--older-than", "1d")[0] == 0
+    for wrong in (["--beyond", "50 parsecs"], ["--older-than", "90"], []):
+        assert run(capsys, "retire", str(folder), *wrong)[0] == 2
+    assert run(capsys, "verify", str(folder))[0] == 0

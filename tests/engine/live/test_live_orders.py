@@ -23,6 +23,7 @@ from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import codes, rows
+from twinloop.kernels.node import STANDARD
 
 Play = Callable[[Server, LiveProcess, asyncio.Task[None]], Awaitable[None]]
 
@@ -195,7 +196,7 @@ def alerts_of(process: LiveProcess) -> list[str]:
 def unassigned(process: LiveProcess) -> int:
     """What the account holds that no strategy of the session traded."""
     node = process.loop.node
-    return int(node.decision["strategy_holdings"][node.unassigned][0]["position"]["qty"])
+    return int(node.decision["strategy_holdings"][STANDARD.strategies][0]["position"]["qty"])
 
 
 def test_a_trade_by_hand_is_booked_for_nobody_and_told(tmp_path: Path, strategy_folder: Path) -> None:
@@ -227,24 +228,87 @@ def test_a_trade_by_hand_is_booked_for_nobody_and_told(tmp_path: Path, strategy_
     replays(tmp_path)
 
 
-def test_nothing_is_added_while_an_order_of_somebody_else_works(tmp_path: Path, strategy_folder: Path) -> None:
+def test_orders_of_somebody_else_count_in_the_limits_until_they_are_gone(tmp_path: Path, strategy_folder: Path) -> None:
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         exchange, account = server.exchanges["usdm"], account_of(server)
+        exposure = process.loop.node.decision["account_holdings"][0][0]["exposure"]
         await traded(process, task, 1)
         low = exchange.markets["BTCUSDT"].last_price * 98 // 100
         low -= low % exchange.markets["BTCUSDT"].symbol.tick_size
         stranger, _ = exchange.place(account, "BTCUSDT", 1, "LIMIT", 50, price=low)
-        await sessions.until(lambda: process.loop.trading_state == "REDUCING", task)
-        edge = process.orders
-        assert edge is not None
-        assert edge.gateway.strangers.working(0) == (50, 0)
-        await sessions.until(lambda: edge.settled, task)
-        assert process.loop.trading_state == "REDUCING"
-        exchange.cancel(account, "BTCUSDT", stranger.id)
-        await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
+        await sessions.until(lambda: int(exposure["external_buy"]) == 50, task)
+        assert "EXTERNAL_ORDER" in alerts_of(process)
+        assert int(exposure["buy_qty"]) >= 50
+        assert process.loop.trading_state == "ACTIVE"
         await traded(process, task, 1)
+        exchange.cancel(account, "BTCUSDT", stranger.id)
+        await sessions.until(lambda: int(exposure["external_buy"]) == 0, task)
 
     run(tmp_path, strategy_folder, what)
+    replays(tmp_path)
+
+
+def test_orders_of_somebody_else_that_ended_between_two_sessions_count_no_more(
+    tmp_path: Path, strategy_folder: Path
+) -> None:
+    processes: list[LiveProcess] = []
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        processes.append(process)
+        exchange, account = server.exchanges["usdm"], account_of(server)
+        exposure = process.loop.node.decision["account_holdings"][0][0]["exposure"]
+        if len(processes) == 1:
+            await traded(process, task, 1)
+            low = exchange.markets["BTCUSDT"].last_price * 98 // 100
+            low -= low % exchange.markets["BTCUSDT"].symbol.tick_size
+            exchange.place(account, "BTCUSDT", 1, "LIMIT", 50, price=low, client_id="by-hand")
+            await sessions.until(lambda: int(exposure["external_buy"]) == 50, task)
+            return
+        await traded(process, task, 1)
+        assert int(exposure["external_buy"]) == 0
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            stranger = account_of(server).by_client["by-hand"]
+            if stranger.status in OPEN:  # The end of a session cancels all that works on the account.
+                server.exchanges["usdm"].cancel(account_of(server), "BTCUSDT", stranger.id)
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+
+    asyncio.run(all_of_it())
+    replays(tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["", "lose_request", "drop_response", "reject", "unknown_503"])
+def test_flatten_closes_every_position_whatever_happens_to_its_orders(
+    tmp_path: Path, strategy_folder: Path, fault: str
+) -> None:
+    kept: list[LiveProcess] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        kept.append(process)
+        held = process.loop.node.decision["account_holdings"][0][0]["position"]
+        await sessions.until(lambda: abs(int(held["qty"])) >= 40, task)
+        process.loop.command("reduce")
+        if fault:
+            server.faults.arm(fault, 2)
+        asked = await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "flatten"})
+        assert asked["state"] == "HALTED"
+        edge = process.orders
+        assert edge is not None
+        await sessions.until(lambda: int(held["qty"]) == 0 and not edge.gateway.open_orders, task)
+        await sessions.until(lambda: int(process.loop.node.decision["accounts"][0]["flatten"]) == 0, task)
+        assert process.loop.trading_state == "HALTED"
+
+    said, server = run(tmp_path, strategy_folder, what)
+    del said
+    assert account_of(server).positions["BTCUSDT"].qty == 0
+    assert_books_agree(server, kept[0])
+    closing = [order for order in account_of(server).orders.values() if order.time_in_force == "IOC"]
+    assert closing
+    assert all(order.reduce_only for order in closing)
     replays(tmp_path)
 
 

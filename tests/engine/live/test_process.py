@@ -145,8 +145,9 @@ def test_a_silent_feed_is_stale_although_the_socket_is_up(tmp_path: Path, strate
 
             async def lived(process: LiveProcess, task: asyncio.Task[None]) -> None:
                 await until(lambda: of_kind(process, rows.SNAPSHOT_END) >= 1 and not process.feed.stale, task)
+                stale = of_kind(process, rows.FEED_STALE)
                 venue.silent = True
-                await until(lambda: of_kind(process, rows.FEED_STALE) >= 1, task)
+                await until(lambda: of_kind(process, rows.FEED_STALE) > stale, task)
                 assert process.feed.connected
                 assert int(process.loop.node.decision["instruments"][0]["stale"]) == 1
                 venue.silent = False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from twinloop.data.errors import CorruptError, DataError
 from twinloop.data.instruments import Instrument
-from twinloop.engine.journal.archive import archive
+from twinloop.engine.journal.archive import archive, retire
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.snapshot import FOLDER, Head, keep_newest, read_snapshot, snapshots_of, write_snapshot
 from twinloop.engine.journal.writer import JournalWriter
@@ -234,6 +234,30 @@ def test_a_journal_that_leads_elsewhere_stops_the_replica(
         catch_up(replica)
     recorded.journal.close()
     assert snapshots_of(tmp_path) == []
+
+
+def test_an_archived_session_replays_and_goes_on_and_a_retired_one_goes_on_from_its_snapshot(
+    copied: Path, digested: Session
+) -> None:
+    whole, parity = recover(copied, digested), replay_journal(copied)
+    assert archive(copied)
+    assert open_journal(copied).first_commit > 0
+    again = replay_journal(copied)
+    assert again.difference is None
+    assert (again.commits, again.facts, again.decision_hash) == (parity.commits, parity.facts, parity.decision_hash)
+    newest = snapshots_of(copied)[0]
+    kept = newest.read_bytes()
+    newest.write_bytes(b"")
+    assert recover(copied, digested).node.state_hash() == whole.node.state_hash()
+    newest.write_bytes(kept)
+    assert retire(copied, now_ns=2**62, age_ns=1, up_to_commit=read_snapshot(newest)[0].commit)
+    assert recover(copied, digested).node.state_hash() == whole.node.state_hash()
+    with pytest.raises(CorruptError, match="retired"):
+        replay_journal(copied)
+    for path in snapshots_of(copied):
+        path.unlink()
+    with pytest.raises(CorruptError, match="retired"):
+        recover(copied, digested)
 
 
 def test_snapshots_come_by_rows_and_the_oldest_go(

@@ -1,0 +1,410 @@
+"""Which of several connections a market is taken from: watchdogs, failover, rotation, and the rows that tell of them. Sans-I/O.
+
+    arbiter = FeedArbiter("binance-usdm", instruments, FeedSettings(), depth=True)
+    rows = arbiter.begin(now); leg, rows = arbiter.open(PRIMARY, now)            # a connection is up
+    rows = arbiter.on_frame(leg, frame, now), .on_snapshot(...), .on_closed(leg, now), .on_tick(now)
+
+One leg is active and its rows go out; every other keeps a book of its own (shadow_book). A leg that is silent, lost, later than another or
+whose book broke is left for one that is fit: FEED_SWITCHED, a whole book, the prints nobody had, then the new leg's updates. No print
+goes out twice. Without a fit leg the market is FEED_STALE. All of it is rows, so a journal replays it. Must not read a clock or a socket.
+"""
+
+import statistics
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from twinloop.data import feed_codes as codes
+from twinloop.data.binance_stream import BinanceStream
+from twinloop.data.book_sync import EMPTY, Rows
+from twinloop.data.cadence import Cadence
+from twinloop.data.instruments import Instrument
+from twinloop.data.rowfile import join_rows, pick, words_of
+from twinloop.data.shadow_book import ShadowBook
+from twinloop.kernels import rows as table
+
+ARRIVALS_MAX: Final = 8192  # Messages whose arrival is remembered, to compare with another leg's.
+LATE_WINDOW_NS: Final = 3_000_000_000
+LATE_SAMPLES: Final = 16
+COMPARE_EVERY_NS: Final = 1_000_000_000
+COMPARE_TIMES: Final = 3  # Comparisons in a row before feeds disagree, or agree again.
+LAG_FRAMES: Final = 3  # Late messages in a row before a leg is late, or in time again.
+LAG_FLOOR_NS: Final = 300_000_000_000  # How long a smallest delay counts: clocks drift.
+HOPELESS_NS: Final = 5_000_000_000  # A leg that is silent for so long beyond its cadence is better closed,
+HALF_HOPELESS_NS: Final = (
+    30_000_000_000  # and one whose books are, while prints come: a flood of them may have to be read first.
+)
+
+_NEVER: Final = 1 << 62
+_TIMED: Final = frozenset({table.TRADE, table.LEVEL})  # What always states a venue time.
+Touch = Callable[[int], tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """What may be configured; times in ns.
+
+    stale_ns: silence allowed, learned where 0. lag_ns: how much later than usual messages may come, by the venue's times; 0: any. late_ns:
+    how much later than another leg. dwell_ns: least time between two switches for that. fit_ns: how long a standby must be fit.
+    disagree_bps: 0 never compares. rotate_ns: age at which a leg is to be replaced.
+    """
+
+    stale_ns: int = 0
+    lag_ns: int = 1_000_000_000
+    late_ns: int = 100_000_000
+    dwell_ns: int = 10_000_000_000
+    fit_ns: int = 1_000_000_000
+    disagree_bps: int = 50
+    rotate_ns: int = 23 * 3_600_000_000_000
+
+
+class Leg:
+    """One connection: its decoder, the cadence of each stream, and what it would bring to a node."""
+
+    def __init__(self, source: int, stream: BinanceStream, settings: FeedSettings, opened_ns: int) -> None:
+        self.source = source
+        self.stream = stream
+        self.opened_ns = opened_ns
+        self.fit_since_ns = 0
+        self.retiring = False  # To be replaced: old, or the venue said so.
+        self.dismissed = False  # Replaced: to be closed.
+        self.last_ns = 0
+        self.late = False
+        self._lag_max_ns = settings.lag_ns
+        self._lag_floors = [_NEVER, _NEVER]  # Smallest delay of this stretch of time and of the one before.
+        self._lag_floor_until_ns = 0
+        self._lag_frames = 0
+        count = len(stream.symbols)
+        self.books = [Cadence(fixed_ns=settings.stale_ns) for _ in range(count)]
+        self.prints = [Cadence(prints=True, fixed_ns=settings.stale_ns) for _ in range(count)]
+        for cadence in self.books:
+            cadence.began(opened_ns)
+        self.shadows = [ShadowBook() for _ in range(count)]
+
+    def silent(self, place: int, now_ns: int) -> bool:
+        """Whether one of an instrument's streams is."""
+        return self.books[place].silent(now_ns) or (
+            self.prints[place].fixed_ns == 0 and self.prints[place].silent(now_ns)
+        )
+
+    def delayed(self, delay_ns: int, now_ns: int) -> None:
+        """A message came so long after the venue's time of it; the two clocks may differ by any constant."""
+        if now_ns > self._lag_floor_until_ns:
+            self._lag_floors = [_NEVER, self._lag_floors[0]]
+            self._lag_floor_until_ns = now_ns + LAG_FLOOR_NS
+        floors = self._lag_floors
+        floors[0] = min(floors[0], delay_ns)
+        excess_ns = delay_ns - min(floors)
+        differs = excess_ns > self._lag_max_ns if not self.late else excess_ns < self._lag_max_ns // 2
+        self._lag_frames = self._lag_frames + 1 if differs and self._lag_max_ns else 0
+        if self._lag_frames >= LAG_FRAMES:
+            self.late, self._lag_frames = not self.late, 0
+
+    def hopeless(self, now_ns: int) -> bool:
+        """Whether every book has been silent for so long that another connection is better."""
+        patience_ns = HOPELESS_NS if now_ns - self.last_ns > HOPELESS_NS else HALF_HOPELESS_NS
+        return all(cadence.silent(now_ns - patience_ns) for cadence in self.books)
+
+    def fit(self, now_ns: int) -> bool:
+        """Whether a market may be taken from it."""
+        return (
+            bool(self.last_ns)
+            and self.stream.ready
+            and not any(self.silent(place, now_ns) for place in range(len(self.books)))
+        )
+
+
+class FeedArbiter:
+    """Of one venue. touch: best bid and ask that the node sees, by slot, to compare feeds with."""
+
+    def __init__(
+        self,
+        venue: str,
+        instruments: Sequence[Instrument],
+        settings: FeedSettings,
+        *,
+        depth: bool,
+        touch: Touch | None = None,
+        slots: Sequence[int] | None = None,
+    ) -> None:
+        self._make: dict[str, Any] = {"venue": venue, "instruments": list(instruments), "depth": depth, "slots": slots}
+        self.settings = settings
+        self.depth = depth
+        self.slots = list(range(len(instruments))) if slots is None else list(slots)
+        self.legs: list[Leg] = []
+        self.active: Leg | None = None
+        self.source = -1  # What the node was told last.
+        self.switches = 0
+        self._touch = touch
+        self._stale: dict[int, int] = {}  # Code by place.
+        self._floors: list[tuple[int, int]] = [(0, 0)] * len(
+            instruments
+        )  # Last print given out: its id and venue time.
+        self._arrivals: OrderedDict[tuple[int, int, int], tuple[Leg, int]] = OrderedDict()
+        self._lags: deque[tuple[int, int]] = deque(maxlen=1024)
+        self._switched_ns = 0
+        self._compared_ns = 0
+        self._differing = [0] * len(instruments)
+        self.disagreeing: set[int] = set()
+
+    # ---- What happens to it.
+
+    def begin(self, now_ns: int) -> Rows:
+        """Before anything is known: every market is stale, no book is to be trusted."""
+        self._stale = dict.fromkeys(range(len(self.slots)), codes.STALE_START)
+        stale = self._rows(table.FEED_STALE, codes.STALE_START, now_ns)
+        return join_rows([stale, self._rows(table.FEED_GAP, codes.GAP_START, now_ns)]) if self.depth else stale
+
+    def open(self, source: int, now_ns: int) -> tuple[Leg, Rows]:
+        """A connection is up."""
+        leg = Leg(source, BinanceStream(**self._make, source=source), self.settings, now_ns)
+        self.legs.append(leg)
+        return leg, self._take_over(leg, codes.SWITCH_LOST, now_ns) if self.active is None else EMPTY
+
+    def on_frame(self, leg: Leg, frame: bytes, now_ns: int) -> Rows:
+        """Rows for the node. Whatever the frame holds, nothing is raised."""
+        stream = leg.stream
+        rows = stream.on_frame(frame, now_ns)
+        leg.last_ns = now_ns
+        place, kind = stream.place, stream.kind
+        if not kind:
+            leg.retiring |= stream.closing
+            return rows
+        (leg.prints if kind == table.TRADE else leg.books)[place].heard(now_ns)
+        if len(rows) and kind in _TIMED:
+            leg.delayed(now_ns - int(words_of(rows)[0, 0]), now_ns)
+        if len(self.legs) > 1:
+            self._compare_arrival(leg, place, kind, rows, now_ns)
+        if leg is not self.active:
+            if len(rows):
+                leg.shadows[place].apply(rows)
+            return EMPTY
+        if kind == table.TRADE:
+            return self._new_prints(place, rows)
+        if kind == table.FEED_GAP:
+            return join_rows([rows, self._choose(now_ns)])
+        return rows
+
+    def on_snapshot(self, leg: Leg, symbol: str, body: bytes, now_ns: int) -> Rows:
+        """Rows for the node, of the answer to a leg's question for a book."""
+        rows = leg.stream.on_snapshot(symbol, body, now_ns)
+        if not len(rows):
+            return rows
+        if leg is self.active:
+            return join_rows([rows, self._judge(now_ns)])
+        leg.shadows[leg.stream.symbols.index(symbol)].apply(rows)
+        return EMPTY
+
+    def on_closed(self, leg: Leg, now_ns: int) -> Rows:
+        """A connection is gone."""
+        if leg in self.legs:
+            self.legs.remove(leg)
+        if leg is not self.active:
+            return EMPTY
+        self.active = None
+        switched = self._choose(now_ns)
+        if self.active is not None:
+            return switched
+        self._stale = dict.fromkeys(range(len(self.slots)), codes.STALE_LOST)
+        stale = self._rows(table.FEED_STALE, codes.STALE_LOST, now_ns)
+        return join_rows([stale, self._rows(table.FEED_GAP, codes.GAP_LOST, now_ns)]) if self.depth else stale
+
+    def on_tick(self, now_ns: int) -> Rows:
+        """Time passes: watchdogs, choices, and what they make stale or fresh."""
+        parts = [self._choose(now_ns)]
+        if now_ns - self._compared_ns >= COMPARE_EVERY_NS:
+            self._compared_ns = now_ns
+            self._compare_prices(now_ns)
+        parts.append(self._judge(now_ns))
+        return join_rows([part for part in parts if len(part)])
+
+    def on_polled(self, place: int, rows: Rows, now_ns: int) -> Rows:
+        """Rows of prices that were asked for because nothing streams: they go out, and the market stays stale."""
+        if self.active is not None and self.active.fit(now_ns):
+            return EMPTY
+        parts = []
+        if self.source != codes.POLLED:
+            self.source = codes.POLLED
+            self.switches += 1
+            parts.append(self._rows(table.FEED_SWITCHED, codes.SWITCH_POLLED, now_ns, source=codes.POLLED))
+        prints = rows["kind"] == table.TRADE
+        parts += [pick(rows, ~prints), self._new_prints(place, pick(rows, prints))]
+        return join_rows(parts)
+
+    # ---- How it stands.
+
+    @property
+    def stale(self) -> bool:
+        """Whether any market is."""
+        return bool(self._stale)
+
+    @property
+    def unfit(self) -> bool:
+        """Whether nothing streams that may be used."""
+        return self.active is None or bool(self._stale)
+
+    def lag_ns(self) -> int | None:
+        """By how much the active leg's messages come later than another's, in the middle; None where that is not known."""
+        return int(statistics.median(lag for _, lag in self._lags)) if len(self._lags) >= LATE_SAMPLES else None
+
+    # ---- Choices.
+
+    def _choose(self, now_ns: int) -> Rows:
+        settings, active = self.settings, self.active
+        for leg in self.legs:
+            if not leg.fit(now_ns):
+                leg.fit_since_ns = 0
+            elif not leg.fit_since_ns:
+                leg.fit_since_ns = now_ns
+            leg.retiring |= now_ns - leg.opened_ns > settings.rotate_ns
+        if active is None:
+            found = sorted(self.legs, key=lambda leg: (leg.fit_since_ns == 0, leg.retiring, leg.source))
+            return self._take_over(found[0], codes.SWITCH_LOST, now_ns) if found else EMPTY
+        self._dismiss(active)
+        ready = [
+            leg for leg in self.legs
+            if leg is not active and leg.fit_since_ns and now_ns - leg.fit_since_ns >= settings.fit_ns and not leg.retiring
+        ]  # fmt: skip
+        if not ready:
+            return EMPTY
+        standby = ready[0]
+        if not active.fit_since_ns:
+            reason = codes.SWITCH_LATE if active.late else codes.SWITCH_SILENT
+            reason = reason if active.stream.ready else codes.SWITCH_BOOK
+            return self._take_over(standby, reason, now_ns)
+        if active.retiring:
+            same = [leg for leg in ready if leg.source == active.source]
+            return self._take_over(same[0], codes.SWITCH_ROTATED, now_ns) if same else EMPTY
+        while self._lags and self._lags[0][0] < now_ns - LATE_WINDOW_NS:
+            self._lags.popleft()
+        lag_ns = self.lag_ns()
+        if lag_ns is not None and lag_ns > settings.late_ns and now_ns - self._switched_ns >= settings.dwell_ns:
+            return self._take_over(standby, codes.SWITCH_LATE, now_ns)
+        return EMPTY
+
+    def _dismiss(self, active: Leg) -> None:
+        """Let go of retiring legs that have been replaced."""
+        for leg in self.legs:
+            if leg.retiring and leg is not active:
+                leg.dismissed |= any(
+                    other.fit_since_ns and not other.retiring and other.source == leg.source for other in self.legs
+                )
+
+    def _take_over(self, leg: Leg, reason: int, now_ns: int) -> Rows:
+        """Go on with a leg: what it knows, and what nobody has told yet."""
+        before, self.active = self.active, leg
+        parts = []
+        if self.source not in {-1, leg.source} or reason == codes.SWITCH_ROTATED:
+            self.switches += 1
+            reason = codes.SWITCH_BACK if self.source == codes.POLLED else reason
+            parts.append(self._rows(table.FEED_SWITCHED, reason, now_ns, source=leg.source))
+        self.source = leg.source
+        self._switched_ns = now_ns
+        self._lags.clear()
+        for place, shadow in enumerate(leg.shadows):
+            parts += [
+                shadow.rows(now_ns, self.slots[place], leg.source),
+                self._new_prints(place, shadow.prints(now_ns)),
+            ]
+        leg.shadows = [ShadowBook() for _ in self.slots]
+        if before is not None:  # It is a standby now, which needs a book of its own.
+            before.stream.begin_anew()
+            before.fit_since_ns = 0
+        parts.append(self._judge(now_ns))
+        return join_rows([part for part in parts if len(part)])
+
+    def _new_prints(self, place: int, rows: Rows) -> Rows:
+        """Prints that were not given out yet. A venue whose ids begin anew is believed, by its clock."""
+        floor, floor_ns = self._floors[place]
+        if not len(rows):
+            return rows
+        first = int(rows["trade_id"][0])
+        if len(rows) > 1 or first <= floor:
+            rows = pick(rows, (rows["trade_id"] > floor) | (rows["venue_ns"] > floor_ns))
+            if not len(rows):
+                return rows
+        elif 0 < floor < first - 1 and len(self.legs) > 1:
+            rows = join_rows([self._missed(place, floor, first, rows), rows])
+        self._floors[place] = int(rows["trade_id"][-1]), int(rows["venue_ns"][-1])
+        return rows
+
+    def _missed(self, place: int, after: int, before: int, rows: Rows) -> Rows:
+        """Prints between two ids that the active leg lost and another has."""
+        for leg in self.legs:
+            if leg is not self.active:
+                prints = leg.shadows[place].prints(int(rows["local_ns"][0]))
+                prints = pick(prints, (prints["trade_id"] > after) & (prints["trade_id"] < before))
+                if len(prints):
+                    return prints
+        return EMPTY
+
+    # ---- Comparisons.
+
+    def _compare_arrival(self, leg: Leg, place: int, kind: int, rows: Rows, now_ns: int) -> None:
+        """Note when a message came, and how much later than on the other leg."""
+        if not len(rows):
+            return
+        key = (place, kind, int(rows["sequence"][0]))
+        first = self._arrivals.get(key)
+        if first is None:
+            self._arrivals[key] = leg, now_ns
+            if len(self._arrivals) > ARRIVALS_MAX:
+                self._arrivals.popitem(last=False)
+        elif first[0] is not leg:
+            if leg is self.active:
+                self._lags.append((now_ns, now_ns - first[1]))
+            elif first[0] is self.active:
+                self._lags.append((now_ns, first[1] - now_ns))
+
+    def _compare_prices(self, now_ns: int) -> None:
+        """Whether the node and a fit standby see the same prices."""
+        bps = self.settings.disagree_bps
+        standby = next((leg for leg in self.legs if leg is not self.active and leg.fit(now_ns)), None)
+        if not bps or self._touch is None or standby is None or self.active is None or not self.active.fit(now_ns):
+            return
+        for place, slot in enumerate(self.slots):
+            mine, its = sum(self._touch(slot)), sum(standby.shadows[place].touch())
+            differs = mine > 0 and its > 0 and abs(mine - its) * 10_000 > bps * min(mine, its)
+            count = self._differing[place]
+            self._differing[place] = min(count + 1, COMPARE_TIMES) if differs else max(count - 1, 0)
+            if self._differing[place] == COMPARE_TIMES:
+                self.disagreeing.add(place)
+            elif self._differing[place] == 0:
+                self.disagreeing.discard(place)
+
+    def _judge(self, now_ns: int) -> Rows:
+        """Rows for markets that became stale, or fresh again."""
+        leg = self.active
+        if leg is None:
+            return EMPTY
+        rows = []
+        for place in range(len(self.slots)):
+            code = 0
+            if leg.stream.waits(place) and place in self._stale:
+                code = self._stale[place]
+            elif leg.silent(place, now_ns):
+                code = codes.STALE_SILENT
+            elif leg.late:
+                code = codes.STALE_LATE
+            elif place in self.disagreeing and len(self.legs) > 1:
+                code = codes.STALE_DISAGREE
+            elif not self.depth and not leg.last_ns:
+                code = self._stale.get(place, 0)
+            if code and place not in self._stale:
+                rows.append(self._rows(table.FEED_STALE, code, now_ns, place=place))
+                self._stale[place] = code
+            elif not code and place in self._stale:
+                rows.append(self._rows(table.FEED_RECOVERED, 0, now_ns, place=place))
+                del self._stale[place]
+        return join_rows(rows)
+
+    def _rows(self, kind: int, code: int, now_ns: int, *, source: int | None = None, place: int | None = None) -> Rows:
+        """A row of the feed's state for every instrument, or for one."""
+        slots = self.slots if place is None else [self.slots[place]]
+        rows = np.zeros(len(slots), table.ROW)
+        rows["kind"], rows["local_ns"], rows["instrument"], rows["code"] = kind, now_ns, slots, code
+        rows["source"] = max(self.source, 0) if source is None else source
+        return rows

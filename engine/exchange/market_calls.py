@@ -1,0 +1,74 @@
+"""Calls about the market that need no key: what is asked, and the answer."""
+
+from typing import Any
+
+from twinloop.engine.exchange import decimals, market_text, rules_text
+from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
+from twinloop.engine.exchange.core import TRADES_MAX, Exchange
+from twinloop.engine.exchange.model import Account, VenueError
+from twinloop.engine.exchange.parameters import Parameters, need, whole
+
+
+def ping(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET ping."""
+    del exchange, account, parameters
+    return {}
+
+
+def time(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET time."""
+    del account, parameters
+    return {"serverTime": exchange.now_ms}
+
+
+def info(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET exchangeInfo."""
+    del account
+    found = rules_text.rules(exchange)
+    if parameters.get("symbol"):
+        exchange.state(parameters["symbol"])
+        found["symbols"] = [each for each in found["symbols"] if each["symbol"] == parameters["symbol"]]
+    return found
+
+
+def depth(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET depth."""
+    del account
+    limit = whole(parameters, "limit", 100)
+    return market_text.depth(exchange.state(need(parameters, "symbol")), min(limit, 5000), exchange.now_ms)
+
+
+def recent(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET trades."""
+    del account
+    state = exchange.state(need(parameters, "symbol"))
+    limit = min(whole(parameters, "limit", 500), TRADES_MAX)
+    return [market_text.past_trade(state.symbol, each) for each in state.trades[-limit:]]
+
+
+def klines(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET klines."""
+    del account
+    state = exchange.state(need(parameters, "symbol"))
+    minutes = INTERVALS.get(need(parameters, "interval"))
+    if minutes is None:
+        raise VenueError(-1120, "Invalid interval.")
+    found = state.candles.of(minutes, min(whole(parameters, "limit", 500), 1500))
+    return [market_text.candle(state.symbol, each, minutes * MINUTE_MS) for each in found]
+
+
+def top(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET ticker/bookTicker."""
+    del account
+    state = exchange.state(need(parameters, "symbol"))
+    symbol, (bid, bid_qty, ask, ask_qty) = state.symbol, state.shown_top
+    return {
+        "symbol": symbol.name, "bidPrice": decimals.price(symbol, bid), "bidQty": decimals.qty(symbol, bid_qty), "askPrice": decimals.price(symbol, ask),
+        "askQty": decimals.qty(symbol, ask_qty),
+    } | ({"time": exchange.now_ms} if exchange.market == "usdm" else {})  # fmt: skip
+
+
+def premium(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET premiumIndex."""
+    del account
+    return market_text.premium(exchange, exchange.state(need(parameters, "symbol")).symbol.name)

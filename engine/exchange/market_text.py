@@ -1,0 +1,109 @@
+"""Books, trades, quotes and candles as JSON objects, of both markets."""
+
+from typing import Any
+
+from twinloop.engine.exchange.candles import Candle
+from twinloop.engine.exchange.core import FUNDING_MS, FUNDING_PPM, Exchange, MarketState
+from twinloop.engine.exchange.decimals import decimal, money, price, qty
+from twinloop.engine.exchange.model import Symbol, Trade
+
+
+def levels(symbol: Symbol, found: list[tuple[int, int]]) -> list[list[str]]:
+    """Levels of a book."""
+    return [[price(symbol, each), qty(symbol, amount)] for each, amount in found]
+
+
+def depth(state: MarketState, limit: int, now_ms: int) -> dict[str, Any]:
+    """A snapshot of the book."""
+    found: dict[str, Any] = {"lastUpdateId": state.update_id}
+    if state.symbol.market == "usdm":
+        found |= {"E": now_ms, "T": now_ms}
+    return found | {
+        "bids": levels(state.symbol, state.book.levels(1, limit)), "asks": levels(state.symbol, state.book.levels(-1, limit)),
+    }  # fmt: skip
+
+
+def depth_update(
+    symbol: Symbol, now_ms: int, first: int, final: int, previous: int, changed: dict[tuple[int, int], int]
+) -> dict[str, Any]:
+    """DepthUpdate."""
+    sides = {
+        side: levels(symbol, [(at, amount) for (its, at), amount in changed.items() if its == side]) for side in (1, -1)
+    }
+    found: dict[str, Any] = {"e": "depthUpdate", "E": now_ms}
+    if symbol.market == "usdm":
+        found["T"] = now_ms
+    found |= {"s": symbol.name, "U": first, "u": final}
+    if symbol.market == "usdm":
+        found["pu"] = previous
+    return found | {"b": sides[1], "a": sides[-1]}
+
+
+def trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
+    """The trade stream."""
+    found = {
+        "e": "trade", "E": its.time_ms, "T": its.time_ms, "s": symbol.name, "t": its.id, "p": price(symbol, its.price), "q": qty(symbol, its.qty),
+    }  # fmt: skip
+    return (
+        found
+        | ({"X": "MARKET"} if symbol.market == "usdm" else {})
+        | {"m": its.buyer_is_maker}
+        | ({"M": True} if symbol.market == "spot" else {})
+    )
+
+
+def agg_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
+    """The aggTrade stream; every trade stands alone here."""
+    return {
+        "e": "aggTrade", "E": its.time_ms, "a": its.id, "s": symbol.name, "p": price(symbol, its.price), "q": qty(symbol, its.qty),
+        "f": its.id, "l": its.id, "T": its.time_ms, "m": its.buyer_is_maker,
+    } | ({"M": True} if symbol.market == "spot" else {})  # fmt: skip
+
+
+def book_ticker(symbol: Symbol, update_id: int, top: tuple[int, int, int, int], now_ms: int) -> dict[str, Any]:
+    """The bookTicker stream."""
+    bid, bid_qty, ask, ask_qty = top
+    found = {
+        "u": update_id, "s": symbol.name, "b": price(symbol, bid), "B": qty(symbol, bid_qty), "a": price(symbol, ask), "A": qty(symbol, ask_qty),
+    }  # fmt: skip
+    return ({"e": "bookTicker"} | found | {"T": now_ms, "E": now_ms}) if symbol.market == "usdm" else found
+
+
+def past_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
+    """One of the recent trades."""
+    return {
+        "id": its.id, "price": price(symbol, its.price), "qty": qty(symbol, its.qty), "quoteQty": money(its.value), "time": its.time_ms,
+        "isBuyerMaker": its.buyer_is_maker,
+    } | ({"isBestMatch": True} if symbol.market == "spot" else {})  # fmt: skip
+
+
+def candle(symbol: Symbol, its: Candle, step_ms: int) -> list[Any]:
+    """One of klines."""
+    prices = (price(symbol, each) for each in (its.open, its.high, its.low, its.close))
+    return [
+        its.open_ms, *prices, qty(symbol, its.qty), its.open_ms + step_ms - 1, money(its.value), its.trades, qty(symbol, its.bought_qty),
+        money(its.bought_value), "0",
+    ]  # fmt: skip
+
+
+def mark(exchange: Exchange, name: str) -> dict[str, Any]:
+    """The markPrice stream."""
+    told = price(exchange.markets[name].symbol, exchange.mark_price(name))
+    return {
+        "e": "markPriceUpdate", "E": exchange.now_ms, "s": name, "p": told, "i": told, "P": told, "r": decimal(FUNDING_PPM, 6) + "00",
+        "T": next_funding_ms(exchange), "st": 1,
+    }  # fmt: skip
+
+
+def premium(exchange: Exchange, name: str) -> dict[str, Any]:
+    """Mark price and funding of a symbol, asked for."""
+    told = price(exchange.markets[name].symbol, exchange.mark_price(name))
+    return {
+        "symbol": name, "markPrice": told, "indexPrice": told, "estimatedSettlePrice": told, "lastFundingRate": decimal(FUNDING_PPM, 6) + "00",
+        "interestRate": decimal(FUNDING_PPM, 6) + "00", "nextFundingTime": next_funding_ms(exchange), "time": exchange.now_ms,
+    }  # fmt: skip
+
+
+def next_funding_ms(exchange: Exchange) -> int:
+    """When funding is paid next."""
+    return (exchange.now_ms // FUNDING_MS + 1) * FUNDING_MS

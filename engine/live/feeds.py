@@ -1,0 +1,276 @@
+"""The market's connections of a live session: opened, read, watched and replaced, each by one task. Thin: FeedArbiter decides.
+
+    feeds = Feeds(addresses, arbiter, take=loop.take, clock=clock, client=client); await feeds.run()
+
+A source has one connection, and a second one while the first is being replaced. Frames wait in the socket's own bounded queue and then in
+the kernel's: the venue's sender waits, nothing here grows. This module must not decide which feed is used.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from websockets.exceptions import WebSocketException
+
+from twinloop.data.binance_polled import PolledMarket
+from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream
+from twinloop.data.connect_pacing import Pacing
+from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg
+from twinloop.data.feed_codes import BACKUP, PRIMARY, SOURCE_NAME
+from twinloop.data.instruments import Instrument
+from twinloop.data.rowfile import Rows
+from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.rest import get
+from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.seam import WORLD, ReceiveClock
+
+OPEN_S: Final = 10.0
+WATCH_S: Final = 0.05  # Between two looks at the watchdogs.
+SNAPSHOT_WAIT_S: Final = 0.5
+PING_S: Final = 10.0
+FRAMES_MAX: Final = 64  # Waiting in a connection, beside what the system's sockets hold; then the venue's sender waits.
+LEGS_MAX: Final = 2  # Of one source.
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one feed comes from. stream: with its streams' names; rest: for snapshots."""
+
+    number: int
+    stream: str
+    rest: str
+
+
+@dataclass(eq=False)
+class _Connection:
+    """One socket and its leg. Its task is the only one that reads it."""
+
+    source: Source
+    leg: Leg
+    socket: Any
+    asking: set[str] = field(default_factory=set)
+    closing: bool = False
+
+
+class Feeds:
+    """Every connection of a session's market. take: the loop's; poll_after_ns: 0 never asks by REST for what does not stream."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        arbiter: FeedArbiter,
+        *,
+        take: Callable[[Rows], None],
+        clock: ReceiveClock,
+        client: aiohttp.ClientSession,
+        polled: PolledMarket | None = None,
+        poll_after_ns: int = 0,
+        poll_every_ns: int = 2_000_000_000,
+    ) -> None:
+        self.arbiter = arbiter
+        self.sources = list(sources)
+        self.connects = 0
+        self.reasons: dict[int, str] = {}
+        self._take = take
+        self._clock = clock
+        self._client = client
+        self._polled = polled
+        self._poll_after_ns = poll_after_ns
+        self._poll_every_ns = poll_every_ns
+        self._connections: list[_Connection] = []
+        self._pacings: dict[str, Pacing] = {}
+        self._tasks: asyncio.TaskGroup
+
+    @property
+    def connected(self) -> bool:
+        """Whether any connection is up."""
+        return bool(self._connections)
+
+    @property
+    def stale(self) -> bool:
+        """Whether any market is."""
+        return self.arbiter.stale
+
+    async def run(self) -> None:
+        """Keep every source connected. Ends only with an error or by being cancelled."""
+        self._take(self.arbiter.begin(self._clock.local_ns()))
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for source in self.sources:
+                tasks.create_task(self._keep(source), name=f"feed-{SOURCE_NAME[source.number]}")
+            tasks.create_task(self._watch(), name="feed-watch")
+            if self._polled is not None and self._poll_after_ns:
+                tasks.create_task(self._poll(self._polled), name="feed-polled")
+
+    # ---- Connections.
+
+    async def _keep(self, source: Source) -> None:
+        """Have a connection, and another one as soon as it is to be replaced."""
+        pacing = self._pacings.setdefault(urlsplit(source.stream).netloc, Pacing())
+        while True:
+            await WORLD.sleep(pacing.wait_s(self._clock.local_ns(), WORLD.random()))
+            pacing.tried(self._clock.local_ns())
+            try:
+                socket = await WORLD.connect(
+                    source.stream, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=OPEN_S, close_timeout=1.0,
+                    max_queue=FRAMES_MAX, ping_interval=PING_S, ping_timeout=PING_S,
+                )  # fmt: skip
+            except (OSError, WebSocketException, TimeoutError) as error:
+                self.reasons[source.number] = str(error) or type(error).__name__
+                pacing.ended(0)
+                continue
+            began_ns = self._clock.local_ns()
+            connection = self._opened(source, socket, began_ns)
+            reading = self._tasks.create_task(self._read(connection), name=f"feed-read-{source.number}")
+            while not reading.done() and not (connection.leg.retiring and self._count(source) < LEGS_MAX):
+                await asyncio.wait([reading], timeout=WATCH_S)
+            if reading.done():
+                pacing.ended(self._clock.local_ns() - began_ns)
+
+    def _count(self, source: Source) -> int:
+        return sum(each.source is source for each in self._connections)
+
+    def _opened(self, source: Source, socket: Any, now_ns: int) -> _Connection:
+        self.connects += 1
+        self.reasons.pop(source.number, None)
+        leg, rows = self.arbiter.open(source.number, now_ns)
+        connection = _Connection(source, leg, socket)
+        self._connections.append(connection)
+        self._take(rows)
+        return connection
+
+    async def _read(self, connection: _Connection) -> None:
+        """Read until the connection is over, however it ends. A session that ends tells nobody of it."""
+        leg, socket, arbiter = connection.leg, connection.socket, self.arbiter
+        stream = leg.stream
+        try:
+            async with socket:
+                while True:
+                    frame = await socket.recv(decode=False)
+                    rows = arbiter.on_frame(leg, frame, self._clock.local_ns())
+                    if len(rows):
+                        self._take(rows)
+                    if stream.place >= 0 and stream.waits(stream.place):
+                        self._ask(connection)
+        except (OSError, WebSocketException) as error:
+            self.reasons[connection.source.number] = str(error) or type(error).__name__
+        self._connections.remove(connection)
+        self._take(arbiter.on_closed(leg, self._clock.local_ns()))
+
+    def _ask(self, connection: _Connection) -> None:
+        for symbol in connection.leg.stream.wanting:
+            if symbol not in connection.asking:
+                connection.asking.add(symbol)
+                self._tasks.create_task(self._snapshot(connection, symbol), name=f"snapshot-{symbol}")
+
+    async def _snapshot(self, connection: _Connection, symbol: str) -> None:
+        """Ask for a book's snapshot until one can be used."""
+        stream, source = connection.leg.stream, connection.source
+        try:
+            while connection in self._connections and symbol in stream.wanting:
+                try:
+                    body = await get(self._client, source.rest + stream.snapshot_path(symbol))
+                except SessionError as error:
+                    self.reasons[source.number] = str(error)
+                else:
+                    self._take(self.arbiter.on_snapshot(connection.leg, symbol, body, self._clock.local_ns()))
+                if symbol in stream.wanting:
+                    await WORLD.sleep(SNAPSHOT_WAIT_S)
+        finally:
+            connection.asking.discard(symbol)
+
+    async def _watch(self) -> None:
+        """Watchdogs, and the end of connections that are replaced or past hope."""
+        while True:
+            await WORLD.sleep(WATCH_S)
+            now_ns = self._clock.local_ns()
+            self._take(self.arbiter.on_tick(now_ns))
+            for each in self._connections:
+                if not each.closing and (each.leg.dismissed or each.leg.hopeless(now_ns)):
+                    each.closing = True
+                    self._tasks.create_task(self._close(each), name="feed-close")
+
+    @staticmethod
+    async def _close(connection: _Connection) -> None:
+        await connection.socket.close()
+
+    # ---- The last resort.
+
+    async def _poll(self, polled: PolledMarket) -> None:
+        """Ask for prices while nothing streams that may be used."""
+        unfit_since_ns = self._clock.local_ns()
+        while True:
+            await WORLD.sleep(self._poll_every_ns / 1e9)
+            now_ns = self._clock.local_ns()
+            if not self.arbiter.unfit:
+                unfit_since_ns = now_ns
+            elif now_ns - unfit_since_ns >= self._poll_after_ns:
+                for place in range(len(self.arbiter.slots)):
+                    await self._poll_one(polled, place)
+
+    async def _poll_one(self, polled: PolledMarket, place: int) -> None:
+        for source in self.sources:
+            try:
+                book, prints = [await get(self._client, source.rest + path) for path in polled.paths(place)]
+            except SessionError as error:
+                self.reasons[source.number] = str(error)
+                continue
+            now_ns = self._clock.local_ns()
+            self._take(self.arbiter.on_polled(place, polled.rows(place, book, prints, now_ns), now_ns))
+            return
+
+    # ---- For a person.
+
+    def told(self, now_ns: int) -> list[dict[str, Any]]:
+        """One document a connection or an unreachable source, for a status view."""
+        found = []
+        lag_ns = self.arbiter.lag_ns()
+        for source in self.sources:
+            its = [each for each in self._connections if each.source is source]
+            for each in its:
+                stream, leg = each.leg.stream, each.leg
+                found.append({
+                    "feed": f"{SOURCE_NAME[source.number]} {source.stream.partition('?')[0]}",
+                    "state": "active" if leg is self.arbiter.active else ("standby" if leg.fit_since_ns else "not fit"),
+                    "frames": stream.counts["frames"], "refused": stream.refused, "unusual": stream.counts["unusual"],
+                    "last": f"{(now_ns - leg.last_ns) // 10**6} ms" if leg.last_ns else "never",
+                } | ({"late": f"{lag_ns / 1e6:.1f} ms"} if lag_ns is not None and leg is self.arbiter.active else {}))  # fmt: skip
+            if not its:
+                found.append({
+                    "feed": f"{SOURCE_NAME[source.number]} {source.stream.partition('?')[0]}", "state": "not connected",
+                    "reason": self.reasons.get(source.number, ""),
+                })  # fmt: skip
+        if found:
+            found[0] |= {"connects": self.connects, "switches": self.arbiter.switches}
+        return found
+
+
+def make_feeds(
+    loaded: LoadedSession, instruments: Sequence[Instrument], loop: LiveLoop, client: aiohttp.ClientSession
+) -> Feeds:
+    """The feeds of a session's configuration."""
+    config = loaded.config.feed
+    depth = config.shown == "depth"
+    markets = loop.node.decision["instruments"]
+    arbiter = FeedArbiter(
+        config.venue, instruments,
+        FeedSettings(
+            stale_ns=config.stale_after, lag_ns=config.lag_max, late_ns=config.late_after, dwell_ns=config.dwell, disagree_bps=config.disagree_bps,
+            rotate_ns=config.rotate_after,
+        ),
+        depth=depth, touch=lambda slot: (int(markets[slot]["bid"]), int(markets[slot]["ask"])),
+    )  # fmt: skip
+    names = BinanceStream(config.venue, instruments, depth=depth)
+    sources = [Source(PRIMARY, names.url(loaded.stream), loaded.rest)]
+    if config.backup_stream:
+        rest = (config.backup_rest or loaded.rest).rstrip("/")
+        sources.append(Source(BACKUP, names.url(config.backup_stream.rstrip("/")), rest))
+    return Feeds(
+        sources, arbiter, take=loop.take, clock=loop.clock, client=client,
+        polled=PolledMarket(config.venue, instruments, depth=depth), poll_after_ns=config.poll_after,
+        poll_every_ns=config.poll_every,
+    )  # fmt: skip

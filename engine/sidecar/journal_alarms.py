@@ -1,0 +1,79 @@
+"""Which rows of a journal a person has to hear of, and in which words.
+
+Operator's words, alerts of the order gateway, a market that goes stale, and an account that its own limits halted: what happened, and what
+to do. This module must not send anything.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from twinloop.data.rowfile import Rows
+from twinloop.engine.gateway import alerts
+from twinloop.engine.live.loop import OF_PERSON, SESSION_END, SESSION_START
+from twinloop.engine.sidecar.alarms import CRITICAL, NOTE, WARNING, Alarm
+from twinloop.kernels import codes
+from twinloop.kernels import rows as table
+
+_SEVERITY: Final = {alerts.NOTE: NOTE, alerts.WARN: WARNING, alerts.REDUCE: WARNING, alerts.HALT: CRITICAL}
+_REMEDY: Final = {
+    alerts.NOTE: "nothing",
+    alerts.WARN: "look at the order with `twinloop journal show`, and compare with the venue",
+    alerts.REDUCE: "positions may only shrink until it is proven; look at `twinloop ctl status`",
+    alerts.HALT: "trading is halted: find out why before `twinloop ctl resume`",
+}
+_WORDS: Final = {
+    table.HALT: ("halted", CRITICAL, "`twinloop ctl resume` trades again"),
+    table.REDUCE: ("reduced", WARNING, "positions may only shrink; `twinloop ctl resume` trades again"),
+    table.FLATTEN: ("told to flatten", CRITICAL, "see that the positions are closed"),
+    table.RESUME: ("resumed", NOTE, "nothing"),
+}
+_STATES: Final = {codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
+
+
+def row_alarms(rows: Rows, where: str, names: Mapping[int, str]) -> Iterator[Alarm]:
+    """The alarms of journal rows. names: of instruments by slot."""
+    for row in rows:
+        kind = int(row["kind"])
+        if kind == table.ALERT:
+            yield _gateway_alarm(row, where)
+        elif kind in _WORDS:
+            word, severity, remedy = _WORDS[kind]
+            if kind == table.HALT and int(row["code"]) == SESSION_END:
+                word, severity, remedy = "halted because it ends", NOTE, "nothing"
+            who = int(row["code"])
+            if who == SESSION_START:
+                severity, remedy = NOTE, "nothing: it goes on by itself once its orders are proven"
+            by = f" by user {who - OF_PERSON}" if who >= OF_PERSON else ""
+            yield Alarm(f"word-{kind}-{int(row['sequence'])}", severity, f"the session was {word}{by}", where, remedy)
+        elif kind == table.FEED_STALE:
+            name = names.get(int(row["instrument"]), str(int(row["instrument"])))
+            yield Alarm(
+                f"stale-{name}", WARNING, f"the market of {name} is stale: no new orders in it", where,
+                "it comes back by itself; if not, look at the feed in `twinloop ctl status`",
+            )  # fmt: skip
+
+
+def state_alarm(before: int, account: Any, where: str) -> Alarm | None:
+    """An account that its limits reduced or halted, which no operator asked for. before: its state when it was looked at last."""
+    now = int(account["state"])
+    if now <= before or now not in _STATES:
+        return None
+    code = codes.CODE_NAME.get(int(account["halt_code"]), str(int(account["halt_code"])))
+    return Alarm(
+        f"state-{now}", CRITICAL if now == codes.HALTED else WARNING, f"the account is {_STATES[now]}: {code}", where,
+        "see `twinloop ctl status`; a limit that was broken stays broken until a person resumes",
+    )  # fmt: skip
+
+
+def _gateway_alarm(row: Any, where: str) -> Alarm:
+    unknown = alerts.AlertSpec(f"ALERT {int(row['alert'])}", alerts.WARN, "of another version")
+    name, demand, meaning = alerts.ALERTS.get(int(row["alert"]), unknown)
+    order = int(row["code"])
+    about = f" of order {order}" if order else ""
+    return Alarm(
+        f"gateway-{name}-{order}",
+        _SEVERITY[demand],
+        f"{name}{about}, value {int(row['value'])}: {meaning}",
+        where,
+        _REMEDY[demand],
+    )

@@ -1,0 +1,374 @@
+"""The catalogue's faults of networks and feeds, by name, against a real session on real sockets; every journal replays bit for bit."""
+
+import asyncio
+import gzip
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference import sessions
+from reference.sessions import until
+from reference.stream_relay import StreamRelay
+
+from twinloop.data import feed_codes as codes
+from twinloop.data.binance_codes import GAP_UPDATE_IDS
+from twinloop.engine.exchange.model import OPEN
+from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.live.parity import replay_journal
+from twinloop.engine.live.process import LiveProcess
+from twinloop.kernels import rows as table
+
+Task = asyncio.Task[None]
+Play = Callable[["Stage", LiveProcess, Task], Awaitable[None]]
+TURNS_PER_S = 60
+ORDERS = """
+[limits]
+preset = "conservative"
+max_order_pct = 10
+max_position_pct = 50
+max_messages_per_s = 100
+message_burst = 200
+duplicate_max = 1000
+max_spread_bps = 100
+
+[orders]
+"""
+
+
+class Stage:
+    """An exchange, a relay for each feed, and what the session wrote in its journal."""
+
+    def __init__(self, folder: Path, server: Server, primary: StreamRelay, backup: StreamRelay) -> None:
+        self.folder = folder
+        self.server = server
+        self.primary = primary
+        self.backup = backup
+
+    def facts(self) -> list[Any]:
+        journal = next((self.folder / "sessions").iterdir()) / "journal"
+        return [row for commit in open_journal(journal).each() for row in commit.facts]
+
+    def told(self) -> list[tuple[str, int, int]]:
+        """Kind, code and source of every row of the feed's state, in order."""
+        return [
+            (table.KIND_NAME[int(row["kind"])], int(row["code"]), int(row["source"]))
+            for row in self.facts()
+            if table.FEED_GAP <= int(row["kind"]) <= table.FEED_RECOVERED
+        ]
+
+    def assert_prints_come_once(self) -> None:
+        numbers = [int(row["trade_id"]) for row in self.facts() if int(row["kind"]) == table.TRADE]
+        assert len(numbers) > 5
+        assert [number for number, count in Counter(numbers).items() if count > 1] == []
+
+
+def configuration(
+    folder: Path, strategy_folder: Path, server: Server, primary: str, backup: str, *, mode: str, feed: str
+) -> Path:
+    path = folder / f"{mode}.toml"
+    second = f'backup_stream = "{backup}"' if backup else ""
+    limits = 'limits = "research"' if mode == "paper" else ""
+    orders = "" if mode == "paper" else ORDERS
+    path.write_text(
+        f"""
+{limits}
+
+[session]
+mode = "{mode}"
+out = "{folder / "sessions"}"
+durability = "{"async" if mode == "paper" else "group"}"
+
+[feed]
+venue = "binance-usdm"
+symbols = ["BTCUSDT"]
+stream = "{primary}"
+rest = "http://127.0.0.1:{server.port}"
+{second}
+{feed}
+
+{orders}
+[[strategy]]
+path = "{strategy_folder / "busy.py"}:Busy"
+"""
+    )
+    return path
+
+
+def perform(
+    folder: Path, strategy_folder: Path, play: Play, *, two: bool = False, mode: str = "paper", feed: str = "",
+    other_venue: bool = False,
+) -> Stage:  # fmt: skip
+    """Run a session while `play` goes on, stop it in order, and hold that its journal replays."""
+
+    async def all_of_it() -> Stage:
+        async with (
+            Server(seed=4, turns_per_s=TURNS_PER_S) as server,
+            Server(seed=5, turns_per_s=TURNS_PER_S) as other,
+            StreamRelay(f"ws://127.0.0.1:{server.port}") as primary,
+            StreamRelay(f"ws://127.0.0.1:{other.port if other_venue else server.port}") as backup,
+        ):
+            if other_venue:
+                for market in other.agents:
+                    market._fair *= 1.01
+            stage = Stage(folder, server, primary, backup)
+            more = f'{feed}\nbackup_rest = "http://127.0.0.1:{other.port}"' if other_venue else feed
+            path = configuration(
+                folder, strategy_folder, server, primary.address, backup.address if two else "", mode=mode, feed=more
+            )
+            await sessions.in_session(path, [], lambda process, task: play(stage, process, task))
+            return stage
+
+    stage = asyncio.run(all_of_it())
+    found = replay_journal(next((folder / "sessions").iterdir()) / "journal")
+    assert found.difference is None, str(found.difference)
+    assert found.requests >= 1
+    return stage
+
+
+def of_kind(process: LiveProcess, kind: int) -> int:
+    return process.loop.counts.by_kind.get(kind, 0)
+
+
+async def well(process: LiveProcess, task: Task, *, prints: int = 20) -> None:
+    """Until the market is fresh and some more prints came."""
+    await until(lambda: not process.feed.stale, task)
+    before = of_kind(process, table.TRADE)
+    await until(lambda: of_kind(process, table.TRADE) >= before + prints, task)
+
+
+async def both_fit(process: LiveProcess, task: Task) -> None:
+    """Until the standby has a book, has been well for a while, and both cadences are learned."""
+    await until(lambda: len(process.feed.arbiter.legs) == 2, task)
+    legs = process.feed.arbiter.legs
+    await until(
+        lambda: (
+            all(leg.fit_since_ns and leg.books[0].expected_ns for leg in legs)
+            and process.clock.local_ns() - max(leg.fit_since_ns for leg in legs) > process.feed.arbiter.settings.fit_ns
+        ),
+        task,
+    )
+
+
+def test_n1_a_feed_that_is_reset_is_stale_connects_again_and_goes_on(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        stale = of_kind(process, table.FEED_STALE)
+        stage.primary.reset()
+        await until(lambda: of_kind(process, table.FEED_STALE) > stale, task)
+        await well(process, task)
+        assert stage.primary.connects == 2
+
+    stage = perform(tmp_path, strategy_folder, play)
+    assert stage.told() == [
+        ("FEED_STALE", codes.STALE_START, 0), ("FEED_GAP", codes.GAP_START, 0), ("FEED_RECOVERED", 0, 0),
+        ("FEED_STALE", codes.STALE_LOST, 0), ("FEED_GAP", codes.GAP_LOST, 0), ("FEED_RECOVERED", 0, 0),
+    ]  # fmt: skip
+    stage.assert_prints_come_once()
+
+
+def test_n2_a_silent_feed_whose_pings_are_answered_is_stale_and_is_replaced(
+    tmp_path: Path, strategy_folder: Path
+) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        stage.primary.silent = True
+        await until(lambda: process.feed.stale, task)
+        assert process.feed.connected
+        assert stage.primary.connects == 1
+        refused = process.loop.counts.refused
+        await until(lambda: process.loop.counts.refused > refused, task)
+        await until(lambda: stage.primary.connects >= 2, task)  # The socket was fine; the data was not.
+        stage.primary.silent = False
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, feed='poll_after = "0s"')
+    assert ("FEED_STALE", codes.STALE_SILENT, 0) in stage.told()
+    assert stage.told()[-1] == ("FEED_RECOVERED", 0, 0)
+    stage.assert_prints_come_once()
+
+
+def test_n2_a_silent_feed_is_left_for_the_other_without_being_stale(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await both_fit(process, task)
+        stage.primary.silent = True
+        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, two=True)
+    told = stage.told()
+    assert [each for each in told if each[0] == "FEED_SWITCHED"] == [
+        ("FEED_SWITCHED", codes.SWITCH_SILENT, codes.BACKUP)
+    ]
+    assert [kind for kind, *_ in told].count("FEED_STALE") == 1  # That of the start.
+    stage.assert_prints_come_once()
+
+
+def test_n3_a_half_open_feed_is_left_and_replaced(tmp_path: Path, strategy_folder: Path) -> None:
+    """Nothing comes and nothing ends: no data, no pong, no FIN."""
+
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await both_fit(process, task)
+        stage.primary.frozen = True
+        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        await well(process, task)
+        await until(lambda: stage.primary.connects >= 2, task)
+        stage.primary.frozen = False
+        await both_fit(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, two=True)
+    assert [kind for kind, *_ in stage.told()].count("FEED_STALE") == 1
+    stage.assert_prints_come_once()
+
+
+def test_d1_a_lost_update_is_a_gap_and_the_book_is_taken_anew(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        for fault in ("lose", "corrupt"):
+            books = of_kind(process, table.SNAPSHOT_END)
+            setattr(stage.primary, fault, 1)
+            await until(lambda books=books: of_kind(process, table.SNAPSHOT_END) > books, task)  # type: ignore[misc]
+            await well(process, task)
+        node_book = process.loop.node.decision["instruments"][0]
+        assert 0 < int(node_book["bid"]) < int(node_book["ask"])
+
+    stage = perform(tmp_path, strategy_folder, play)
+    gaps = [code for kind, code, _ in stage.told() if kind == "FEED_GAP"]
+    assert gaps == [codes.GAP_START, GAP_UPDATE_IDS, GAP_UPDATE_IDS]
+    stage.assert_prints_come_once()
+
+
+def test_d2_doubled_and_old_updates_are_applied_once(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        stage.primary.double = 30
+        await until(lambda: stage.primary.double == 0, task)
+        await well(process, task)
+        gaps = of_kind(process, table.FEED_GAP)
+        stage.primary.swap = 1  # One comes after its successor: a gap, and then an old one.
+        await until(lambda: of_kind(process, table.FEED_GAP) > gaps, task)
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play)
+    updates = [
+        (int(row["update_id"]), int(row["side"]), int(row["price"]))
+        for row in stage.facts()
+        if int(row["kind"]) == table.LEVEL
+    ]
+    assert len(updates) == len(set(updates))
+    assert [code for kind, code, _ in stage.told() if kind == "FEED_GAP"][:2] == [
+        codes.GAP_START, GAP_UPDATE_IDS
+    ]  # fmt: skip
+
+
+def test_d11_the_primary_dies_and_strategies_see_one_switch(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await both_fit(process, task)
+        stage.primary.refuse = True
+        stage.primary.reset()
+        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        fills = process.loop.counts.fills
+        await until(lambda: process.loop.counts.fills > fills, task)
+        await well(process, task, prints=100)
+
+    stage = perform(tmp_path, strategy_folder, play, two=True)
+    told = [
+        each
+        for each in stage.told()
+        if each[1] not in {codes.STALE_START, codes.GAP_START} or each[0] == "FEED_SWITCHED"
+    ]
+    assert told == [("FEED_RECOVERED", 0, 0), ("FEED_SWITCHED", codes.SWITCH_LOST, codes.BACKUP)]
+    stage.assert_prints_come_once()
+    numbers = [int(row["trade_id"]) for row in stage.facts() if int(row["kind"]) == table.TRADE]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1)), "no print is lost on the way from one to the other"
+
+
+def test_d12_a_flapping_feed_is_not_taken(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await both_fit(process, task)
+        for _ in range(4):
+            connects = stage.backup.connects
+            stage.backup.reset()
+            await until(lambda connects=connects: stage.backup.connects > connects, task)  # type: ignore[misc]
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, two=True)
+    assert [kind for kind, *_ in stage.told()] == ["FEED_STALE", "FEED_GAP", "FEED_RECOVERED"]
+
+
+def test_d12_feeds_that_disagree_about_the_price_are_stale(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        del stage
+        await until(lambda: bool(process.feed.arbiter.disagreeing), task)
+        refused = process.loop.counts.refused
+        await until(lambda: process.loop.counts.refused > refused, task)
+
+    stage = perform(tmp_path, strategy_folder, play, two=True, other_venue=True, feed="disagree_bps = 20")
+    assert ("FEED_STALE", codes.STALE_DISAGREE, 0) in stage.told()
+
+
+def recorded_peak() -> int:
+    """Depth updates and prints in the busiest second of the busiest recording."""
+    path = Path(os.environ["TWINLOOP_REAL_DATA"]) / "binance-raw-ws" / "usdm_btcusdt_20240808.gz"
+    seconds: Counter[int] = Counter()
+    with gzip.open(path) as lines:
+        for line in lines:
+            if b"@depth" in line[:90] or b"@trade" in line[:90]:
+                seconds[int(line[:10])] += 1
+    return max(seconds.values())
+
+
+@pytest.mark.skipif("TWINLOOP_REAL_DATA" not in os.environ, reason="the recorded peak is that of a real recording")
+def test_d13_no_own_event_is_lost_in_a_burst_of_twenty_times_the_recorded_peak(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real orders on the exchange while its market floods the session: every order and fill of its ledger is in the node's."""
+    monkeypatch.setenv("TWINLOOP_API_KEY", PRACTICE_KEY)
+    monkeypatch.setenv("TWINLOOP_API_SECRET", PRACTICE_SECRET)
+    count = 20 * recorded_peak()
+    assert count > 30_000
+    kept: list[LiveProcess] = []
+
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        kept.append(process)
+        account = stage.server.exchanges["usdm"].accounts[PRACTICE_KEY]
+        await well(process, task)
+        await until(lambda: process.loop.counts.fills >= 2, task)
+        prints, fills, orders = of_kind(process, table.TRADE), len(account.fills), len(account.orders)
+        now = int(time.time() * 1000)
+        bid = process.loop.node.session.instruments[0].price_text(
+            int(process.loop.node.decision["instruments"][0]["bid"])
+        )
+        frames = [
+            json.dumps({"stream": "btcusdt@trade", "data": {
+                "e": "trade", "E": now, "T": now, "s": "BTCUSDT", "t": 10**9 + number, "p": bid, "q": "0.001", "X": "MARKET", "m": True,
+            }}, separators=(",", ":"))
+            for number in range(count)
+        ]  # fmt: skip
+        await stage.primary.inject(frames)
+        await until(lambda: of_kind(process, table.TRADE) >= prints + count, task)
+        await until(lambda: len(account.orders) > orders + 3 and len(account.fills) > fills, task)
+        process.loop.command("halt")
+        await until(
+            lambda: not any(order.status in OPEN for order in account.orders.values())
+            and process.loop.counts.fills == len(account.fills)
+            and process.orders is not None and not process.orders.gateway.open_orders,
+            task,
+        )  # fmt: skip
+
+    stage = perform(tmp_path, strategy_folder, play, mode="live")
+    account = stage.server.exchanges["usdm"].accounts[PRACTICE_KEY]
+    facts = stage.facts()
+    booked = [
+        int(row["trade_id"]) for row in facts if int(row["kind"]) == table.FILL and int(row["flags"]) & table.FLAG_TAIL
+    ]
+    assert sorted(booked) == sorted(fill.trade_id for fill in account.fills)
+    heard_of = {int(row["order_id"]) for row in facts if table.ACK <= int(row["kind"]) <= table.AMENDED}
+    assert len(heard_of) >= len(account.orders), "every order of the exchange was heard of"
+    assert stage.primary.connects == 1, "the burst was read, not cut"
+    assert sum(int(row["kind"]) == table.TRADE for row in facts) >= count

@@ -1,0 +1,191 @@
+"""The sidecar beside a real session on real sockets: a mute session sends nothing more, and nothing of it works on."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from reference.processes import Child, runs, started, until, words_of
+
+from twinloop.engine.exchange.model import OPEN
+from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.journal.snapshot import snapshots_of
+from twinloop.engine.live.measured import SIDECAR_WORDS, sidecar_status
+from twinloop.engine.live.parity import replay_journal
+from twinloop.engine.live.shared import SIDECAR, SharedReader
+from twinloop.engine.seam import WORLD
+
+from .conftest import live_file
+
+Beside = Callable[[Server, Child, Child, Path], Awaitable[None]]
+
+
+def working(server: Server) -> list[Any]:
+    account = server.exchanges["usdm"].accounts[PRACTICE_KEY]
+    return [order for order in account.orders.values() if order.status in OPEN]
+
+
+def alarms(place: Path) -> list[dict[str, Any]]:
+    path = place / "sidecar" / "alarms.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def told(place: Path, words: str) -> bool:
+    return any(words in alarm["what"] for alarm in alarms(place))
+
+
+def sidecar_words(place: Path) -> dict[str, int]:
+    reader = SharedReader(place / SIDECAR_WORDS, SIDECAR)
+    try:
+        return reader.read() or dict.fromkeys(SIDECAR, 0)
+    finally:
+        reader.close()
+
+
+@asynccontextmanager
+async def webhook() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    taken: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        taken.append(await request.json())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", taken
+    await runner.cleanup()
+
+
+def beside(folder: Path, quoter: Path, play: Beside, **options: Any) -> None:
+    """Run a session with a sidecar until it quotes on both sides, then play."""
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=50) as server:
+            path = str(live_file(folder, server.port, quoter, **options))
+            place = folder / "sessions" / "live"
+            async with started("sidecar", path) as sidecar, started("live", path) as live:
+                await until(lambda: len(working(server)) >= 2 and runs(place), live, sidecar)
+                await until(
+                    lambda: sidecar_words(place)["watched_instance"] == words_of(place)["instance"], live, sidecar
+                )
+                await play(server, live, sidecar, place)
+
+    asyncio.run(all_of_it())
+
+
+def test_a_stopped_session_is_fenced_ended_and_its_orders_cancelled(tmp_path: Path, quoter: Path) -> None:
+    async def play(server: Server, live: Child, sidecar: Child, place: Path) -> None:
+        instance = words_of(place)["instance"]
+        live.process.send_signal(signal.SIGSTOP)
+        await until(lambda: told(place, "every order of the fenced session is cancelled"), sidecar)
+        assert working(server) == []
+        assert await live.end() == -signal.SIGKILL  # It never runs again, so it can never send again.
+        orders = len(server.exchanges["usdm"].accounts[PRACTICE_KEY].orders)
+        assert sidecar_words(place)["fenced_instance"] == instance
+        mute = next(alarm for alarm in alarms(place) if "is mute" in alarm["what"])
+        assert mute["severity"] == "critical"
+        assert mute["where"] == str(place)
+        assert len(server.exchanges["usdm"].accounts[PRACTICE_KEY].orders) == orders
+        assert await sidecar.end(signal.SIGTERM) == 0
+        assert PRACTICE_SECRET not in sidecar.said + json.dumps(alarms(place))
+
+    beside(tmp_path, quoter, play)
+    assert replay_journal(tmp_path / "sessions" / "live" / "journal").difference is None
+
+
+def test_a_strategy_that_never_returns_is_ended_and_told_within_five_seconds(tmp_path: Path, quoter: Path) -> None:
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=50) as server, webhook() as (url, taken):
+            path = str(live_file(tmp_path, server.port, quoter, hangs_after=15))
+            place = tmp_path / "sessions" / "live"
+            async with (
+                started("sidecar", path, env={"TWINLOOP_WEBHOOK": url}) as sidecar,
+                started("live", path) as live,
+            ):
+                await until(lambda: len(working(server)) >= 2, live, sidecar)
+                await until(lambda: any("cancelled, proven" in alarm["what"] for alarm in taken), sidecar)
+                assert working(server) == []
+                assert await live.end() == -signal.SIGKILL
+                mute = next(alarm for alarm in taken if "is mute" in alarm["what"])
+                last_ns = words_of(place)["mono_ns"]
+                assert mute["mono_ns"] - last_ns < 5_000_000_000
+                assert sidecar_words(place)["late"] == 0
+                assert await sidecar.end(signal.SIGTERM) == 0
+                assert url not in sidecar.said
+
+    asyncio.run(all_of_it())
+
+
+def test_a_session_that_ends_in_order_is_no_alarm_and_one_that_is_killed_goes_on(tmp_path: Path, quoter: Path) -> None:
+    async def play(server: Server, live: Child, sidecar: Child, place: Path) -> None:
+        await until(lambda: bool(snapshots_of(place / "journal")), live, sidecar)
+        assert sidecar_status(place, WORLD.monotonic_ns())["sidecar"] == "watches"
+        assert await live.end(signal.SIGTERM) == 0
+        await until(lambda: told(place, "halted because it ends"), sidecar)
+        assert not told(place, "is mute")
+        # Killed, and started again at once: the new instance's orders are left to it.
+        path = str(tmp_path / "live.toml")
+        async with started("live", path) as second:
+            await until(lambda: runs(place) and len(working(server)) >= 2, second, sidecar)
+            instance = words_of(place)["instance"]
+            await until(lambda: sidecar_words(place)["watched_instance"] == instance, second, sidecar)
+            await second.end(signal.SIGKILL)
+        await until(lambda: told(place, "its process is gone"), sidecar)
+        async with started("live", path) as third:
+            await until(lambda: runs(place, instance) and words_of(place)["trading_state"] == 0, third, sidecar)
+            await until(lambda: len(working(server)) >= 2, third, sidecar)
+            assert await third.end(signal.SIGTERM) == 0
+            assert "by a snapshot" in third.said
+        assert working(server) == []
+        assert await sidecar.end(signal.SIGTERM) == 0
+
+    beside(tmp_path, quoter, play)
+    found = replay_journal(tmp_path / "sessions" / "live" / "journal")
+    assert found.difference is None, str(found.difference)
+
+
+def test_metrics_are_served_on_this_machine(tmp_path: Path, quoter: Path, unused_port: int) -> None:
+    async def play(server: Server, live: Child, sidecar: Child, place: Path) -> None:
+        del server
+        await until(lambda: sidecar_words(place)["shadow_on"] == 1, live, sidecar)
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{unused_port}/metrics") as answer:
+            text = await answer.text()
+        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        assert float(values["twinloop_session_facts"]) > 0
+        assert 0 <= float(values["twinloop_session_heartbeat_age_seconds"]) < 60
+        assert float(values["twinloop_sidecar_commit"]) >= 0
+        assert float(values["twinloop_sidecar_shadow_on"]) == 1
+        assert "twinloop_sidecar_gap_profit" in values
+        assert "twinloop_session_pid" not in values
+        assert await live.end(signal.SIGTERM) == 0
+        assert await sidecar.end(signal.SIGTERM) == 0
+
+    beside(tmp_path, quoter, play, more=f"metrics_port = {unused_port}")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_a_sidecar_of_real_orders_needs_its_own_key(tmp_path: Path, quoter: Path) -> None:
+    async def all_of_it() -> None:
+        path = str(live_file(tmp_path, 1, quoter))
+        async with started("sidecar", path, env={"TWINLOOP_CANCEL_KEY": ""}) as sidecar:
+            assert await sidecar.end() == 2
+            assert "$TWINLOOP_CANCEL_KEY" in sidecar.said
+
+    asyncio.run(all_of_it())
