@@ -52,7 +52,10 @@ def info_path(venue: str) -> str:
 
 
 class BinanceStream:
-    """Some instruments of one venue over one connection. slots: of the instruments in the node, by place here."""
+    """Some instruments of one venue over one connection. depth: books, with quotes beside them on demand, else quotes alone.
+
+    slots: of the instruments in the node, by place here.
+    """
 
     def __init__(
         self,
@@ -60,11 +63,15 @@ class BinanceStream:
         instruments: Sequence[Instrument],
         *,
         depth: bool,
+        quotes: bool = False,
         slots: Sequence[int] | None = None,
         source: int = 0,
     ) -> None:
         self.venue = venue
         self._depth = depth
+        self._kinds = (
+            (_DEPTH[venue], *(["bookTicker"] if quotes else []), "trade") if depth else ("bookTicker", "trade")
+        )
         futures = venue != "binance-spot"
         self.slots = list(range(len(instruments))) if slots is None else list(slots)
         self.symbols = [each.symbol for each in instruments]
@@ -88,8 +95,7 @@ class BinanceStream:
 
     def streams(self) -> list[str]:
         """Names of the streams, as the venue calls them."""
-        kinds = (_DEPTH[self.venue], "trade") if self._depth else ("bookTicker", "trade")
-        return [f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in kinds]
+        return [f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in self._kinds]
 
     def url(self, base: str) -> str:
         """Address of the connection that has all of them."""

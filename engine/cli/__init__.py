@@ -41,6 +41,7 @@ COMMANDS: Final = (
     ("report", "Build a finished run's report again, or open it."),
     ("bench", "Measure this machine, or run one of the project's named bars."),
     ("exchange", "Run a practice exchange on this machine."),
+    ("record", "Record a venue's market, as it came and as rows."),
     ("live", "Run a session on a live feed, with its journal and limits."),
     ("sidecar", "Watch over a live session from beside it: fence, cancel, snapshots, alarms."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),

@@ -1,7 +1,6 @@
-"""What a live session has to know of its account before it trades: its keys, its money, its positions."""
+"""What a live session asks of its account before it trades: its keys, and what is on it."""
 
 import os
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
@@ -9,12 +8,10 @@ from twinloop.data.binance_answers import read_account, read_error, read_server_
 from twinloop.data.binance_orders import Market, Request, requests_of, rest_text
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials, HmacSigner, Secret
-from twinloop.data.errors import ConfigError, DataError, DecodeError
-from twinloop.data.instruments import to_scaled
+from twinloop.data.errors import ConfigError, DecodeError
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.http_client import ask, open_client
 from twinloop.engine.live.config import LoadedSession
-from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.session_errors import SessionError
 
 WINDOW_MS: Final = 5000
@@ -78,49 +75,3 @@ def _refusal(body: bytes) -> str:
     except DecodeError:
         return "no reason"
     return f"{refusal.code} {refusal.message}"
-
-
-def wallet(held: AccountReport, currency: str) -> int:
-    """The balance of the account's currency, 1e-8. SessionError where there is none."""
-    text = held.balances.get(currency)
-    try:
-        amount = to_scaled(text or "", 8)
-    except DataError:
-        amount = 0
-    if amount <= 0:
-        raise SessionError("no money on the account", expected=f"a balance of {currency}", got=text or "none")
-    return amount
-
-
-def refuse_positions(held: AccountReport | None) -> None:
-    """A journal that begins knows no position: the account has to be flat. SessionError otherwise."""
-    for (symbol, _), text in (held.positions if held is not None else {}).items():
-        if _amount(text):
-            raise SessionError(
-                "the account holds a position that this session did not open", field=symbol, expected="none at a first start", got=text,
-                remedy="close it, or trade from an account of its own",
-            )  # fmt: skip
-
-
-def position_breaks(node: LiveNode, held: AccountReport) -> list[str]:
-    """Where the venue's positions are not the node's, in words. Symbols outside the session count too."""
-    found = []
-    ours = {}
-    for slot, instrument in enumerate(node.session.instruments):
-        qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
-        ours[instrument.symbol] = Decimal(instrument.qty_text(qty))
-    theirs: dict[str, Decimal] = {}
-    for (symbol, _), text in held.positions.items():
-        theirs[symbol] = theirs.get(symbol, Decimal(0)) + _amount(text)
-    for symbol in sorted({*ours, *theirs}):
-        one, other = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
-        if one != other:
-            found.append(f"{symbol}: the journal says {one.normalize():f}, the venue {other.normalize():f}")
-    return found
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise SessionError("a position that cannot be read", expected="a number", got=text) from None

@@ -205,9 +205,9 @@ def _check_live(config: LiveConfig, path: Path) -> None:
     problems = (
         (config.orders is None, "orders", "an [orders] table", "nothing"),
         (
-            config.feed.venue != "binance-usdm",
+            config.feed.venue not in MARKETS,
             "feed.venue",
-            "binance-usdm: the only market whose orders are built",
+            " or ".join(MARKETS) + ": the markets whose orders are built",
             config.feed.venue,
         ),
         ("account" in config.model_fields_set, "account", "no [account] table: the venue says what is there", "one"),

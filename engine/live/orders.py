@@ -20,6 +20,7 @@ from twinloop.engine.gateway.endpoints import Endpoints
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.transport import Transport
+from twinloop.engine.live.holdings import with_rates
 from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
 from twinloop.engine.seam import WORLD
 from twinloop.kernels import codes
@@ -76,7 +77,7 @@ class OrderEdge:
             rows = outcome.rows
             # What a strategy of another session traded is of none of this one's.
             rows["strategy"][rows["strategy"] >= len(self.loop.node.session.strategies)] = codes.UNASSIGNED
-            self.loop.take(rows)
+            self.loop.take(with_rates(rows, self.loop.node))
         for alert in outcome.alerts:
             self._note(alert)
 
