@@ -114,8 +114,7 @@ def perform(
             StreamRelay(f"ws://127.0.0.1:{other.port if other_venue else server.port}") as backup,
         ):
             if other_venue:
-                for market in other.agents:
-                    market._fair *= 1.01
+                other.faults.arm("offset_prices", -1)
             stage = Stage(folder, server, primary, backup)
             more = f'{feed}\nbackup_rest = "http://127.0.0.1:{other.port}"' if other_venue else feed
             path = configuration(
