@@ -31,11 +31,12 @@ from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.recovery import make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
-from twinloop.engine.live.account import ask_account, read_credentials
+from twinloop.engine.live.account import ask_account
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.holdings import position_breaks, refuse_positions, stock, wallet
+from twinloop.engine.live.keys import check_rights, read_credentials
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
@@ -147,7 +148,13 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         held: AccountReport | None = None
         if credentials is not None:
-            held = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
+            held, rights = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
+            if rights is None:
+                self._say(
+                    "! the venue does not tell what the key may do: see to it that it cannot withdraw or transfer"
+                )
+            else:
+                check_rights(rights, MARKETS[venue])
             session = msgspec.structs.replace(
                 session, cash=wallet(held, session.currency), stock=stock(held, instruments)
             )

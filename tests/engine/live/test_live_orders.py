@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 from reference import sessions
+from reference.live_config import configuration
 
 from twinloop.data import journal_write
 from twinloop.data.errors import ConfigError
@@ -35,39 +36,6 @@ Play = Callable[[Server, LiveProcess, asyncio.Task[None]], Awaitable[None]]
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWINLOOP_API_KEY", PRACTICE_KEY)
     monkeypatch.setenv("TWINLOOP_API_SECRET", PRACTICE_SECRET)
-
-
-def configuration(folder: Path, port: int, strategy_folder: Path, market: str = "usdm") -> Path:
-    path = folder / "live.toml"
-    path.write_text(
-        f"""
-[session]
-mode = "live"
-out = "{folder / "sessions"}"
-durability = "group"
-
-[limits]
-preset = "conservative"
-max_order_pct = 10
-max_position_pct = 50
-max_messages_per_s = 100
-message_burst = 200
-duplicate_max = 1000
-max_spread_bps = 100
-
-[feed]
-venue = "binance-{market}"
-symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
-rest = "http://127.0.0.1:{port}"
-
-[orders]
-
-[[strategy]]
-path = "{strategy_folder / "busy.py"}:Busy"
-"""
-    )
-    return path
 
 
 def run(
