@@ -1,4 +1,4 @@
-"""A strategy that can be told to hang, and a session of it on a practice exchange."""
+"""A strategy that can be told to hang, one that is busy, and a session of either on a practice exchange."""
 
 from pathlib import Path
 
@@ -37,6 +37,34 @@ class Quoter(tl.Strategy):
             self.buy = ctx.limit_scaled(self.instrument, 1, bid - 300, self.qty, tl.GTC, True)
         if not ctx.is_open(self.sell):
             self.sell = ctx.limit_scaled(self.instrument, -1, ask + 300, self.qty, tl.GTC, True)
+
+
+class Churner(tl.Strategy):
+    """Sends, amends, cancels and takes as often as it may: every kind of request, and many fills."""
+
+    instrument: tl.Symbol = "BTCUSDT"
+    qty: int = 5
+    hangs_after: int = 0
+    ticks: tl.State[int] = 0
+    quote: tl.State[int] = 0
+
+    def on_start(self, ctx):
+        ctx.set_timer(1, 0, 60_000_000)
+
+    def on_timer(self, ctx, timer):
+        bid = ctx.bid_scaled(self.instrument)
+        ask = ctx.ask_scaled(self.instrument)
+        if bid <= 0 or ask <= 0:
+            return
+        self.ticks += 1
+        side = 1 if (self.ticks // 7) % 2 == 0 else -1
+        if self.ticks % 3 == 0:
+            ctx.market_scaled(self.instrument, side, self.qty)
+        elif self.ticks % 5 == 0 and ctx.is_open(self.quote):
+            ctx.amend_scaled(self.quote, bid if side > 0 else ask, self.qty)
+        else:
+            ctx.cancel_all(self.instrument)
+            self.quote = ctx.limit_scaled(self.instrument, side, bid if side > 0 else ask, self.qty, tl.GTC, True)
 '''
 
 
@@ -47,7 +75,9 @@ def quoter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "quoter.py"
 
 
-def live_file(folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0) -> Path:
+def live_file(
+    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, strategy: str = "Quoter"
+) -> Path:
     path = folder / "live.toml"
     path.write_text(
         f"""
@@ -55,6 +85,7 @@ def live_file(folder: Path, port: int, quoter: Path, more: str = "", *, hangs_af
 mode = "live"
 out = "{folder / "sessions"}"
 durability = "group"
+segment_rows = 4096
 
 [limits]
 preset = "conservative"
@@ -80,7 +111,7 @@ snapshot_every = "1s"
 {more}
 
 [[strategy]]
-path = "{quoter}:Quoter"
+path = "{quoter}:{strategy}"
 parameters = {{ hangs_after = {hangs_after} }}
 """
     )
