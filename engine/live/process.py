@@ -354,7 +354,7 @@ class LiveProcess:
 
     def _acknowledge(self, alert: Any, user: int) -> int:
         """Write down that a person has seen an alert. Sequence of the next fact."""
-        known = {number: name for number, (name, _) in ALERTS.items()}
+        known = {number: spec.name for number, spec in ALERTS.items()}
         wanted = None if isinstance(alert, bool) else alert
         number = next((each for each, name in known.items() if wanted in {each, name}), None)
         if number is None:
