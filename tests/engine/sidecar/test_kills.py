@@ -1,7 +1,7 @@
 """kill -9 at every named point and at any moment: nothing lost, nothing twice, and the exchange's ledger to the unit.
 
-A short form runs by default; TWINLOOP_KILL_TIMES=3 runs every point so often, TWINLOOP_KILLS=50 so many random kills. SEED varies with
-TWINLOOP_SEED.
+A short form runs by default; TWINLOOP_KILL_TIMES=3 runs every point so often, TWINLOOP_KILLS=50 so many random kills; the seed is
+TWINLOOP_SEED. The bar `kills` of benchmarks/bars does so too, and takes the time of each start.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference.kills import Survived, at_point, at_random
+from reference.live_sessions import live_file
 
 import twinloop
 from twinloop.data.errors import ConfigError
@@ -19,13 +20,10 @@ from twinloop.engine import crash_points
 from twinloop.engine.crash_points import POINTS, SWITCH, VARIABLE
 from twinloop.engine.exchange.server import Server
 
-from .conftest import live_file
-
 SEED = int(os.environ.get("TWINLOOP_SEED", "1"))
 TIMES = int(os.environ.get("TWINLOOP_KILL_TIMES", "0"))
 KILLS = int(os.environ.get("TWINLOOP_KILLS", "2"))
 SHORT = ("committed", "after-send", "answer", "start-proving")
-REDUCING_S = 10.0
 
 
 def survive(
@@ -46,8 +44,6 @@ def test_a_death_at_a_named_point_loses_and_doubles_nothing(tmp_path: Path, quot
     found = survive(tmp_path, quoter, point, times=max(TIMES, 1))
     assert found.deaths == max(TIMES, 1) + 1
     assert found.fills >= 4
-    if TIMES:  # Of an idle machine: what a test on a busy one would measure is the machine.
-        assert max(found.started_s) <= REDUCING_S
 
 
 def test_deaths_at_any_moment_lose_and_double_nothing(tmp_path: Path, quoter: Path) -> None:
