@@ -7,7 +7,7 @@ instruments come from an `instruments.toml`.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -301,6 +301,16 @@ def _natural(instrument: Instrument) -> dict[str, Any]:
     ):
         fields[name] = from_scaled(fields[name], scale)
     return fields
+
+
+def to_toml(instruments: Iterable[Instrument]) -> str:
+    """Text of a file that read_instruments gives back."""
+    lines = []
+    for instrument in instruments:
+        lines += ["[[instrument]]"]
+        lines += [f"{name} = {msgspec.json.encode(value).decode()}" for name, value in _natural(instrument).items()]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def read_instruments(path: Path) -> dict[str, Instrument]:

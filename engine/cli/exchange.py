@@ -4,13 +4,17 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.cli import OK
 from twinloop.engine.cli.screen import say, say_json
+from twinloop.engine.exchange.symbols import KNOWN
+
+SPEED_MAX: Final = 20.0
 
 
 def exchange(
@@ -18,7 +22,8 @@ def exchange(
     port: int = 9080,
     symbols: str = "BTCUSDT",
     seed: int = 1,
-    rate: float = 50.0,
+    speed: float = 1.0,
+    account: tuple[str, ...] = (),
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run a practice exchange until Ctrl-C: Binance's spot and USD-M protocol, on this machine alone.
@@ -27,7 +32,9 @@ def exchange(
 
         twinloop exchange
 
-        twinloop exchange --port 9080 --symbols BTCUSDT,ETHUSDT --seed 7
+        twinloop exchange --symbols BTCUSDT,ETHUSDT --seed 7 --speed 3
+
+        twinloop exchange --account desk:desk-key:desk-secret
 
         twinloop live examples/practice.toml      # in another terminal
 
@@ -40,36 +47,61 @@ def exchange(
     port
         To listen on; 0 takes a free one.
     symbols
-        BTCUSDT, ETHUSDT or both, separated by commas.
+        Of BTCUSDT, ETHUSDT, BNBUSDT and SOLUSDT, separated by commas.
     seed
-        Of its market.
-    rate
-        Turns of its market a second, of about three orders each.
+        Of its market: the same seed gives the same flow of orders.
+    speed
+        Of its market's time: 1 is as lively as the recorded markets, 3 three times so.
+    account
+        One more customer as NAME:KEY:SECRET, beside "practice"; may be given again.
+        A secret @FILE is the file of an Ed25519 public key (PEM).
     json
         Print one JSON document when it is ready.
     """
     names = [name.strip().upper() for name in symbols.split(",") if name.strip()]
-    known = ("BTCUSDT", "ETHUSDT")
     for name in names:
-        if name not in known:
+        if name not in KNOWN:
             raise ConfigError(
-                "the practice exchange does not have this symbol",
-                field="--symbols",
-                expected=" or ".join(known),
-                got=name,
-            )
-    if not names or not 0 < rate <= 1000:
+                "the practice exchange does not have this symbol", field="--symbols", expected=", ".join(KNOWN), got=name
+            )  # fmt: skip
+    if not names or len(set(names)) != len(names):
         raise ConfigError(
-            "cannot run so",
-            field="--symbols, --rate",
-            expected="a symbol, and a rate of 1 to 1000",
-            got=f"{names}, {rate}",
+            "cannot run so", field="--symbols", expected="each symbol once, and one at least", got=symbols
         )
-    asyncio.run(_run(port, names, seed, rate, json=json))
+    if not 0 < speed <= SPEED_MAX:
+        raise ConfigError("cannot run so", field="--speed", expected=f"above 0, up to {SPEED_MAX}", got=f"{speed}")
+    customers = [_customer(text) for text in account]
+    taken = [key for _, key, _ in customers]
+    if len(set(taken)) != len(taken):
+        raise ConfigError(
+            "two customers cannot have one key",
+            field="--account",
+            expected="a key of its own each",
+            got=", ".join(taken),
+        )
+    asyncio.run(_run(port, names, seed, speed, customers, json=json))
     return OK
 
 
-async def _run(port: int, names: list[str], seed: int, rate: float, *, json: bool) -> None:
+def _customer(text: str) -> tuple[str, str, str]:
+    """NAME:KEY:SECRET."""
+    name, _, rest = text.partition(":")
+    key, _, secret = rest.partition(":")
+    if not name or not key or not secret:
+        raise ConfigError("no customer can be read from this", field="--account", expected="NAME:KEY:SECRET", got=text)
+    if not secret.startswith("@"):
+        return name, key, secret
+    try:
+        return name, key, Path(secret[1:]).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            "the public key cannot be read", field="--account", expected="a file in PEM", got=f"{secret[1:]}: {error}"
+        ) from None
+
+
+async def _run(
+    port: int, names: list[str], seed: int, speed: float, customers: list[tuple[str, str, str]], *, json: bool
+) -> None:
     from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server  # noqa: PLC0415 - loads the server
 
     stopped = asyncio.Event()
@@ -77,16 +109,20 @@ async def _run(port: int, names: list[str], seed: int, rate: float, *, json: boo
         with suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
-        async with Server(symbols=names, seed=seed, port=port, turns_per_s=rate) as server:
+        async with Server(symbols=names, seed=seed, port=port, speed=speed) as server:
+            for customer in customers:
+                server.add_account(*customer)
             if json:
                 say_json({
                     "rest": server.rest, "stream": server.stream, "port": server.port, "symbols": names, "key": PRACTICE_KEY,
-                    "secret": PRACTICE_SECRET,
+                    "secret": PRACTICE_SECRET, "accounts": [name for name, _, _ in customers],
                 })  # fmt: skip
             else:
                 say(f"practice exchange  {', '.join(names)}  spot and USD-M, seed {seed}")
                 say(f"REST {server.rest}  streams {server.stream}")
                 say(f"key {PRACTICE_KEY}  secret {PRACTICE_SECRET}  (no secret: it is for practice)")
+                for name, key, _ in customers:
+                    say(f"also {name}, key {key}")
                 say("Ctrl-C ends it")
             sys.stdout.flush()
             await stopped.wait()

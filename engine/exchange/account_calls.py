@@ -5,7 +5,7 @@ from typing import Any
 from twinloop.engine.exchange import spot_text, usdm_text
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.model import Account
-from twinloop.engine.exchange.parameters import Parameters, need, whole
+from twinloop.engine.exchange.parameters import Parameters, flag, need, whole
 
 
 def spot_account(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -26,17 +26,28 @@ def positions(exchange: Exchange, account: Account, parameters: Parameters) -> A
 
 def balance(exchange: Exchange, account: Account, _: Parameters) -> Any:
     """GET balance."""
-    asset = usdm_text.account(exchange, account)["assets"][0]
     names = (
-        "asset",
-        "crossWalletBalance",
-        "crossUnPnl",
-        "availableBalance",
-        "maxWithdrawAmount",
-        "marginAvailable",
-        "updateTime",
-    )
-    return [{"accountAlias": "practice", "balance": asset["walletBalance"]} | {name: asset[name] for name in names}]
+        "asset", "crossWalletBalance", "crossUnPnl", "availableBalance", "maxWithdrawAmount", "marginAvailable", "updateTime",
+    )  # fmt: skip
+    return [
+        {"accountAlias": "practice", "balance": asset["walletBalance"]} | {name: asset[name] for name in names}
+        for asset in usdm_text.account(exchange, account)["assets"]
+    ]
+
+
+def burn(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """GET bnbBurn (spot) or feeBurn (USD-M): whether fees are paid in BNB."""
+    if exchange.market == "spot":
+        return {"spotBNBBurn": account.burns, "interestBNBBurn": False}
+    return {"feeBurn": account.burns}
+
+
+def set_burn(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST bnbBurn or feeBurn."""
+    name = "spotBNBBurn" if exchange.market == "spot" else "feeBurn"
+    need(parameters, name)
+    account.burns = flag(parameters, name)
+    return burn(exchange, account, parameters) if exchange.market == "spot" else {"code": 200, "msg": "success"}
 
 
 def countdown(exchange: Exchange, account: Account, parameters: Parameters) -> Any:

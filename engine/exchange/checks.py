@@ -5,7 +5,8 @@ Each refusal has the venue's number and words. Nothing here changes anything.
 
 from typing import TYPE_CHECKING, Final
 
-from twinloop.engine.exchange.model import BUY, PPM, STOP_TYPES, Order, Symbol, VenueError
+from twinloop.engine.exchange.model import BUY, STOP_TYPES, Order, VenueError
+from twinloop.engine.exchange.symbols import PPM, Symbol
 from twinloop.engine.exchange.triggers import waits_for_rise
 
 if TYPE_CHECKING:

@@ -9,15 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from twinloop.engine.exchange.checks import check_filters, immediately
-from twinloop.engine.exchange.model import (
-    LIMIT_TYPES,
-    OPEN,
-    Account,
-    AlgoChanged,
-    Order,
-    Symbol,
-    VenueError,
-)
+from twinloop.engine.exchange.model import LIMIT_TYPES, OPEN, Account, AlgoChanged, Order, VenueError
+from twinloop.engine.exchange.symbols import Symbol
 from twinloop.engine.exchange.triggers import Triggers, waits_for_rise
 
 if TYPE_CHECKING:

@@ -1,10 +1,9 @@
 """The practice exchange without its sockets: accounts, orders and their matching, and the events it tells of.
 
-Time is passed in, draws come from a seed, and the same calls give the same events. Whoever drives it takes the events from `events`
+Time is passed in, nothing is drawn, and the same calls give the same events. Whoever drives it takes the events from `events`
 after each call. This module must not open a socket or read a clock.
 """
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
@@ -13,7 +12,7 @@ from typing import Final
 from twinloop.engine.exchange.candles import Candles
 from twinloop.engine.exchange.checks import check_filters, check_money, check_order
 from twinloop.engine.exchange.conditional import Conditional
-from twinloop.engine.exchange.ledger import MARGIN, Ledger
+from twinloop.engine.exchange.ledger import BURNT, MARGIN, Ledger
 from twinloop.engine.exchange.matching import Book
 from twinloop.engine.exchange.model import (
     BUY,
@@ -23,7 +22,6 @@ from twinloop.engine.exchange.model import (
     FILLED,
     OPEN,
     PARTIAL,
-    PPM,
     SELL,
     STOP_TYPES,
     Account,
@@ -34,13 +32,13 @@ from twinloop.engine.exchange.model import (
     Market,
     Order,
     OrderChanged,
-    Symbol,
     TopChanged,
     Trade,
     Traded,
     VenueError,
 )
 from twinloop.engine.exchange.sessions import ListenKeys
+from twinloop.engine.exchange.symbols import PPM, Symbol
 from twinloop.engine.exchange.triggers import Triggers
 
 FUNDING_MS: Final = 8 * 3600 * 1000
@@ -67,13 +65,12 @@ class MarketState:
 class Exchange:
     """One market ("spot" or "usdm") of the practice exchange."""
 
-    def __init__(self, market: Market, symbols: Sequence[Symbol], *, seed: int = 1) -> None:
+    def __init__(self, market: Market, symbols: Sequence[Symbol]) -> None:
         self.market: Market = market
         self.markets = {each.name: MarketState(each) for each in symbols}
         self.ledger = Ledger(market)
         self.house = self.ledger.house
         self.accounts: dict[str, Account] = {}
-        self.draw = random.Random(seed)  # noqa: S311 - a market, not a secret
         self.events: list[Event] = []
         self.order_id = 1000
         self.now_ms = 0
@@ -148,6 +145,7 @@ class Exchange:
         reduce_only: bool = False,
         expire_ms: int = 0,
         origin: str = "",
+        spends: int = 0,
     ) -> tuple[Order, list[Fill]]:
         """A new order: accepted, matched, resting or ended, with the fills it got at once. VenueError when refused.
 
@@ -158,7 +156,7 @@ class Exchange:
         order = Order(
             number, client_id or f"x-{number}", account or self.house, state.symbol, side, kind,
             "GTX" if kind == "LIMIT_MAKER" else time_in_force, price, qty, self.now_ms, stop_price, reduce_only, expire_ms,
-            update_ms=self.now_ms, triggered=kind not in STOP_TYPES[self.market], origin=origin,
+            update_ms=self.now_ms, triggered=kind not in STOP_TYPES[self.market], origin=origin, spends=spends,
         )  # fmt: skip
         if account is not None:
             check_order(self, state, order)
@@ -174,6 +172,17 @@ class Exchange:
         fills = self._work(state, order)
         self.settle(state)
         return order, fills
+
+    def worth(self, account: Account, state: MarketState, side: int, amount: int) -> int:
+        """The quantity that so much of the quote asset buys or sells for now, in whole steps."""
+        symbol, qty = state.symbol, 0
+        probe = Order(0, "", account, symbol, side, "MARKET", "GTC", 0, symbol.max_qty, self.now_ms)
+        for maker, there in self.reach(state, probe):
+            got = min(there, amount // symbol.value(maker.price, 1))
+            qty, amount = qty + got, amount - symbol.value(maker.price, got)
+            if got < there:
+                break
+        return qty // symbol.step_size * symbol.step_size
 
     def expires(self, at_ms: int, number: int, what: Callable[[], None]) -> None:
         """Have something ended at a time. number: orders what is due at the same one."""
@@ -254,6 +263,8 @@ class Exchange:
         """One trade between two orders, at the first one's price: the taker's fill, where a customer's. rests: the maker is in the book."""
         state.trade_id += 1
         price = state.last_price = maker.price
+        if state.symbol.base == BURNT:
+            self.ledger.burnt_price = price * int(10 ** (8 - state.symbol.price_scale))
         value = state.symbol.value(price, qty)
         trade = Trade(state.trade_id, price, qty, value, maker.side == BUY, self.now_ms)
         for order in (maker, taker):

@@ -3,7 +3,8 @@
 import json
 from typing import Any, Final
 
-from twinloop.engine.exchange.model import MONEY, Order, Symbol
+from twinloop.engine.exchange.model import Order
+from twinloop.engine.exchange.symbols import MONEY, Symbol
 
 SIDE: Final = {1: "BUY", -1: "SELL"}
 STP: Final = "EXPIRE_MAKER"  # The only self-trade prevention there is.

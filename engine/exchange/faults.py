@@ -84,7 +84,7 @@ KNOWN: Final[dict[str, Fault]] = {
     "silence": Fault("D11", "no market data is sent, pings are answered", lasting=True),
     "drop_market": Fault("D11", "every market connection is cut"),
     "refuse_market": Fault("D11", "new market connections are refused with 503", lasting=True),
-    "offset_prices": Fault("D12", "every price of market data is one per cent too high", lasting=True),
+    "offset_prices": Fault("D12", "every price of market data, streams and answers, is one per cent too high", lasting=True),
     "burst": Fault("D13", "for so many turns the market does twenty turns' work in one"),
     "unknown_symbol": Fault("D14", "a message comes for a symbol that nobody asked for"),
 }  # fmt: skip

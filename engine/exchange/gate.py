@@ -13,6 +13,7 @@ from twinloop.engine.exchange import incidents
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import Faults
 from twinloop.engine.exchange.limits import Limits, Refusal, banned
+from twinloop.engine.exchange.market_faults import offset
 from twinloop.engine.exchange.model import Account, Market, Order, VenueError
 from twinloop.engine.exchange.order_calls import ReplaceError, which
 from twinloop.engine.exchange.parameters import Parameters
@@ -162,6 +163,8 @@ class Gate:
     def _after(self, call: Call, account: Account, parameters: Parameters, reply: Reply) -> Reply | None:
         """Faults that befall an order once it is accepted, or the answer on its way back."""
         faults = self.faults
+        if not call.needs_key and faults.take("offset_prices"):
+            return Reply(200, offset(reply.body), reply.headers)
         if call.kind in READS:
             return self._read_back(call, account, parameters, reply)
         if call.kind == PLACE:

@@ -6,9 +6,12 @@ house's and the fees always add up to what was deposited.
 
 from typing import Final
 
-from twinloop.engine.exchange.model import BUY, PPM, Account, Fill, Market, Order, Position, Trade
+from twinloop.engine.exchange.model import BUY, Account, Fill, Market, Order, Position, Trade
+from twinloop.engine.exchange.symbols import MONEY, PPM
 
 MARGIN: Final = "USDT"
+BURNT: Final = "BNB"
+BURN_DISCOUNT_PPM: Final = {"spot": 250_000, "usdm": 100_000}
 
 
 class Ledger:
@@ -19,6 +22,7 @@ class Ledger:
         self.house = Account("house", market, "", "")
         self.fees: dict[str, int] = {}
         self.deposits: dict[str, int] = {}
+        self.burnt_price = 600 * MONEY  # Of BNB in USDT; of its market where there is one.
 
     def deposit(self, account: Account, asset: str, amount: int) -> None:
         """Money from outside; negative: to the outside."""
@@ -63,9 +67,14 @@ class Ledger:
         return fill
 
     def _fee(self, order: Order, trade: Trade, *, maker: bool) -> tuple[int, str]:
-        """What is taken, rounded up: of what was received on spot, of the margin asset on USD-M."""
+        """What is taken, rounded up: of what was received on spot, of the margin asset on USD-M; or all of it in BNB, with a discount."""
         symbol = order.symbol
         ppm = symbol.maker_ppm if maker else symbol.taker_ppm
+        if order.account.burns:
+            discounted = ppm * (PPM - BURN_DISCOUNT_PPM[self.market])
+            fee = -(-trade.value * discounted * MONEY // (PPM * PPM * self.burnt_price))
+            if order.account.free(BURNT) >= fee:
+                return fee, BURNT
         if self.market == "usdm":
             return -(-trade.value * ppm // PPM), MARGIN
         if order.side == BUY:

@@ -10,6 +10,7 @@ from twinloop.engine.exchange.decimals import encode
 from twinloop.engine.exchange.faults import Faults
 
 HOUR_MS: Final = 3_600_000
+OFFSET: Final = Decimal("1.01")
 HUGE_SIZE: Final = 4 << 20
 NUMBERS: Final = ("NaN", "inf", "1e308", "-0", "-1.00", "0", "nan", "1,000.00")
 SHAPES: Final = ("cut", "missing", "null", "type", "double", "huge number", "unknown event", "list")
@@ -59,7 +60,7 @@ class Distortion:
             else:
                 document["b"] = [*document["b"], [above, "1"]]
         if faults.take("offset_prices"):
-            _scale(document, Decimal("1.01"))
+            _scale(document, OFFSET)
         if (quote or event in {"trade", "aggTrade"}) and faults.take("fat_tick"):
             _scale(document, Decimal(10))
         if not faults.on("stuck_time"):
@@ -108,18 +109,34 @@ class Distortion:
 _NOTHING: Final = "\0"
 
 
+def scaled(price: str, by: Decimal) -> str:
+    """A price times a factor, with the places it had."""
+    return str((Decimal(price) * by).quantize(Decimal(price)))
+
+
 def _scale(document: dict[str, Any], by: Decimal) -> None:
-    """Multiply every price of a message, keeping its places."""
-
-    def scaled(price: str) -> str:
-        return str((Decimal(price) * by).quantize(Decimal(price)))
-
+    """Multiply every price of a message."""
     for name in ("p", "b", "a", "i", "P"):
         value = document.get(name)
-        if isinstance(value, str) and name in document:
-            document[name] = scaled(value)
+        if isinstance(value, str):
+            document[name] = scaled(value, by)
         elif isinstance(value, list):
-            document[name] = [[scaled(price), qty] for price, qty in value]
+            document[name] = [[scaled(price, by), qty] for price, qty in value]
+
+
+def offset(answer: Any) -> Any:
+    """An answer about the market with every price one per cent too high, as the streams then have them."""
+    if isinstance(answer, list):
+        return [offset(each) for each in answer]
+    if not isinstance(answer, dict):
+        return answer
+    found = dict(answer)
+    for name, value in answer.items():
+        if name in {"bids", "asks"}:
+            found[name] = [[scaled(price, OFFSET), qty] for price, qty in value]
+        elif name in {"price", "bidPrice", "askPrice", "markPrice", "indexPrice"}:
+            found[name] = scaled(value, OFFSET)
+    return found
 
 
 def _misshapen(document: dict[str, Any], field: str, how: str) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 from twinloop.engine.exchange.candles import Candle
 from twinloop.engine.exchange.core import FUNDING_MS, FUNDING_PPM, Exchange, MarketState
 from twinloop.engine.exchange.decimals import decimal, money, price, qty
-from twinloop.engine.exchange.model import Symbol, Trade
+from twinloop.engine.exchange.model import Trade
+from twinloop.engine.exchange.symbols import Symbol
 
 
 def levels(symbol: Symbol, found: list[tuple[int, int]]) -> list[list[str]]:

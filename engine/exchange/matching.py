@@ -65,6 +65,11 @@ class Book:
         price = self.best(side)
         return next(iter(self._queues[side, price].values())) if price else None
 
+    def last(self, side: int, price: int) -> Order | None:
+        """The newest order of a level."""
+        queue = self._queues.get((side, price))
+        return next(reversed(queue.values())) if queue else None
+
     def filled(self, order: Order, qty: int) -> None:
         """A resting order was filled by qty (its own quantities are up to date already); it goes when nothing is left."""
         key = (order.side, order.price)

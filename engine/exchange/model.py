@@ -6,11 +6,11 @@ Prices and quantities are ints in the symbol's scales, money ints of 1e-8 of its
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from twinloop.engine.exchange.symbols import Symbol
+
 if TYPE_CHECKING:
     from twinloop.engine.exchange.conditional import Algo
 
-MONEY: Final = 10**8
-PPM: Final = 10**6
 BUY: Final = 1
 SELL: Final = -1
 Market = Literal["spot", "usdm"]
@@ -41,61 +41,6 @@ class VenueError(Exception):
         self.code, self.message, self.status = code, message, status
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """One symbol's rules. Fees in parts per million of the value; min_notional in 1e-8 of the quote asset."""
-
-    name: str
-    market: Market
-    base: str
-    quote: str
-    price_scale: int
-    qty_scale: int
-    tick_size: int
-    step_size: int
-    min_qty: int
-    max_qty: int
-    min_notional: int
-    first_price: int
-    maker_ppm: int = 200
-    taker_ppm: int = 500
-    max_orders: int = 200
-    max_stops: int = 100
-    band_ppm: int = 50_000  # A limit price may lie so far from the mark.
-    min_price: int = 1
-    max_notional: int = 100_000_000 * MONEY
-
-    @property
-    def max_price(self) -> int:
-        """Of an order's price."""
-        return int(10 ** (7 + self.price_scale))
-
-    @property
-    def market_max_qty(self) -> int:
-        """Of an order without a limit price."""
-        return self.max_qty
-
-    def value(self, price: int, qty: int) -> int:
-        """Price times quantity, 1e-8 of the quote asset; exact, since the scales add up to at most 8."""
-        return price * qty * int(10 ** (8 - self.price_scale - self.qty_scale))
-
-    def base_units(self, qty: int) -> int:
-        """A quantity as 1e-8 of the base asset."""
-        return qty * int(10 ** (8 - self.qty_scale))
-
-
-def symbol(name: str, market: Market) -> Symbol:
-    """The rules of a symbol that the exchange knows. VenueError for any other."""
-    known = {"BTCUSDT": ("BTC", 60_000), "ETHUSDT": ("ETH", 2_500)}
-    if name not in known:
-        raise VenueError(-1121, "Invalid symbol.")
-    base, price = known[name]
-    if market == "usdm":
-        scale = 1 if base == "BTC" else 2
-        return Symbol(name, market, base, "USDT", scale, 3, 1, 1, 1, 1_000_000, 5 * MONEY, price * 10**scale)
-    return Symbol(name, market, base, "USDT", 2, 5, 1, 1, 1, 900_000_000, 5 * MONEY, price * 100, 1000, 1000)
-
-
 @dataclass(slots=True, eq=False)
 class Order:
     """An order, from its acceptance to its end."""
@@ -119,6 +64,7 @@ class Order:
     update_ms: int = 0
     triggered: bool = True  # False: waits for its stop price.
     origin: str = ""  # Type of the conditional order it was, if it was one.
+    spends: int = 0  # Spot: the amount of the quote asset that a market order was given instead of a quantity.
     locked: int = 0  # Of the account's free balance, held for this order.
 
     @property
@@ -190,6 +136,7 @@ class Account:
     entries: list[tuple[str, int, str]] = field(default_factory=list)
     dead_man_ms: dict[str, int] = field(default_factory=dict)
     leverage: int = 20
+    burns: bool = False  # Pays its fees in BNB, at a discount, as long as it has any.
 
     def free(self, asset: str) -> int:
         """What may be spent of an asset."""

@@ -11,7 +11,8 @@ from twinloop.engine.exchange.parameters import Parameters, flag, force_of, need
 
 def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """POST order."""
-    symbol = exchange.state(need(parameters, "symbol")).symbol
+    state = exchange.state(need(parameters, "symbol"))
+    symbol = state.symbol
     side, kind = side_of(parameters), need(parameters, "type")
     spot = exchange.market == "spot"
     limits, stops = LIMIT_TYPES[exchange.market], STOP_TYPES[exchange.market]
@@ -21,16 +22,24 @@ def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
         raise VenueError(
             -4120, "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
         )
-    need(parameters, "quantity")
     if kind in limits:
         need(parameters, "price")
+    spends = number(parameters, "quoteOrderQty", 8) if spot and kind == "MARKET" else 0
+    qty = exchange.worth(account, state, side, spends) if spends else 0
+    if not spends:
+        need(parameters, "quantity")
+        qty = number(parameters, "quantity", symbol.qty_scale)
     order, fills = exchange.place(
-        account, symbol.name, side, kind, number(parameters, "quantity", symbol.qty_scale),
-        price=number(parameters, "price", symbol.price_scale), time_in_force=force_of(parameters, kind),
-        stop_price=number(parameters, "stopPrice", symbol.price_scale), client_id=parameters.get("newClientOrderId", ""),
-        reduce_only=flag(parameters, "reduceOnly"), expire_ms=whole(parameters, "goodTillDate"),
+        account, symbol.name, side, kind, qty, price=number(parameters, "price", symbol.price_scale),
+        time_in_force=force_of(parameters, kind), stop_price=number(parameters, "stopPrice", symbol.price_scale),
+        client_id=parameters.get("newClientOrderId", ""), reduce_only=flag(parameters, "reduceOnly"),
+        expire_ms=whole(parameters, "goodTillDate"), spends=spends,
     )  # fmt: skip
-    return spot_text.placed(order, fills) if spot else usdm_text.order(order)
+    if not spot:
+        return usdm_text.order(order)
+    return spot_text.placed(
+        order, fills, parameters.get("newOrderRespType") or ("FULL" if kind in {"MARKET", "LIMIT"} else "ACK")
+    )
 
 
 def which(parameters: Parameters) -> tuple[int | None, str | None]:

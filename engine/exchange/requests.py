@@ -66,6 +66,8 @@ SPOT: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/api/v3/allOrders"): Call(order_calls.all_orders, 20, kind=LIST),
     ("GET", "/api/v3/myTrades"): Call(order_calls.trades, 20, kind=TRADES),
     ("GET", "/api/v3/account"): Call(account_calls.spot_account, 20, kind=LIST),
+    ("GET", "/sapi/v1/bnbBurn"): Call(account_calls.burn),
+    ("POST", "/sapi/v1/bnbBurn"): Call(account_calls.set_burn),
     ("GET", "/sapi/v1/account/apiRestrictions"): Call(account_calls.restrictions),
 }
 USDM: Final[dict[tuple[str, str], Call]] = {
@@ -88,6 +90,8 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("POST", "/fapi/v1/countdownCancelAll"): Call(account_calls.countdown, 10),
     ("GET", "/fapi/v1/positionSide/dual"): Call(_set({"dualSidePosition": False}), 30),
     ("GET", "/fapi/v1/multiAssetsMargin"): Call(_set({"multiAssetsMargin": False}), 30),
+    ("GET", "/fapi/v1/feeBurn"): Call(account_calls.burn),
+    ("POST", "/fapi/v1/feeBurn"): Call(account_calls.set_burn),
     ("POST", "/fapi/v1/listenKey"): Call(account_calls.open_listen_key, signed=False),
     ("PUT", "/fapi/v1/listenKey"): Call(account_calls.keep_listen_key, signed=False),
     ("DELETE", "/fapi/v1/listenKey"): Call(account_calls.close_listen_key, signed=False),

@@ -3,9 +3,9 @@
 from typing import Any
 
 from twinloop.engine.exchange.core import Exchange
-from twinloop.engine.exchange.decimals import STP, money, price, qty
+from twinloop.engine.exchange.decimals import STP, decimal, money, price, qty
 from twinloop.engine.exchange.limits import told_limits
-from twinloop.engine.exchange.model import Symbol
+from twinloop.engine.exchange.symbols import PPM, Symbol
 
 
 def rules(exchange: Exchange) -> dict[str, Any]:
@@ -16,32 +16,55 @@ def rules(exchange: Exchange) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _filters(symbol: Symbol) -> list[dict[str, Any]]:
+    spot = symbol.market == "spot"
+    step, least = qty(symbol, symbol.step_size), money(symbol.min_notional)
+    lot = {"minQty": qty(symbol, symbol.min_qty), "stepSize": step}
+    up, down = decimal(PPM + symbol.band_ppm, 6).rstrip("0"), decimal(PPM - symbol.band_ppm, 6).rstrip("0")
+    bands = {f"{side}Multiplier{way}": value for side in ("bid", "ask") for way, value in (("Up", up), ("Down", down))}
+    filters: list[dict[str, Any]] = [
+        {
+            "filterType": "PRICE_FILTER", "minPrice": price(symbol, symbol.min_price), "maxPrice": price(symbol, symbol.max_price),
+            "tickSize": price(symbol, symbol.tick_size),
+        },
+        {"filterType": "LOT_SIZE", **lot, "maxQty": qty(symbol, symbol.max_qty)},
+        {"filterType": "MARKET_LOT_SIZE", **lot, "maxQty": qty(symbol, symbol.market_max_qty)},
+    ]  # fmt: skip
+    if spot:
+        filters += [
+            {"filterType": "PERCENT_PRICE_BY_SIDE", **bands, "avgPriceMins": 0},
+            {
+                "filterType": "NOTIONAL", "minNotional": least, "applyMinToMarket": True, "maxNotional": money(symbol.max_notional),
+                "applyMaxToMarket": True, "avgPriceMins": 0,
+            },
+            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": symbol.max_orders},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": symbol.max_stops},
+        ]  # fmt: skip
+    else:
+        filters += [
+            {"filterType": "PERCENT_PRICE", "multiplierUp": up, "multiplierDown": down, "multiplierDecimal": "4"},
+            {"filterType": "MIN_NOTIONAL", "notional": least},
+            {"filterType": "MAX_NUM_ORDERS", "limit": symbol.max_orders},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": symbol.max_stops},
+        ]
+    return filters
+
+
 def _rules_of(symbol: Symbol, *, halted: bool) -> dict[str, Any]:
     spot = symbol.market == "spot"
-    tick, step = price(symbol, symbol.tick_size), qty(symbol, symbol.step_size)
-    lot = {"minQty": qty(symbol, symbol.min_qty), "maxQty": qty(symbol, symbol.max_qty), "stepSize": step}
-    least = money(symbol.min_notional)
-    filters: list[dict[str, Any]] = [
-        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": price(symbol, 10**7 * 10**symbol.price_scale), "tickSize": tick},
-        {"filterType": "LOT_SIZE", **lot},
-        {"filterType": "MARKET_LOT_SIZE", **lot},
-        {"filterType": "MAX_NUM_ORDERS", ("maxNumOrders" if spot else "limit"): symbol.max_orders},
-        {"filterType": "NOTIONAL", "minNotional": least, "applyMinToMarket": True, "maxNotional": "9000000.0", "applyMaxToMarket": False, "avgPriceMins": 5}
-        if spot else {"filterType": "MIN_NOTIONAL", "notional": least},
-    ]  # fmt: skip
     common = {
         "symbol": symbol.name,
         "status": "TRADING" if not halted else "BREAK" if spot else "SETTLING",
         "baseAsset": symbol.base,
         "quoteAsset": symbol.quote,
-        "filters": filters,
+        "filters": _filters(symbol),
     }
     kinds = ["LIMIT", "MARKET", "LIMIT_MAKER", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
     if spot:
         return common | {
             "baseAssetPrecision": 8, "quotePrecision": 8, "quoteAssetPrecision": 8, "baseCommissionPrecision": 8, "quoteCommissionPrecision": 8,
             "orderTypes": kinds, "icebergAllowed": False, "ocoAllowed": False, "otoAllowed": False, "opoAllowed": False,
-            "quoteOrderQtyMarketAllowed": False, "allowTrailingStop": False, "cancelReplaceAllowed": True, "amendAllowed": True,
+            "quoteOrderQtyMarketAllowed": True, "allowTrailingStop": False, "cancelReplaceAllowed": True, "amendAllowed": True,
             "pegInstructionsAllowed": False, "isSpotTradingAllowed": True, "isMarginTradingAllowed": False, "permissions": [],
             "permissionSets": [["SPOT"]], "defaultSelfTradePreventionMode": STP, "allowedSelfTradePreventionModes": [STP],
         }  # fmt: skip

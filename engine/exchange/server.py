@@ -2,7 +2,7 @@
 
     async with Server(symbols=["BTCUSDT"], seed=1) as server: ... server.address ...
 
-Real time drives it; the agents act TURNS_PER_S times a second. Faults are armed at POST /control. It listens on the loopback interface and
+Real time drives it, in TURNS_PER_S turns a second; how much happens does not depend on that. Faults are armed at POST /control. It listens on the loopback interface and
 is for practice: it keeps nothing, and its keys are no secrets.
 """
 
@@ -23,13 +23,15 @@ from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.decimals import encode
 from twinloop.engine.exchange.faults import KNOWN, Faults
 from twinloop.engine.exchange.gate import Gate
-from twinloop.engine.exchange.model import MONEY, Account, Market, symbol
+from twinloop.engine.exchange.model import Account, Market
 from twinloop.engine.exchange.session_api import SessionApi
 from twinloop.engine.exchange.streams import Hub
+from twinloop.engine.exchange.symbols import MONEY, symbol
 
 TURNS_PER_S: Final = 50.0
 PRACTICE_KEY: Final = "practice-key"
 PRACTICE_SECRET: Final = "practice-secret"  # noqa: S105 - printed at every start
+PLENTY: Final[dict[str, int]] = {"USDT": 1_000_000, "BTC": 20, "ETH": 400, "BNB": 500, "SOL": 5000}
 SKEW_MS: Final = 3000
 BURST: Final = 20
 _ANSWERED_NEVER_S: Final = 3600
@@ -37,11 +39,11 @@ _SIGNATURE: Final = re.compile(r"(^|&)signature=[^&]*")
 
 
 class Server:
-    """Both markets behind one port. clock_ms: the venue's clock, for tests."""
+    """Both markets behind one port. speed: of the agents' time. clock_ms: the venue's clock, for tests."""
 
     def __init__(
         self, *, symbols: Sequence[str] = ("BTCUSDT",), seed: int = 1, port: int = 0, turns_per_s: float = TURNS_PER_S,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 10**6,
+        speed: float = 1.0, clock_ms: Callable[[], int] = lambda: time.time_ns() // 10**6,
     ) -> None:  # fmt: skip
         self.faults = Faults()
         self.exchanges: dict[Market, Exchange] = {}
@@ -49,24 +51,27 @@ class Server:
         self.gates: dict[Market, Gate] = {}
         self.agents: list[Agents] = []
         self._clock_ms = clock_ms
-        self._port, self._pause_s = port, 1.0 / turns_per_s
+        self._port, self._pause_s, self._speed = port, 1.0 / turns_per_s, speed
         self._marked_s = 0
         markets: tuple[Market, ...] = ("spot", "usdm")
-        for number, market in enumerate(markets):
-            exchange = Exchange(market, [symbol(name, market) for name in symbols], seed=seed + 1000 * number)
+        for market in markets:
+            exchange = Exchange(market, [symbol(name, market) for name in symbols])
             exchange.advance(clock_ms())
             hub = Hub(exchange, self.faults)
             self.exchanges[market], self.hubs[market] = exchange, hub
             self.gates[market] = Gate(exchange, self.faults, hub.dispatch, self._cut_users)
-            self.agents += [Agents(exchange, state) for state in exchange.markets.values()]
+            self.agents += [Agents(exchange, state, seed) for state in exchange.markets.values()]
         self.add_account("practice", PRACTICE_KEY, PRACTICE_SECRET)
 
     def add_account(self, name: str, key: str, secret: str) -> None:
-        """A customer on both markets with a plentiful balance."""
-        self.exchanges["spot"].add_account(
-            name, key, secret, {"USDT": 1_000_000 * MONEY, "BTC": 20 * MONEY, "ETH": 400 * MONEY}
-        )
-        self.exchanges["usdm"].add_account(name, key, secret, {"USDT": 1_000_000 * MONEY})
+        """A customer on both markets with a plentiful balance. secret: an Ed25519 public key in PEM where it signs with that."""
+        bases = {"BTC", "ETH"} | {state.symbol.base for state in self.exchanges["spot"].markets.values()}
+        held = {base: PLENTY[base] * MONEY for base in PLENTY if base in bases}
+        self.exchanges["spot"].add_account(name, key, secret, {"USDT": PLENTY["USDT"] * MONEY} | held)
+        margin: dict[str, int] = {
+            asset: PLENTY[asset] * MONEY for asset in PLENTY if asset == "USDT" or (asset == "BNB" and asset in bases)
+        }
+        self.exchanges["usdm"].add_account(name, key, secret, margin)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -116,10 +121,9 @@ class Server:
         """Time passes, agents act, what nobody asked for happens, events go out."""
         self._pass_time()
         self._happen()
+        speed = self._speed * (BURST if self.faults.take("burst") else 1)
         for agents in self.agents:
-            for _ in range(BURST if self.faults.on("burst") else 1):
-                agents.act()
-        self.faults.take("burst")
+            agents.pass_time(self.exchanges["usdm"].now_ms, speed)
         for market, gate in self.gates.items():
             now_ms = self.exchanges[market].now_ms
             due = [what for at_ms, what in gate.late if at_ms <= now_ms]

@@ -15,7 +15,7 @@ def order(order: Order) -> dict[str, Any]:
         "cummulativeQuoteQty": money(order.quote), "status": order.status, "timeInForce": _force(order), "type": order.type,
         "side": SIDE[order.side], "stopPrice": price(symbol, order.stop_price), "icebergQty": qty(symbol, 0), "time": order.time_ms,
         "updateTime": order.update_ms, "isWorking": order.triggered, "workingTime": order.time_ms if order.triggered else -1,
-        "origQuoteOrderQty": "0.00000000", "selfTradePreventionMode": STP,
+        "origQuoteOrderQty": money(order.spends), "selfTradePreventionMode": STP,
     }  # fmt: skip
 
 
@@ -23,23 +23,30 @@ def _force(order: Order) -> str:
     return "GTC" if order.type == "LIMIT_MAKER" else order.time_in_force
 
 
-def placed(order: Order, fills: list[Fill]) -> dict[str, Any]:
-    """Answer to a new order, newOrderRespType FULL."""
+def placed(order: Order, fills: list[Fill], how: str = "FULL") -> dict[str, Any]:
+    """Answer to a new order. how: ACK, RESULT or FULL."""
     symbol = order.symbol
-    return {
-        "symbol": symbol.name, "orderId": order.id, "orderListId": -1, "clientOrderId": order.client_id,
-        "transactTime": order.time_ms, "price": price(symbol, order.price), "origQty": qty(symbol, order.qty),
-        "executedQty": qty(symbol, order.filled), "origQuoteOrderQty": "0.00000000", "cummulativeQuoteQty": money(order.quote),
-        "status": order.status, "timeInForce": _force(order), "type": order.type, "side": SIDE[order.side],
-        "workingTime": order.time_ms if order.triggered else -1, "selfTradePreventionMode": STP,
-        "fills": [
-            {
-                "price": price(symbol, each.price), "qty": qty(symbol, each.qty), "commission": money(each.fee),
-                "commissionAsset": each.fee_asset, "tradeId": each.trade_id,
-            }
-            for each in fills
-        ],
+    told: dict[str, Any] = {
+        "symbol": symbol.name, "orderId": order.id, "orderListId": -1, "clientOrderId": order.client_id, "transactTime": order.time_ms,
     }  # fmt: skip
+    if how == "ACK":
+        return told
+    told |= {
+        "price": price(symbol, order.price), "origQty": qty(symbol, order.qty), "executedQty": qty(symbol, order.filled),
+        "origQuoteOrderQty": money(order.spends), "cummulativeQuoteQty": money(order.quote), "status": order.status,
+        "timeInForce": _force(order), "type": order.type, "side": SIDE[order.side],
+        "workingTime": order.time_ms if order.triggered else -1, "selfTradePreventionMode": STP,
+    }  # fmt: skip
+    if how == "RESULT":
+        return told
+    fees = [
+        {
+            "price": price(symbol, each.price), "qty": qty(symbol, each.qty), "commission": money(each.fee),
+            "commissionAsset": each.fee_asset, "tradeId": each.trade_id,
+        }
+        for each in fills
+    ]  # fmt: skip
+    return told | {"fills": fees}
 
 
 def canceled(order: Order, cancel_id: str) -> dict[str, Any]:
@@ -48,7 +55,7 @@ def canceled(order: Order, cancel_id: str) -> dict[str, Any]:
     return {
         "symbol": symbol.name, "origClientOrderId": order.client_id, "orderId": order.id, "orderListId": -1,
         "clientOrderId": cancel_id, "transactTime": order.update_ms, "price": price(symbol, order.price),
-        "origQty": qty(symbol, order.qty), "executedQty": qty(symbol, order.filled), "origQuoteOrderQty": "0.00000000",
+        "origQty": qty(symbol, order.qty), "executedQty": qty(symbol, order.filled), "origQuoteOrderQty": money(order.spends),
         "cummulativeQuoteQty": money(order.quote), "status": order.status, "timeInForce": _force(order), "type": order.type,
         "side": SIDE[order.side], "selfTradePreventionMode": STP,
     }  # fmt: skip
@@ -91,7 +98,7 @@ def report(event: OrderChanged, cancel_id: str = "") -> dict[str, Any]:
         "L": price(symbol, fill.price if fill else 0), "n": money(fill.fee if fill else 0), "N": fill.fee_asset if fill else None,
         "T": event.time_ms, "t": fill.trade_id if fill else -1, "I": order.id, "w": order.status in {"NEW", "PARTIALLY_FILLED"},
         "m": bool(fill and fill.maker), "M": False, "O": order.time_ms, "Z": money(event.quote),
-        "Y": money(fill.value if fill else 0), "Q": "0.00000000", "W": order.time_ms, "V": STP,
+        "Y": money(fill.value if fill else 0), "Q": money(order.spends), "W": order.time_ms, "V": STP,
     }  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.decimals import SIDE, STP, average, money, price, qty
-from twinloop.engine.exchange.model import BUY, MONEY, Account, Fill, Order, OrderChanged, Position, Symbol
+from twinloop.engine.exchange.model import BUY, Account, Fill, Order, OrderChanged, Position
+from twinloop.engine.exchange.symbols import MONEY, Symbol
 
 
 def order(order: Order) -> dict[str, Any]:
@@ -69,7 +70,9 @@ def account(exchange: Exchange, account: Account) -> dict[str, Any]:
         "totalOpenOrderInitialMargin": "0.00000000", "totalCrossWalletBalance": money(wallet), "totalCrossUnPnl": money(open_pnl),
         "availableBalance": money(free), "maxWithdrawAmount": money(free),
         "assets": [
-            {"asset": "USDT"} | {name: money(amount) for name, amount in amounts.items()} | {"marginAvailable": True, "updateTime": exchange.now_ms}
+            {"asset": asset} | {name: money(amount) for name, amount in (amounts if asset == "USDT" else _idle(held[0])).items()}
+            | {"marginAvailable": True, "updateTime": exchange.now_ms}
+            for asset, held in account.balances.items()
         ],
         "positions": [
             {
@@ -84,6 +87,15 @@ def account(exchange: Exchange, account: Account) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _idle(amount: int) -> dict[str, int]:
+    """Amounts of an asset that margin is not kept in."""
+    names = (
+        "unrealizedProfit", "maintMargin", "initialMargin", "positionInitialMargin", "openOrderInitialMargin", "crossUnPnl",
+    )  # fmt: skip
+    same = ("walletBalance", "marginBalance", "crossWalletBalance", "availableBalance", "maxWithdrawAmount")
+    return dict.fromkeys(same, amount) | dict.fromkeys(names, 0)
+
+
 def report(event: OrderChanged) -> dict[str, Any]:
     """ORDER_TRADE_UPDATE."""
     order = event.order
@@ -95,7 +107,7 @@ def report(event: OrderChanged) -> dict[str, Any]:
             "s": symbol.name, "c": order.client_id, "S": SIDE[order.side], "o": order.type, "f": order.time_in_force, "q": qty(symbol, order.qty),
             "p": price(symbol, order.price), "ap": average(order), "sp": price(symbol, order.stop_price), "x": event.execution,
             "X": event.status, "i": order.id, "l": qty(symbol, fill.qty if fill else 0), "z": qty(symbol, event.filled),
-            "L": price(symbol, fill.price if fill else 0), "N": "USDT", "n": money(fill.fee if fill else 0), "T": event.time_ms,
+            "L": price(symbol, fill.price if fill else 0), "N": fill.fee_asset if fill else None, "n": money(fill.fee if fill else 0), "T": event.time_ms,
             "t": fill.trade_id if fill else 0, "b": "0", "a": "0", "m": bool(fill and fill.maker), "R": order.reduce_only,
             "wt": "CONTRACT_PRICE", "ot": order.origin or order.type, "ps": "BOTH", "cp": False, "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0,
             "rp": money(fill.realised if fill else 0), "V": STP, "pm": "NONE", "gtd": order.expire_ms,
@@ -105,11 +117,14 @@ def report(event: OrderChanged) -> dict[str, Any]:
 
 def update(exchange: Exchange, account: Account, name: str, why: str, change: int = 0) -> dict[str, Any]:
     """ACCOUNT_UPDATE. name: the symbol whose position it tells of, or none. change: of the balance, by neither PnL nor fees."""
-    wallet = money(account.free("USDT"))
+    balances = [
+        {"a": asset, "wb": money(held[0]), "cw": money(held[0]), "bc": money(change if asset == "USDT" else 0)}
+        for asset, held in account.balances.items()
+    ]
     return {
         "e": "ACCOUNT_UPDATE", "T": exchange.now_ms, "E": exchange.now_ms,
         "a": {
-            "m": why, "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": money(change)}],
+            "m": why, "B": balances,
             "P": [_changed_position(exchange, account, name)] if name else [],
         },
     }  # fmt: skip

@@ -9,7 +9,7 @@ the kernel's: the venue's sender waits, nothing here grows. This module must not
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -45,6 +45,13 @@ class Source:
     rest: str
 
 
+class Tap(Protocol):
+    """Who wants what came as it came: the active feed's frames, and the answers to its questions for books."""
+
+    def on_raw(self, place: int, text: bytes, local_ns: int) -> None:
+        """A text of the instrument at a place; -1: of none, or nobody knows."""
+
+
 @dataclass(eq=False)
 class _Connection:
     """One socket and its leg. Its task is the only one that reads it."""
@@ -70,12 +77,14 @@ class Feeds:
         polled: PolledMarket | None = None,
         poll_after_ns: int = 0,
         poll_every_ns: int = 2_000_000_000,
+        tap: Tap | None = None,
     ) -> None:
         self.arbiter = arbiter
         self.sources = list(sources)
         self.connects = 0
         self.reasons: dict[int, str] = {}
         self._take = take
+        self._tap = tap
         self._clock = clock
         self._client = client
         self._polled = polled
@@ -146,12 +155,15 @@ class Feeds:
     async def _read(self, connection: _Connection) -> None:
         """Read until the connection is over, however it ends. A session that ends tells nobody of it."""
         leg, socket, arbiter = connection.leg, connection.socket, self.arbiter
-        stream = leg.stream
+        stream, tap = leg.stream, self._tap
         try:
             async with socket:
                 while True:
                     frame = await socket.recv(decode=False)
-                    rows = arbiter.on_frame(leg, frame, self._clock.local_ns())
+                    now_ns = self._clock.local_ns()
+                    rows = arbiter.on_frame(leg, frame, now_ns)
+                    if tap is not None and leg is arbiter.active:
+                        tap.on_raw(stream.place, frame, now_ns)
                     if len(rows):
                         self._take(rows)
                     if stream.place >= 0 and stream.waits(stream.place):
@@ -177,7 +189,11 @@ class Feeds:
                 except SessionError as error:
                     self.reasons[source.number] = str(error)
                 else:
-                    self._take(self.arbiter.on_snapshot(connection.leg, symbol, body, self._clock.local_ns()))
+                    now_ns = self._clock.local_ns()
+                    rows = self.arbiter.on_snapshot(connection.leg, symbol, body, now_ns)
+                    if self._tap is not None and connection.leg is self.arbiter.active:
+                        self._tap.on_raw(stream.symbols.index(symbol), body, now_ns)
+                    self._take(rows)
                 if symbol in stream.wanting:
                     await WORLD.sleep(SNAPSHOT_WAIT_S)
         finally:

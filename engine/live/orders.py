@@ -21,6 +21,7 @@ from twinloop.engine.gateway.endpoints import Endpoints
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.transport import Transport
+from twinloop.engine.live.holdings import with_rates
 from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
 from twinloop.engine.seam import WORLD
 from twinloop.kernels import codes
@@ -49,6 +50,7 @@ class OrderEdge:
         self.alerts: list[Alert] = []
         self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
         self._tell = tell
+        self.after_facts: Callable[[], None] | None = None  # Called when the node has taken facts.
         self.needs_person = False  # An alert stopped trading that time does not explain.
         self._reducing = False  # An alert had positions only shrink until everything is proven.
 
@@ -79,9 +81,11 @@ class OrderEdge:
             rows["strategy"][rows["strategy"] >= len(self.loop.node.session.strategies)] = codes.UNASSIGNED
             if crash_points.armed:
                 crash_points.reach("answer")
-            self.loop.take(rows)
+            self.loop.take(with_rates(rows, self.loop.node))
             if crash_points.armed:
                 crash_points.reach("answered")
+            if self.after_facts is not None:
+                self.after_facts()
         for alert in outcome.alerts:
             self._note(alert)
 

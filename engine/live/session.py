@@ -52,6 +52,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     limits_section: dict[str, Any]
     start_ns: int
     fx: dict[str, int] = {}
+    stock: dict[
+        str, int
+    ] = {}  # Balances of base assets when a live spot session began: its positions count from there.
     folder: str = ""  # Where relative paths of strategies start.
     seed: int = 0
     session_start_ns: int = 0  # Start of the loss cap's day, ns after midnight UTC.

@@ -20,6 +20,7 @@ from reference.venue import Twin
 from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine.assembly import BarRequest, VenueSettings
 from twinloop.kernels import bars, codes, rows
+from twinloop.kernels.money import NO_CURRENCY
 from twinloop.kernels.node import STANDARD
 
 SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
@@ -169,7 +170,8 @@ def check_money(setup: Setup) -> Outcome:
         settle = currencies.index(instrument.settle)
         for fill in holding.fills:
             fill.fee_currency = settle
-        wanted = dict(balances(holding, settle, currencies.index(instrument.base), wanted))
+        base = currencies.index(instrument.base) if instrument.contract == "spot" else NO_CURRENCY  # Else none is held.
+        wanted = dict(balances(holding, settle, base, wanted))
         wanted[settle] = wanted.get(settle, 0) + twin.funding[slot]
         position = got.assembly.decision["account_holdings"][0][slot]["position"]
         assert int(position["realised"]) == holding.realised()

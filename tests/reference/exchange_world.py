@@ -8,16 +8,17 @@ from typing import Any
 from twinloop.engine.exchange.agents import Agents
 from twinloop.engine.exchange.conditional import LAST, MARK
 from twinloop.engine.exchange.core import Exchange
-from twinloop.engine.exchange.model import BUY, MONEY, SELL, STOP_TYPES, Account, VenueError, symbol
+from twinloop.engine.exchange.model import BUY, SELL, STOP_TYPES, Account, VenueError
+from twinloop.engine.exchange.symbols import MONEY, symbol
 
 START_MS = 1_700_000_000_000
 RICH = {"spot": {"USDT": 10**7 * MONEY, "BTC": 1000 * MONEY}, "usdm": {"USDT": 10**7 * MONEY}}
 POOR = {"spot": {"USDT": 3000 * MONEY, "BTC": MONEY // 20}, "usdm": {"USDT": 300 * MONEY}}
 
 
-def exchange(market: Any, **more: Any) -> tuple[Exchange, Account, Account]:
+def exchange(market: Any) -> tuple[Exchange, Account, Account]:
     """A market with two rich customers and no agents."""
-    found = Exchange(market, [symbol("BTCUSDT", market)], **more)
+    found = Exchange(market, [symbol("BTCUSDT", market)])
     found.advance(START_MS)
     return found, *(found.add_account(name, f"k{name}", "s", RICH[market]) for name in ("a", "b"))  # type: ignore[return-value]
 
@@ -25,13 +26,13 @@ def exchange(market: Any, **more: Any) -> tuple[Exchange, Account, Account]:
 def random_life(venue: Exchange, accounts: list[Account], seed: int, steps: int, *, agents: bool = True) -> None:
     """Customers do what comes to their mind: every type of order, amends, cancels, too much for their purse as often as not."""
     draw = random.Random(seed)
-    others = Agents(venue, venue.markets["BTCUSDT"]) if agents else None
+    others = Agents(venue, venue.markets["BTCUSDT"], seed) if agents else None
     rules = venue.markets["BTCUSDT"].symbol
     stops = sorted(STOP_TYPES[venue.market])
     for _ in range(steps):
-        venue.advance(venue.now_ms + draw.randrange(500))
+        venue.advance(venue.now_ms + draw.randrange(40))
         if others is not None:
-            others.act()
+            others.pass_time(venue.now_ms)
         account = draw.choice(accounts)
         working = [*account.working.get("BTCUSDT", {}).values()]
         mark = venue.mark_price("BTCUSDT")

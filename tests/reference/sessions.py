@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from twinloop.engine.live.config import load_session
 from twinloop.engine.live.process import LiveProcess
@@ -10,7 +11,7 @@ from twinloop.engine.live.process import LiveProcess
 WAIT_S = 60.0
 
 
-async def until(reached: Callable[[], bool], process: asyncio.Task[None]) -> None:
+async def until(reached: Callable[[], bool], process: asyncio.Task[Any]) -> None:
     """Wait for something the session brings about; whatever ends the session instead is raised."""
     for _ in range(int(WAIT_S / 0.01)):
         if process.done():

@@ -124,8 +124,8 @@ class StreamRelay:
                         continue
                     await client.send_str(each)
                     self.passed += 1
-                    late, held = held, None
-                    if late is not None:
+                    if held is not None and "depthUpdate" in each:  # Whatever else comes in between.
+                        late, held = held, None
                         await client.send_str(late)
 
     def _treated(self, text: str) -> list[str]:

@@ -10,7 +10,8 @@ from reference.exchange_world import RICH, exchange
 
 from twinloop.engine.exchange.conditional import LAST, MARK, Algo
 from twinloop.engine.exchange.core import Exchange
-from twinloop.engine.exchange.model import BUY, SELL, Account, AlgoChanged, Order, OrderChanged, VenueError, symbol
+from twinloop.engine.exchange.model import BUY, SELL, Account, AlgoChanged, Order, OrderChanged, VenueError
+from twinloop.engine.exchange.symbols import symbol
 from twinloop.engine.exchange.triggers import Triggers
 
 

@@ -420,6 +420,7 @@ def test_a_shutdown_is_told_a_second_before_the_cut(market: str) -> None:
                 with pytest.raises(ConnectionError):
                     await until(socket, lambda _: False)
         async with client.http.ws_connect(f"{server.stream}{prefix}/ws/btcusdt@trade") as trades:
+            clock.now_ms += 500
             await until(trades, lambda _: True)
             await client.arm("cut_old")
             with pytest.raises(ConnectionError):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from reference.exchange_world import POOR, RICH, exchange, random_life, recomputed
 
 from twinloop.engine.exchange.core import Exchange
-from twinloop.engine.exchange.model import BUY, MONEY, OPEN, SELL, Account, VenueError
+from twinloop.engine.exchange.model import BUY, OPEN, SELL, Account, VenueError
+from twinloop.engine.exchange.symbols import MONEY
 
 
 def lived(market: Any, seed: int, *, agents: bool) -> tuple[Exchange, list[Account]]:
-    venue, first, second = exchange(market, seed=seed)
+    venue, first, second = exchange(market)
     accounts = [first, second, venue.add_account("poor", "kp", "s", POOR[market])]
     random_life(venue, accounts, seed, 100, agents=agents)
     return venue, accounts

@@ -185,6 +185,8 @@ def test_prices_jump_for_one_message_or_are_off_for_good(market: str) -> None:
         await until(socket, lambda each: Decimal(each["p"]) > fair * Decimal("1.009"))
         for _ in range(5):
             assert abs(Decimal((await read(socket))["p"]) / fair - Decimal("1.01")) < Decimal("0.001")
+        snapshot = await client.get("/fapi/v1/depth" if market == "usdm" else "/api/v3/depth", symbol="BTCUSDT")
+        assert abs(Decimal(snapshot["bids"][0][0]) / fair - Decimal("1.01")) < Decimal("0.001")
         await client.arm("offset_prices", 0)
         await until(socket, lambda each: Decimal(each["p"]) < fair * Decimal("1.001"))
 

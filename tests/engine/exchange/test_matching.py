@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from reference.exchange_world import SortedListBook, exchange
 
 from twinloop.engine.exchange.matching import Book
-from twinloop.engine.exchange.model import BUY, SELL, Account, Order, symbol
+from twinloop.engine.exchange.model import BUY, SELL, Account, Order
+from twinloop.engine.exchange.symbols import symbol
 
 USDM = symbol("BTCUSDT", "usdm")
 

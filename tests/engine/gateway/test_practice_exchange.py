@@ -12,8 +12,9 @@ from reference.order_venue import KernelOrder, kernel_view
 from twinloop.data.binance_orders import Market
 from twinloop.data.binance_signing import Credentials, HmacSigner, Secret
 from twinloop.data.instruments import Instrument
-from twinloop.engine.exchange.model import OPEN, symbol
+from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.exchange.symbols import symbol
 from twinloop.engine.gateway.alerts import Alert
 from twinloop.engine.gateway.endpoints import Endpoints
 from twinloop.engine.gateway.gateway import Gateway

@@ -2,17 +2,22 @@
 
 import asyncio
 import errno
+import json
+import os
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 from reference import sessions
+from reference.live_config import configuration
 
 from twinloop.data import journal_write
 from twinloop.data.errors import ConfigError
+from twinloop.engine import cli
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.journal.reader import open_journal
@@ -22,8 +27,11 @@ from twinloop.engine.live.control import SOCKET, ask
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
-from twinloop.kernels import codes, rows
+from twinloop.kernels import rows
 from twinloop.kernels.node import STANDARD
+
+if TYPE_CHECKING:
+    from twinloop.data.binance_orders import Market
 
 Play = Callable[[Server, LiveProcess, asyncio.Task[None]], Awaitable[None]]
 
@@ -34,45 +42,14 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWINLOOP_API_SECRET", PRACTICE_SECRET)
 
 
-def configuration(folder: Path, port: int, strategy_folder: Path) -> Path:
-    path = folder / "live.toml"
-    path.write_text(
-        f"""
-[session]
-mode = "live"
-out = "{folder / "sessions"}"
-durability = "group"
-
-[limits]
-preset = "conservative"
-max_order_pct = 10
-max_position_pct = 50
-max_messages_per_s = 100
-message_burst = 200
-duplicate_max = 1000
-max_spread_bps = 100
-
-[feed]
-venue = "binance-usdm"
-symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
-rest = "http://127.0.0.1:{port}"
-
-[orders]
-
-[[strategy]]
-path = "{strategy_folder / "busy.py"}:Busy"
-"""
-    )
-    return path
-
-
-def run(tmp_path: Path, strategy_folder: Path, what: Play, *, times: int = 1) -> tuple[list[str], Server]:
+def run(
+    tmp_path: Path, strategy_folder: Path, what: Play, *, times: int = 1, market: str = "usdm"
+) -> tuple[list[str], Server]:
     said: list[str] = []
 
     async def all_of_it() -> Server:
         async with Server(seed=4, turns_per_s=100) as server:
-            path = configuration(tmp_path, server.port, strategy_folder)
+            path = configuration(tmp_path, server.port, strategy_folder, market)
             for _ in range(times):
                 await sessions.in_session(path, said, lambda process, task: what(server, process, task))
             return server
@@ -80,22 +57,32 @@ def run(tmp_path: Path, strategy_folder: Path, what: Play, *, times: int = 1) ->
     return said, asyncio.run(all_of_it())
 
 
-def account_of(server: Server) -> Any:
-    return server.exchanges["usdm"].accounts[PRACTICE_KEY]
+MARKETS = pytest.mark.parametrize("market", ["usdm", "spot"])
 
 
-def assert_books_agree(server: Server, process: LiveProcess) -> None:
+def account_of(server: Server, market: str = "usdm") -> Any:
+    return server.exchanges[cast("Market", market)].accounts[PRACTICE_KEY]
+
+
+def assert_books_agree(server: Server, process: LiveProcess, market: str = "usdm") -> None:
     """Fills, position, fees and money of the node against the exchange's own ledger."""
-    account = account_of(server)
+    account = account_of(server, market)
     node = process.loop.node
-    held = node.decision["account_holdings"][0][0]["position"]
-    theirs = account.positions.get("BTCUSDT")
-    assert int(held["qty"]) == (theirs.qty if theirs else 0)
-    assert int(held["fees"]) == sum(fill.fee for fill in account.fills)
-    # What a partial close realises is rounded, by each side in its own way; with the cost of what is open it is exact.
-    cost = theirs.cost if theirs else 0
-    assert int(held["realised"]) - int(held["cost"]) == sum(fill.realised for fill in account.fills) - cost
-    assert int(node.decision["accounts"][0]["cash"]) - int(held["cost"]) == account.balances["USDT"][0] - cost
+    if market == "spot":
+        for currency, asset in enumerate(node.assembly.currencies):
+            ours = int(node.decision["ledgers"][0][currency]["balance"]) + node.session.stock.get(asset, 0)
+            assert ours == sum(account.balances[asset]), asset
+        signed = sum(fill.qty * fill.order.side for fill in account.fills)
+        assert int(node.decision["account_holdings"][0][0]["position"]["qty"]) == signed
+    else:
+        held = node.decision["account_holdings"][0][0]["position"]
+        theirs = account.positions.get("BTCUSDT")
+        assert int(held["qty"]) == (theirs.qty if theirs else 0)
+        assert int(held["fees"]) == sum(fill.fee for fill in account.fills)
+        # What a partial close realises is rounded, by each side in its own way; with the cost of what is open it is exact.
+        cost = theirs.cost if theirs else 0
+        assert int(held["realised"]) - int(held["cost"]) == sum(fill.realised for fill in account.fills) - cost
+        assert int(node.decision["accounts"][0]["cash"]) - int(held["cost"]) == account.balances["USDT"][0] - cost
     working = {order.client_id for order in account.orders.values() if order.status in OPEN}
     assert len(working) <= int(node.decision["open_count"])
 
@@ -111,7 +98,8 @@ def replays(tmp_path: Path) -> None:
     assert found.requests >= 1
 
 
-def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path) -> None:
+@MARKETS
+def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path, market: str) -> None:
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         del server
         await traded(process, task, 5)
@@ -122,23 +110,26 @@ def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path
         last.append(process)
         await what(server, process, task)
 
-    said, server = run(tmp_path, strategy_folder, kept)
-    assert_books_agree(server, last[0])
-    assert not [order for order in account_of(server).orders.values() if order.status in OPEN], (
-        "the end leaves nothing working"
-    )
-    assert len(account_of(server).fills) == last[0].loop.counts.fills >= 5
+    said, server = run(tmp_path, strategy_folder, kept, market=market)
+    assert_books_agree(server, last[0], market)
+    account = account_of(server, market)
+    assert not [order for order in account.orders.values() if order.status in OPEN], "the end leaves nothing working"
+    assert len(account.fills) == last[0].loop.counts.fills >= 5
+    in_base = sum(fill.fee_asset == "BTC" and fill.fee > 0 for fill in account.fills)
+    assert last[0].loop.counts.by_kind.get(rows.FX, 0) == in_base, "a fee in the base asset comes with its rate"
+    assert (in_base > 0) == (market == "spot")
     assert any("orders go to" in line for line in said)
     assert not any(PRACTICE_SECRET in line or PRACTICE_KEY in line for line in said)
     replays(tmp_path)
 
 
+@MARKETS
 @pytest.mark.parametrize(
     "fault", ["drop_response", "lose_request", "unknown_503", "html_403", "failed_503", "reject", "late_ack", "double_user_event",
               "lose_user_event", "drop_user", "wrong_time", "fail_query", "too_many"],
 )  # fmt: skip
 def test_whatever_happens_to_an_order_it_is_proven_and_booked_once(
-    tmp_path: Path, strategy_folder: Path, fault: str
+    tmp_path: Path, strategy_folder: Path, fault: str, market: str
 ) -> None:
     kept: list[LiveProcess] = []
 
@@ -153,20 +144,21 @@ def test_whatever_happens_to_an_order_it_is_proven_and_booked_once(
         await traded(process, task, 2)
 
         def agree() -> bool:
-            theirs = account_of(server)
+            theirs = account_of(server, market)
             return len(theirs.fills) == process.loop.counts.fills
 
         process.loop.command("halt")
         await sessions.until(lambda: agree() and not edge.gateway.open_orders, task)
 
-    _, server = run(tmp_path, strategy_folder, what)
-    assert_books_agree(server, kept[0])
-    ids = [order.client_id for order in account_of(server).orders.values()]
+    _, server = run(tmp_path, strategy_folder, what, market=market)
+    assert_books_agree(server, kept[0], market)
+    ids = [order.client_id for order in account_of(server, market).orders.values()]
     assert len(ids) == len(set(ids)), "no order twice"
     replays(tmp_path)
 
 
-def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_folder: Path) -> None:
+@MARKETS
+def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_folder: Path, market: str) -> None:
     processes: list[LiveProcess] = []
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
@@ -176,10 +168,10 @@ def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_
         await traded(process, task, 3)
         del server
 
-    said, server = run(tmp_path, strategy_folder, what, times=2)
+    said, server = run(tmp_path, strategy_folder, what, times=2, market=market)
     assert any("every order is proven and the positions agree" in line for line in said)
     assert processes[1].loop.recorded.journal.epoch == 2
-    assert_books_agree(server, processes[1])
+    assert_books_agree(server, processes[1], market)
     replays(tmp_path)
 
 
@@ -312,27 +304,87 @@ def test_flatten_closes_every_position_whatever_happens_to_its_orders(
     replays(tmp_path)
 
 
-def test_a_position_that_no_trade_explains_halts_the_session(tmp_path: Path, strategy_folder: Path) -> None:
+def move(server: Server, market: str, units: int) -> None:
+    """A transfer: what the account holds changes without a trade."""
+    account = account_of(server, market)
+    if market == "spot":
+        account.balances["BTC"][0] += units * 10**5  # A unit of quantity is 0.001.
+    else:
+        account.positions["BTCUSDT"].qty += units
+
+
+async def reconcile(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code = await asyncio.to_thread(cli.run, ["reconcile", *words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@MARKETS
+def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
+    tmp_path: Path, strategy_folder: Path, market: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between two sessions; the command shows it, refuses what it is not, and books it; the journal replays."""
     processes: list[LiveProcess] = []
     said: list[str] = []
+    place = tmp_path / "sessions" / "live"
 
-    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        del server
+    async def what(process: LiveProcess, task: asyncio.Task[None]) -> None:
         processes.append(process)
         if len(processes) == 1:
             await traded(process, task, 1)
             return
         await sessions.until(lambda: any("positions differ" in line for line in said), task)
+        assert process.loop.trading_state == "HALTED"
+        code, found = await reconcile(capsys, str(place))
+        assert code == cli.CHECK_FAILED
+        (difference,) = found["breaks"]
+        assert difference["name"] == ("BTC" if market == "spot" else "BTCUSDT")
+        assert abs(Decimal(difference["venue"]) - Decimal(difference["journal"])) == Decimal("0.123")
+        assert (await reconcile(capsys, str(place), "--accept", "ffffffff", "--reason", "x"))[0] == cli.USAGE
+        assert (await reconcile(capsys, str(place), "--accept", difference["id"]))[0] == cli.USAGE
+        code, found = await reconcile(capsys, str(place), "--accept", difference["id"], "--reason", "moved in by hand")
+        assert (code, found["breaks"]) == (cli.OK, [])
+        assert process.loop.trading_state == "HALTED", "accepting is not resuming"
+        await asyncio.to_thread(ask, place / SOCKET, {"command": "resume"})
+        await traded(process, task, 1)
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder, market)
+            await sessions.in_session(path, said, what)
+            move(server, market, 123)
+            await sessions.in_session(path, said, what)
+            return server
+
+    asyncio.run(all_of_it())
+    instrument = processes[1].loop.node.session.instruments[0]
+    assert Decimal(instrument.qty_text(unassigned(processes[1]))) == Decimal("0.123")
+    kept = json.loads((place / "reconciliations.jsonl").read_text())
+    assert (kept["reason"], kept["user"]) == ("moved in by hand", os.getuid())
+    replays(tmp_path)
+
+
+@MARKETS
+def test_a_difference_that_arises_while_a_session_trades_halts_it(
+    tmp_path: Path, strategy_folder: Path, market: str
+) -> None:
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await traded(process, task, 3)
+        looked = process.reconciler.looked_ns
+        await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
+        assert process.loop.trading_state == "ACTIVE", "fills on their way are no difference"
+        move(server, market, 7)
+        await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
+        assert len(process.reconciler.breaks) == 1
+
+    said: list[str] = []
 
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=100) as server:
-            path = configuration(tmp_path, server.port, strategy_folder)
-            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
-            account_of(server).positions["BTCUSDT"].qty += 123  # A transfer, say.
+            path = configuration(tmp_path, server.port, strategy_folder, market)
+            path.write_text(path.read_text().replace("[orders]", '[orders]\nreconcile_every = "500ms"'))
             await sessions.in_session(path, said, lambda process, task: what(server, process, task))
 
     asyncio.run(all_of_it())
-    assert int(processes[1].loop.node.decision["accounts"][0]["state"]) == codes.HALTED
     replays(tmp_path)
 
 

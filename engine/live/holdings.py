@@ -1,0 +1,156 @@
+"""What an account holds against what the journal says: positions of futures, balances of spot assets.
+
+On spot there is no position at the venue, only balances. What the account held of a base asset when its journal began is the session's
+stock: its position counts from there, and the balance must be the stock and what the journal's fills and fees made of it. This module must
+not ask the venue.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from twinloop.data.binance_reports import AccountReport
+from twinloop.data.errors import DataError
+from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled, to_scaled
+from twinloop.data.rowfile import Rows, join_rows
+from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.session_errors import SessionError
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import FLAG_CONTINUES, ROW
+
+
+def wallet(held: AccountReport, currency: str) -> int:
+    """The balance of the account's currency, 1e-8. SessionError where there is none."""
+    amount = _balance(held, currency)
+    if amount <= 0:
+        raise SessionError(
+            "no money on the account", expected=f"a balance of {currency}", got=held.balances.get(currency) or "none"
+        )
+    return amount
+
+
+def stock(held: AccountReport, instruments: list[Instrument]) -> dict[str, int]:
+    """Balances of the base assets of spot instruments, 1e-8."""
+    return {each.base: _balance(held, each.base) for each in instruments if each.contract == "spot"}
+
+
+def refuse_positions(held: AccountReport | None) -> None:
+    """A journal that begins knows no position: a futures account has to be flat. SessionError otherwise."""
+    for (symbol, _), text in (held.positions if held is not None else {}).items():
+        if _amount(text):
+            raise SessionError(
+                "the account holds a position that this session did not open", field=symbol, expected="none at a first start", got=text,
+                remedy="close it, or trade from an account of its own",
+            )  # fmt: skip
+
+
+class Break(NamedTuple):
+    """Where the venue does not hold what the journal says. slot: of the instrument, -1 for none of the session's."""
+
+    name: str
+    slot: int
+    ours: Decimal
+    theirs: Decimal
+
+    @property
+    def number(self) -> str:
+        """Stands for exactly this difference: another one has another number."""
+        return hashlib.sha256(f"{self.name} {self.ours:f} {self.theirs:f}".encode()).hexdigest()[:8]
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.name}: the journal says {self.ours:f}, the venue {self.theirs:f}"
+
+
+Holdings = dict[str, Decimal]  # By symbol, or by base asset on spot.
+
+
+def of_journal(node: LiveNode) -> Holdings:
+    """What the journal says now."""
+    found = {}
+    for slot, instrument in enumerate(node.session.instruments):
+        if instrument.contract == "spot":
+            currency = node.assembly.currencies.index(instrument.base)
+            balance = int(node.decision["ledgers"][0][currency]["balance"])
+            amount = node.session.stock.get(instrument.base, 0) + balance
+            found[instrument.base] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
+        else:
+            qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
+            found[instrument.symbol] = Decimal(instrument.qty_text(qty)).normalize()
+    return found
+
+
+def of_venue(node: LiveNode, held: AccountReport) -> Holdings:
+    """What the venue says; futures of symbols outside the session too."""
+    found = {
+        each.base: _amount(held.balances.get(each.base, "0"))
+        for each in node.session.instruments
+        if each.contract == "spot"
+    }
+    for (symbol, _), text in held.positions.items():
+        found[symbol] = found.get(symbol, Decimal(0)) + _amount(text)
+    return {name: amount.normalize() for name, amount in found.items()}
+
+
+def position_breaks(node: LiveNode, theirs: Holdings, visited: Sequence[Holdings]) -> list[Break]:
+    """Where the venue holds what the journal said at no time of `visited`: what is on its way from one to the other is no break.
+
+    Spot balances may differ by less than a lot, which nothing can trade.
+    """
+    slots: dict[str, int] = {}
+    tolerance: Holdings = {}
+    for slot, instrument in enumerate(node.session.instruments):
+        spot = instrument.contract == "spot"
+        name = instrument.base if spot else instrument.symbol
+        slots[name] = slot
+        tolerance[name] = Decimal(instrument.qty_text(instrument.lot_size)) if spot else Decimal(0)
+    found = []
+    for name in sorted({*visited[-1], *theirs}):
+        other, room = theirs.get(name, Decimal(0)), tolerance.get(name, Decimal(0))
+        apart = min(abs(ours.get(name, Decimal(0)) - other) for ours in visited)
+        if apart and apart >= room:
+            found.append(Break(name, slots.get(name, -1), visited[-1].get(name, Decimal(0)), other))
+    return found
+
+
+def with_rates(rows: Rows, node: LiveNode) -> Rows:
+    """Facts with a rate before each spot fill whose fee is taken in the base asset: the fill's own price says what that is worth."""
+    instruments = node.session.instruments
+    if not any(each.contract == "spot" for each in instruments):
+        return rows
+    out: list[Any] = []
+    for at in range(len(rows)):
+        row = rows[at]
+        if row["kind"] == table.FILL and row["flags"] & FLAG_CONTINUES and row["fee"]:
+            instrument = instruments[int(row["instrument"])]
+            currency = int(rows[at + 1]["fee_currency"])
+            account_currency = node.assembly.currencies.index(instrument.settle) == 0
+            if (
+                instrument.contract == "spot"
+                and account_currency
+                and node.assembly.currencies[currency] == instrument.base
+            ):
+                rate = np.zeros(1, ROW)
+                rate["kind"], rate["instrument"], rate["currency"] = table.FX, row["instrument"], currency
+                rate["venue_ns"], rate["local_ns"] = row["venue_ns"], row["local_ns"]
+                rate["rate"] = int(row["price"]) * MONEY_ONE // 10**instrument.price_scale
+                out.append(rate)
+        out.append(rows[at : at + 1])
+    return join_rows(out)
+
+
+def _balance(held: AccountReport, asset: str) -> int:
+    try:
+        return to_scaled(held.balances.get(asset) or "0", MONEY_SCALE)
+    except DataError:
+        return 0
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise SessionError("a position that cannot be read", expected="a number", got=text) from None
