@@ -290,6 +290,27 @@ def read_account(body: bytes | msgspec.Raw) -> AccountReport:
     )
 
 
+class KeyRights(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """What an API key may do; every one of these is told, or nothing is."""
+
+    ip_restrict: bool
+    enable_reading: bool
+    enable_withdrawals: bool
+    enable_internal_transfer: bool
+    permits_universal_transfer: bool
+    enable_spot_and_margin_trading: bool
+    enable_futures: bool
+
+
+_KEY_RIGHTS: Final = msgspec.json.Decoder(KeyRights)
+
+
+def read_key_rights(body: bytes) -> KeyRights:
+    """Rights of the key that signed the question."""
+    rights: KeyRights = read(_KEY_RIGHTS, body, "the rights of a key")
+    return rights
+
+
 def read_error(body: bytes | msgspec.Raw) -> VenueError:
     """The venue's refusal, with code 0 for anything that is not one."""
     try:

@@ -261,6 +261,9 @@ class UsdmRequests:
 
 
 Requests = SpotRequests | UsdmRequests
+KEY_RIGHTS: Final = Request(
+    "GET", "/sapi/v1/account/apiRestrictions", "", ()
+)  # On the host of spot, for keys of every market.
 
 
 def requests_of(market: Market) -> Requests:

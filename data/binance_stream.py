@@ -19,9 +19,9 @@ from twinloop.data import binance_codes as codes
 from twinloop.data.binance_frames import NO_ROOM, NOT_OURS, FrameScanner, frame_rows
 from twinloop.data.binance_frames_py import NOBODY, FrameDecoder
 from twinloop.data.binance_scan_py import BadLineError
-from twinloop.data.book_sync import EMPTY, KIND_WORD, BookSync, Rows
+from twinloop.data.book_sync import EMPTY, BookSync, Rows
 from twinloop.data.instruments import Instrument
-from twinloop.data.rowfile import words_of
+from twinloop.data.rowfile import rows_of, words_of
 from twinloop.kernels import rows as table
 
 FRAME_BYTES_MAX: Final = 1 << 24
@@ -127,7 +127,7 @@ class BinanceStream:
             self.counts["too_long"] += 1
             return EMPTY
         self.place, rows = self._decoded(frame, local_ns)
-        self.kind = int(words_of(rows)[0, KIND_WORD]) & 255 if len(rows) else 0
+        self.kind = int(rows["kind"][0]) if len(rows) else 0
         return self._books[self.place].pass_on(rows) if self.kind and self._depth else rows
 
     def _decoded(self, frame: bytes, local_ns: int) -> tuple[int, Rows]:
@@ -170,7 +170,7 @@ class BinanceStream:
             return EMPTY
 
     def _copied(self, count: int) -> Rows:
-        return self._words[:count].copy().reshape(-1).view(table.ROW)
+        return rows_of(self._words[:count].copy())
 
     def _make_room(self, frame: bytes) -> None:
         self._into(np.zeros(2 * frame_rows(len(frame)), table.ROW))

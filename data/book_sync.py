@@ -9,12 +9,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from twinloop.data.rowfile import join_rows, pick, words_of
+from twinloop.data.rowfile import join_rows, pick
 from twinloop.kernels import rows as table
 
 Rows = npt.NDArray[np.void]
 HOLD_ROWS: Final = 1 << 18
-KIND_WORD: Final = table.ROW.fields["kind"][1] // 8  # type: ignore[index] # Its lowest byte.
 EMPTY: Final = np.zeros(0, table.ROW)
 
 
@@ -29,7 +28,7 @@ class BookSync:
 
     def pass_on(self, rows: Rows) -> Rows:
         """What of a message's rows, at least one, may be given out now; the rest is held. A FEED_GAP, if any, stands first."""
-        gap = int(words_of(rows)[0, KIND_WORD]) & 255 == table.FEED_GAP
+        gap = int(rows["kind"][0]) == table.FEED_GAP
         if not self.waits and not gap:
             return rows
         began = self.waits

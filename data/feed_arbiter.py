@@ -22,7 +22,7 @@ from twinloop.data.binance_stream import BinanceStream
 from twinloop.data.book_sync import EMPTY, Rows
 from twinloop.data.cadence import Cadence
 from twinloop.data.instruments import Instrument
-from twinloop.data.rowfile import join_rows, pick, words_of
+from twinloop.data.rowfile import join_rows, pick
 from twinloop.data.shadow_book import ShadowBook
 from twinloop.kernels import rows as table
 
@@ -183,7 +183,7 @@ class FeedArbiter:
         if kind != table.QUOTE or not self.depth:  # Beside a book, quotes do not say that its stream is well.
             (leg.prints if kind == table.TRADE else leg.books)[place].heard(now_ns)
         if len(rows) and kind in _TIMED:
-            leg.delayed(now_ns - int(words_of(rows)[0, 0]), now_ns)
+            leg.delayed(now_ns - int(rows["venue_ns"][0]), now_ns)
         if len(self.legs) > 1:
             self._compare_arrival(leg, place, kind, rows, now_ns)
         if leg is not self.active:

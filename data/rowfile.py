@@ -76,16 +76,21 @@ def words_of(rows: Rows) -> NDArray[np.int64]:
     return np.asarray(rows).view(np.int64).reshape(-1, ROW_SIZE // 8)
 
 
+def rows_of(words: NDArray[np.int64]) -> Rows:
+    """Contiguous words as rows, the same memory. Not by a view: that checks the row's overlapping fields, 3 us each time."""
+    return np.frombuffer(words, ROW)
+
+
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """Rows of several arrays in one; np.concatenate would repack the row's overlapping fields into another layout."""
     if not parts:
         return np.empty(0, ROW)
-    return np.concatenate([words_of(part) for part in parts]).reshape(-1).view(ROW)
+    return rows_of(np.concatenate([words_of(part) for part in parts]))
 
 
 def pick(rows: Rows, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
     """Rows chosen by a mask or by indices; NumPy would copy a record with overlapping fields name by name, 20 times slower."""
-    return words_of(rows)[chosen].reshape(-1).view(ROW)
+    return rows_of(words_of(rows)[chosen])
 
 
 def venue_keys(rows: Rows) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.book_window import NO_KEY
 from twinloop.kernels.entry import CALL, Doors, doors
 from twinloop.kernels.intrinsics import forget_records
+from twinloop.kernels.layout import zeros
 from twinloop.kernels.money import NO_CURRENCY, money_rule
 from twinloop.kernels.newest_touch import NO_FARTHEST
 from twinloop.kernels.node import FROM_TRADES, NEVER, STANDARD, SizeClass
@@ -102,8 +103,8 @@ class Assembly:
         self.size = size
         self.doors: Doors = doors(size)
         forget_records()
-        self._nodes = np.zeros(1, self.doors.node_dtype)
-        self._venues = np.zeros(1, self.doors.venue_dtype)
+        self._nodes = zeros(self.doors.node_dtype)
+        self._venues = zeros(self.doors.venue_dtype)
         self._calls = np.zeros(1, CALL)
         self.node: Any = self._nodes[0]
         self.venue: Any = self._venues[0]

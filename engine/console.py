@@ -37,7 +37,7 @@ def result_dict(run: "Run") -> dict[str, Any]:
 
 def print_run(run: "Run", console: Console | None = None, told: Sequence[str] = ()) -> None:
     """Print a run's result for a person; to standard output by default. told: warnings that the person has read already."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, emoji=False)
     summary = run.summary
     stats = {key: Stat(key=key, **values) for key, values in summary["statistics"].items()}
     _head(console, run)

@@ -64,10 +64,9 @@ def _book_fill(node: Any, row: Any, tail: Any, instrument: int, holder: int) -> 
         node["status"] = codes.RUN_OVERFLOW
         node["error_sequence"] = row["sequence"]
         return 0, False
-    if before == 0 and of_account["qty"] != 0:
-        market["held"] += 1
-    elif before != 0 and of_account["qty"] == 0:
-        market["held"] -= 1
+    after = of_account["qty"]
+    market["longs"] += int(after > 0) - int(before > 0)
+    market["shorts"] += int(after < 0) - int(before < 0)
     state = decision["accounts"][account]
     gained, status_1 = to_account_currency(decision, market["settle"], account_realised)
     paid, status_2 = to_account_currency(decision, tail["fee_currency"], row["fee"])

@@ -6,6 +6,8 @@ price first consumes the quantity ahead of us; a level or touch of the other sid
 
 from typing import Any
 
+import numpy as np
+
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
 from twinloop.kernels.following import level_spoken, level_taken
@@ -364,8 +366,9 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         level_spoken(venue, row)
     if kind == rows.LEVEL and market["mode"] == DEPTH:
         book = venue["books"][market["book"]]
-        book_apply(book, row)
         bids = row["side"] > 0
+        # Whether the book is crossed or complete is nothing to the venue: it asks for prices and quantities only.
+        book_set(book, np.int64(not bids), row["price"], row["qty"])
         if concerns_level(market, bids, row["price"]):
             orders_on_level(venue, market, row, BID if bids else ASK, book["replaced_qty"], venue_time(row), cause)
         if market["stops"] > 0 and market["last_price"] == 0 and row["flags"] & rows.FLAG_EVENT_END:

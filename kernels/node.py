@@ -11,6 +11,7 @@ import numpy as np
 from twinloop.kernels.bars import BAR, BAR_STATE
 from twinloop.kernels.book import book_dtype
 from twinloop.kernels.codes import CALLBACKS
+from twinloop.kernels.layout import aligned, by_lines
 from twinloop.kernels.money import MONEY_RULE
 from twinloop.kernels.newest_touch import NEWEST
 from twinloop.kernels.portfolio import CASH, POSITION
@@ -43,11 +44,7 @@ class SizeClass(NamedTuple):
 STANDARD: Final = SizeClass("standard", 1024, 16, 16384, 2048, 4096, 8, 2, 8, 64, 1048576, 4096, 4096, 8192)
 
 
-def _aligned(*fields: object) -> np.dtype[np.void]:
-    return np.dtype(list(fields), align=True)
-
-
-CLOCK: Final = _aligned(
+CLOCK: Final = aligned(
     ("now_ns", "<i8"),  # Local time of the row in hand; never falls.
     ("venue_ns", "<i8"),  # Its venue time.
     ("sequence", "<i8"),  # Its sequence.
@@ -60,7 +57,27 @@ CLOCK: Final = _aligned(
     ("timer_ns", "<i8"),  # Earliest armed timer.
 )
 
-INSTRUMENT: Final = _aligned(
+INSTRUMENT: Final = by_lines(
+    # What a row of the market reads and writes: one line for quotes and books, one for prints.
+    ("bid", "<i8"),
+    ("bid_qty", "<i8"),
+    ("ask", "<i8"),
+    ("ask_qty", "<i8"),
+    ("quote_ns", "<i8"),  # Local time of the last change of the touch; of the last book event with depth.
+    ("longs", "<i8"),  # How many accounts are long: a changed bid marks them. None holds a position: nothing to mark.
+    ("shorts", "<i8"),
+    ("book", "<i8"),  # Slot in the book pool, -1 without depth.
+    ("last_price", "<i8"),
+    ("last_qty", "<i8"),
+    ("last_side", "<i8"),
+    ("trade_ns", "<i8"),
+    ("bars_first", "<i8"),  # Its bar builders are neighbours in `bars`.
+    ("bars_count", "<i8"),
+    ("newest_wins", "<i8"),  # 1: best prices by the rule of newest_touch.py (a compatibility mode).
+    ("stale", "<i8"),  # Feed state: 0 live, 1 gap or stale.
+    ("mark_price", "<i8"),
+    ("mark_ns", "<i8"),  # Local time of the mark price.
+    ("status", "<i8"),
     # Static and effective-dated rules.
     ("price_unit", "<f8"),  # 10**-price_scale; display and strategies' natural units only.
     ("qty_unit", "<f8"),
@@ -73,31 +90,12 @@ INSTRUMENT: Final = _aligned(
     ("min_notional", "<i8"),
     ("maker_fee", "<i8"),  # 1e-8 of notional; negative is a rebate.
     ("taker_fee", "<i8"),
-    ("rule", MONEY_RULE),
     ("settle", "<i8"),  # Currency slot of PnL, fees and funding.
-    ("book", "<i8"),  # Slot in the book pool, -1 without depth.
-    ("newest_wins", "<i8"),  # 1: best prices by the rule of newest_touch.py (a compatibility mode).
+    ("rule", MONEY_RULE),
     ("newest", NEWEST),
-    ("status", "<i8"),
-    ("bars_first", "<i8"),  # Its bar builders are neighbours in `bars`.
-    ("bars_count", "<i8"),
-    # What is known of the market.
-    ("bid", "<i8"),
-    ("bid_qty", "<i8"),
-    ("ask", "<i8"),
-    ("ask_qty", "<i8"),
-    ("last_price", "<i8"),
-    ("last_qty", "<i8"),
-    ("last_side", "<i8"),
-    ("mark_price", "<i8"),
-    ("quote_ns", "<i8"),  # Local time of the last change of the touch; of the last book event with depth.
-    ("trade_ns", "<i8"),
-    ("mark_ns", "<i8"),  # Local time of the mark price.
-    ("stale", "<i8"),  # Feed state: 0 live, 1 gap or stale.
-    ("held", "<i8"),  # How many accounts hold a position: zero skips the marking.
 )
 
-ORDER: Final = _aligned(
+ORDER: Final = aligned(
     ("id", "<i8"),
     ("price", "<i8"),
     ("qty", "<i8"),
@@ -128,7 +126,7 @@ ORDER: Final = _aligned(
     ("pending", "<i8"),
 )
 
-EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pending-cancel, at remaining quantity.
+EXPOSURE: Final = aligned(  # What is working: open, in flight, unknown or pending-cancel, at remaining quantity.
     ("buy_qty", "<i8"),
     ("sell_qty", "<i8"),
     (
@@ -144,9 +142,9 @@ EXPOSURE: Final = _aligned(  # What is working: open, in flight, unknown or pend
     ("external_sell", "<i8"),
 )
 
-HOLDING: Final = _aligned(("position", POSITION), ("exposure", EXPOSURE))
+HOLDING: Final = aligned(("position", POSITION), ("exposure", EXPOSURE))
 
-ACCOUNT: Final = _aligned(
+ACCOUNT: Final = aligned(
     ("cash", "<i8"),  # Start + realised - fees + funding, 1e-8 of the account currency.
     ("unrealised", "<i8"),
     ("equity", "<i8"),
@@ -169,7 +167,7 @@ ACCOUNT: Final = _aligned(
 )
 
 # Zero means zero: no limit configured, no order. NEVER switches a limit off.
-INSTRUMENT_LIMITS: Final = _aligned(
+INSTRUMENT_LIMITS: Final = aligned(
     ("allowed", "<i8"),  # Bit of each strategy that may trade it.
     ("max_order_qty", "<i8"),
     ("max_order_notional", "<i8"),
@@ -185,7 +183,7 @@ INSTRUMENT_LIMITS: Final = _aligned(
     ("max_slippage_e8", "<i8"),  # Per order, estimated from depth before sending, 1e-8 of the mid.
 )
 
-ACCOUNT_LIMITS: Final = _aligned(
+ACCOUNT_LIMITS: Final = aligned(
     ("max_gross", "<i8"),
     ("max_net", "<i8"),
     ("max_daily_loss", "<i8"),
@@ -223,9 +221,9 @@ ACCOUNT_LIMIT: Final = 256
 ACCOUNT_LIMIT_WORDS: Final = len(ACCOUNT_LIMITS.names or ())
 
 RECENT_ORDERS: Final = 16  # How many past orders the duplicate check remembers per strategy.
-RECENT: Final = _aligned(("ns", "<i8"), ("price", "<i8"), ("qty", "<i8"), ("key", "<i8"))
+RECENT: Final = aligned(("ns", "<i8"), ("price", "<i8"), ("qty", "<i8"), ("key", "<i8"))
 
-STRATEGY: Final = _aligned(
+STRATEGY: Final = aligned(
     ("account", "<i8"),
     ("state", "<i8"),
     ("tokens_e9", "<i8"),  # Message bucket, 1e-9 messages.
@@ -234,21 +232,21 @@ STRATEGY: Final = _aligned(
     ("recent", RECENT, (RECENT_ORDERS,)),
 )
 
-TIMER: Final = _aligned(("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8"))
+TIMER: Final = aligned(("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8"))
 
 # What a series of bars is made from.
 FROM_TRADES: Final = 0
 FROM_BARS: Final = 1  # The vendor's bars as they are.
 FROM_SHORTER_BARS: Final = 2  # Time bars put together from the vendor's shorter ones.
 
-BAR_SLOT: Final = _aligned(
+BAR_SLOT: Final = aligned(
     ("state", BAR_STATE),
     ("instrument", "<i8"),
     ("source", "<i8"),  # FROM_TRADES, FROM_BARS, FROM_SHORTER_BARS.
     ("strategies", "<i8"),  # Bit of each strategy that asked for the series.
 )
 
-REQUEST: Final = _aligned(  # What a strategy asks for; filled by its call, answered in `result`.
+REQUEST: Final = aligned(  # What a strategy asks for; filled by its call, answered in `result`.
     ("price", "<i8"),
     ("qty", "<i8"),
     ("trigger_price", "<i8"),
@@ -300,7 +298,7 @@ def equity_record(instruments: int) -> np.dtype[np.void]:
     )  # fmt: skip
 
 
-COUNTERS: Final = _aligned(
+COUNTERS: Final = aligned(
     ("rows", "<i8", (256,)),  # By kind.
     ("decisions", "<i8"),
     ("orders", "<i8"),
@@ -318,7 +316,7 @@ COUNTERS: Final = _aligned(
 def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
     """What decisions depend on; hashed byte by byte, so it holds no address and no padding that is ever written."""
     holdings = (HOLDING, (size.instruments,))
-    return _aligned(
+    return by_lines(
         ("clock", CLOCK),
         ("hash", "<i8"),  # Rolling hash over (row, verdict, request) at every decision.
         ("decision_number", "<i8"),
@@ -361,7 +359,7 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
 
 def node_dtype(size: SizeClass) -> np.dtype[np.void]:
     """The node of a size class."""
-    return _aligned(
+    return by_lines(
         # Small and hot first.
         ("address", "<i8"),  # Its own, for calls by address.
         ("inbox_head", "<i8"),

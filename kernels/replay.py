@@ -379,29 +379,32 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
         else:
             _publish_timer(node)
         # One fact; with nothing on its way from or to the venue, row after row until a strategy asks for something or an order fills.
+        local_rows = venue["local_rows"]
+        head = node["inbox_tail"]  # The inbox holds this one fact, or none yet.
         more = from_tape and answer_ns == NEVER and venue["request_tail"] == venue["request_head"]
         last = min(count, at + rows_max - handled) if more else 0  # A row of the tape is a row handled.
         while True:
             if from_tape:
-                head = node["inbox_head"]
                 row = node["inbox"][inbox_slot(node, head)]
-                copy_row(row, record_at(venue["local_rows"] + ROW_BYTES * at, ROW))
-                prefetch(venue["local_rows"] + ROW_BYTES * (at + ROWS_AHEAD))
+                copy_row(row, record_at(local_rows + ROW_BYTES * at, ROW))
+                prefetch(local_rows + ROW_BYTES * (at + ROWS_AHEAD))
                 row["sequence"] = head
                 at += 1
                 if row["flags"] & rows.FLAG_CONTINUES:
-                    _publish_tail(node, record_at(venue["local_rows"] + ROW_BYTES * at, ROW))
+                    _publish_tail(node, record_at(local_rows + ROW_BYTES * at, ROW))
                     at += 1
                 else:
                     node["inbox_head"] = head + 1
-            handled += step(node)
+            done = step(node, head)
+            head += done
+            handled += done
             if node["outbox_tail"] < node["outbox_head"]:
                 if venue["remote"] == 0:
                     send_requests(node, venue)
                 break
             if at >= last or (node["status"] | node["records_full"]) != 0:
                 break
-            row_ns = record_at(venue["local_rows"] + ROW_BYTES * at, ROW)["local_ns"]
+            row_ns = record_at(local_rows + ROW_BYTES * at, ROW)["local_ns"]
             if row_ns > clock["timer_ns"] and venue["recorded"] == 0:
                 break
             if not quiet and (_live(venue, row_ns) != REACHED or venue["response_tail"] < venue["response_head"]):

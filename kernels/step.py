@@ -7,6 +7,8 @@ call - 6 requests are in the outbox, numbered by decision.
 
 from typing import Any
 
+import numpy as np
+
 from twinloop.kernels import codes, rows
 from twinloop.kernels.account_facts import (
     mark_held,
@@ -19,7 +21,7 @@ from twinloop.kernels.account_facts import (
     on_rate,
 )
 from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_clock, bar_on_trade
-from twinloop.kernels.book import ASK, BID, book_apply
+from twinloop.kernels.book import ASK, BID, book_apply, book_event_end, book_set
 from twinloop.kernels.callbacks import call_bar_strategies, call_strategies, call_strategy
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.flatten import flatten_accounts
@@ -83,7 +85,7 @@ def on_trade(node: Any, row: Any, instrument: int) -> None:
         market["last_qty"] = row["qty"]
         market["last_side"] = row["side"]
         market["trade_ns"] = row["local_ns"]
-        if market["held"] > 0 and (market["bid"] == 0 or market["ask"] == 0):
+        if (market["longs"] | market["shorts"]) > 0 and (market["bid"] == 0 or market["ask"] == 0):
             mark_held(node, instrument)
         call_strategies(node, codes.ON_TRADE, instrument)
         if market["bars_count"] > 0:
@@ -114,19 +116,52 @@ def on_quote(node: Any, row: Any, instrument: int) -> None:
     """A change of the touch: marks, loss limits, on_quote."""
     decision = node["decision"]
     market = decision["instruments"][instrument]
-    market["bid"] = row["bid"]
     market["bid_qty"] = row["bid_qty"]
-    market["ask"] = row["ask"]
     market["ask_qty"] = row["ask_qty"]
     market["quote_ns"] = row["local_ns"]
-    if market["held"] > 0:
-        mark_held(node, instrument)
+    _touch(node, market, row["bid"], row["ask"], instrument)
     call_strategies(node, codes.ON_QUOTE, instrument)
 
 
 @njit(cache=True, forceinline=True)
-def on_depth(node: Any, row: Any, instrument: int) -> None:
-    """A row of the book: the pool's book, the touch, marks, and on_book when the venue's message is complete."""
+def _touch(node: Any, market: Any, bid: int, ask: int, instrument: int) -> None:
+    """New best prices: longs are marked at the bid, shorts at the ask."""
+    marked = (bid != market["bid"]) * market["longs"] + (ask != market["ask"]) * market["shorts"]
+    market["bid"] = bid
+    market["ask"] = ask
+    if marked > 0:
+        mark_held(node, instrument)
+
+
+@njit(cache=True, forceinline=True)
+def on_level(node: Any, row: Any, instrument: int) -> None:
+    """A level of the book: what most rows of a market with depth are."""
+    decision = node["decision"]
+    market = decision["instruments"][instrument]
+    if market["book"] < 0 or market["newest_wins"] != 0:
+        _on_depth(node, row, instrument)
+        return
+    book = decision["books"][market["book"]]
+    book_set(book, np.int64(row["side"] < 0), row["price"], row["qty"])
+    market["quote_ns"] = row["local_ns"]
+    if row["flags"] & rows.FLAG_EVENT_END != 0:
+        book_event_end(book)
+        _touch_of_book(node, market, book, instrument)
+
+
+@njit(cache=True, forceinline=True)
+def _touch_of_book(node: Any, market: Any, book: Any, instrument: int) -> None:
+    """The venue's message is complete: the touch, marks, on_book."""
+    market["bid_qty"] = book["best_bid_qty"]
+    market["ask_qty"] = book["best_ask_qty"]
+    _touch(node, market, book["best_bid"], book["best_ask"], instrument)
+    call_strategies(node, codes.ON_BOOK, instrument)
+
+
+@njit(cache=True)
+def _on_depth(node: Any, row: Any, instrument: int) -> None:
+    """Any row of the book: the pool's book, and when the venue's message is complete the touch, marks, on_book."""
+    out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
     if market["book"] < 0:
@@ -139,23 +174,13 @@ def on_depth(node: Any, row: Any, instrument: int) -> None:
     book = decision["books"][market["book"]]
     book_apply(book, row)
     market["quote_ns"] = row["local_ns"]
-    if row["flags"] & rows.FLAG_EVENT_END == 0 and row["kind"] != rows.SNAPSHOT_END:
-        return
-    bid = book["best_bid"]
-    ask = book["best_ask"]
-    market["bid_qty"] = book["best_bid_qty"]
-    market["ask_qty"] = book["best_ask_qty"]
-    if bid != market["bid"] or ask != market["ask"]:
-        market["bid"] = bid
-        market["ask"] = ask
-        if market["held"] > 0:
-            mark_held(node, instrument)
-    call_strategies(node, codes.ON_BOOK, instrument)
+    if row["flags"] & rows.FLAG_EVENT_END != 0 or row["kind"] == rows.SNAPSHOT_END:
+        _touch_of_book(node, market, book, instrument)
 
 
 @njit(cache=True)
 def _on_newest_depth(node: Any, row: Any, instrument: int) -> None:
-    """on_depth where the newest row wins a cross."""
+    """_on_depth where the newest row wins a cross."""
     out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
@@ -165,12 +190,9 @@ def _on_newest_depth(node: Any, row: Any, instrument: int) -> None:
     market["quote_ns"] = row["local_ns"]
     if row["flags"] & rows.FLAG_EVENT_END == 0:
         return
-    market["bid"] = newest_price(newest, BID)
     market["bid_qty"] = newest_qty(newest, book, BID)
-    market["ask"] = newest_price(newest, ASK)
     market["ask_qty"] = newest_qty(newest, book, ASK)
-    if market["held"] > 0:
-        mark_held(node, instrument)
+    _touch(node, market, newest_price(newest, BID), newest_price(newest, ASK), instrument)
     call_strategies(node, codes.ON_BOOK, instrument)
 
 
@@ -183,7 +205,7 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
     market["last_price"] = row["close"]
     market["last_qty"] = tail["volume"]
     market["trade_ns"] = row["local_ns"]
-    if market["held"] > 0:
+    if (market["longs"] | market["shorts"]) > 0:
         mark_held(node, instrument)
     bar = node["vendor_bar"]
     bar["start_ns"] = row["venue_ns"] - tail["interval_ns"]
@@ -312,13 +334,9 @@ def _stop_at(node: Any, slot: int, status: int) -> None:
 
 
 @njit(cache=True, forceinline=True)
-def step(node: Any) -> int:
-    """Handle the oldest fact of the inbox; returns how many rows it was (1 or 2), 0 when it stops the run.
-
-    The caller knows that the inbox is not empty.
-    """
-    tail_at = node["inbox_tail"]
-    slot = inbox_slot(node, tail_at)
+def step(node: Any, at: int) -> int:
+    """Handle the oldest fact of the inbox, whose sequence the caller knows: how many rows it was (1 or 2), 0 when it stops the run."""
+    slot = inbox_slot(node, at)
     row = node["inbox"][slot]
     node["current_slot"] = slot
     decision = node["decision"]
@@ -339,15 +357,17 @@ def step(node: Any) -> int:
         time_passed(node)
     node["measured"]["rows"][kind] += 1
     handled = 1
-    if kind == rows.QUOTE:
-        on_quote(node, row, instrument)
+    if kind == rows.LEVEL:
+        on_level(node, row, instrument)
     elif kind == rows.TRADE:
         on_trade(node, row, instrument)
-    elif rows.LEVEL <= kind <= rows.CLEAR or kind == rows.FEED_GAP:
-        on_depth(node, row, instrument)
+    elif kind == rows.QUOTE:
+        on_quote(node, row, instrument)
+    elif rows.LEVEL < kind <= rows.CLEAR or kind == rows.FEED_GAP:
+        _on_depth(node, row, instrument)
     else:
         handled = _step_seldom(node, slot, kind, instrument)
     if (decision["breaches"] | decision["flattening"]) != 0:
         _stop_trading(node)
-    node["inbox_tail"] = tail_at + handled
+    node["inbox_tail"] = at + handled
     return handled

@@ -80,7 +80,10 @@ def timer_fired(decision: Any, strategy: int, timer_id: int, due_ns: int) -> Non
             and timer["due_ns"] == due_ns
         ):
             if timer["interval_ns"] > 0:
-                passed = (decision["clock"]["now_ns"] - due_ns) // timer["interval_ns"]
+                late_ns = decision["clock"]["now_ns"] - due_ns
+                passed = (
+                    late_ns // timer["interval_ns"] if late_ns >= timer["interval_ns"] else 0
+                )  # A division costs more than the rest.
                 timer["due_ns"] = due_ns + (passed + 1) * timer["interval_ns"]
             else:
                 timer["armed"] = 0

@@ -13,6 +13,7 @@ from twinloop.kernels.book import book_dtype
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.latency import LATENCY, response_delay
+from twinloop.kernels.layout import aligned, by_lines
 from twinloop.kernels.money import MONEY_RULE, OK, fee_on, notional, saturating_add
 from twinloop.kernels.newest_touch import NEWEST
 from twinloop.kernels.node import NEVER, SizeClass
@@ -47,11 +48,7 @@ REQUESTS: Final = 4096
 RESPONSES: Final = 8192
 
 
-def _aligned(*fields: object) -> np.dtype[np.void]:
-    return np.dtype(list(fields), align=True)
-
-
-VENUE_ORDER: Final = _aligned(
+VENUE_ORDER: Final = aligned(
     ("id", "<i8"),
     ("price", "<i8"),
     ("qty", "<i8"),
@@ -75,9 +72,9 @@ VENUE_ORDER: Final = _aligned(
     ("working", "<i8"),  # 0 not here, 1 resting, 2 waiting for its trigger.
 )
 
-GONE_LEVEL: Final = _aligned(("instrument", "<i8"), ("side_index", "<i8"), ("price", "<i8"))
+GONE_LEVEL: Final = aligned(("instrument", "<i8"), ("side_index", "<i8"), ("price", "<i8"))
 
-VENUE_BAR: Final = _aligned(
+VENUE_BAR: Final = aligned(
     ("start_ns", "<i8"),
     ("end_ns", "<i8"),
     ("open", "<i8"),
@@ -90,40 +87,41 @@ VENUE_BAR: Final = _aligned(
 
 def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
     """One instrument as the venue holds it."""
-    return _aligned(
-        ("rule", MONEY_RULE),
+    return by_lines(
+        # What a row of the market asks first.
         ("mode", "<i8"),  # DEPTH, TOUCH, PRINTS, BARS or NEWEST_DEPTH.
         ("book", "<i8"),
-        ("tick_size", "<i8"),
-        ("settle", "<i8"),
-        ("maker_fee", "<i8"),
-        ("taker_fee", "<i8"),
-        ("status", "<i8"),
-        ("bid", "<i8"),
-        ("bid_qty", "<i8"),
-        ("ask", "<i8"),
-        ("ask_qty", "<i8"),
-        ("last_price", "<i8"),
-        ("seen_quote", "<i8"),  # Rows of the tape before this one are in bid and ask, or in last_price, already.
-        ("seen_trade", "<i8"),
-        ("newest", NEWEST),  # NEWEST_DEPTH only.
-        ("bar", VENUE_BAR),
-        ("first", "<i8"),  # List of our orders here, oldest first; -1 none.
-        ("last", "<i8"),
-        ("count", "<i8"),
         # Prices of our resting orders lie within these, so that most rows of the market are known to be none of their business.
         ("buy_low", "<i8"),
         ("buy_high", "<i8"),
         ("sell_low", "<i8"),
         ("sell_high", "<i8"),
         ("stops", "<i8"),  # Of our orders, those waiting for their trigger.
+        ("last_price", "<i8"),
+        ("seen_trade", "<i8"),  # Rows of the tape before this one are in last_price, or in bid and ask, already.
+        ("seen_quote", "<i8"),
+        ("status", "<i8"),
+        ("bid", "<i8"),
+        ("bid_qty", "<i8"),
+        ("ask", "<i8"),
+        ("ask_qty", "<i8"),
+        ("first", "<i8"),  # List of our orders here, oldest first; -1 none.
+        ("last", "<i8"),
+        ("count", "<i8"),
+        ("tick_size", "<i8"),
+        ("settle", "<i8"),
+        ("maker_fee", "<i8"),
+        ("taker_fee", "<i8"),
         ("position", "<i8", (accounts,)),  # Of our accounts, from the venue's own fills: for reduce-only.
+        ("rule", MONEY_RULE),
+        ("newest", NEWEST),  # NEWEST_DEPTH only.
+        ("bar", VENUE_BAR),
     )
 
 
 def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
     """The VENUE record of a size class."""
-    return _aligned(
+    return by_lines(
         ("local_rows", "<i8"),  # Address and count of the node's tape, and of the venue's.
         ("local_count", "<i8"),
         ("market_rows", "<i8"),

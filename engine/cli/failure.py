@@ -38,7 +38,7 @@ def code_of(error: BaseException) -> int:
 
 def show_failure(error: BaseException, code: int, *, json: bool, trace: bool) -> None:
     """Tell a person on standard error, or a machine on standard output."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     if trace:
         console.print("".join(traceback.format_exception(error)).rstrip(), markup=False)
     if json:

@@ -26,14 +26,14 @@ def out() -> "Console":
     """Standard output, without colouring numbers."""
     from rich.console import Console  # noqa: PLC0415 - not before something is drawn
 
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
 
 
 def err() -> "Console":
     """Standard error."""
     from rich.console import Console  # noqa: PLC0415 - not before something is drawn
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str) -> None:

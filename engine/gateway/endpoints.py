@@ -21,20 +21,22 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses of one market.
 
     rest: without a path, "https://api.binance.com". orders: of the WebSocket API, "" for none. user: of the user stream; spot's is the
-    WebSocket API, USD-M's has {listen_key} in it. ca_file: certificates to trust instead of the system's. Raises ConfigError.
+    WebSocket API, USD-M's has {listen_key} in it. rights: where a key's rights are told, rest unless given. ca_file: certificates to
+    trust instead of the system's. Raises ConfigError.
     """
 
     rest: str
     user: str
     orders: str = ""
+    rights: str = ""
     ca_file: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what is not safe."""
-        for field in ("rest", "user", "orders"):
+        for field in ("rest", "user", "orders", "rights"):
             text: str = getattr(self, field)
-            if text or field != "orders":
-                check_address(field, text, ("https", "http") if field == "rest" else ("wss", "ws"))
+            if text or field in {"rest", "user"}:
+                check_address(field, text, ("https", "http") if field in {"rest", "rights"} else ("wss", "ws"))
 
 
 def is_loopback(host: str) -> bool:
@@ -79,11 +81,11 @@ ORDER_PATH: Final[dict[Market, str]] = {"spot": "/ws-api/v3", "usdm": "/ws-fapi/
 USER_PATH: Final[dict[Market, str]] = {"spot": "/ws-api/v3", "usdm": "/private/ws/{listen_key}"}
 
 
-def endpoints_at(market: Market, *, rest: str, stream: str, calls: str = "") -> Endpoints:
+def endpoints_at(market: Market, *, rest: str, stream: str, calls: str = "", rights: str = "") -> Endpoints:
     """Addresses of a market from those of its hosts, without paths. calls: of the WebSocket API; stream's without it."""
     calls = calls or stream
     user = calls if market == "spot" else stream
-    return Endpoints(rest=rest, user=user + USER_PATH[market], orders=calls + ORDER_PATH[market])
+    return Endpoints(rest=rest, user=user + USER_PATH[market], orders=calls + ORDER_PATH[market], rights=rights or rest)
 
 
 LIVE: Final[dict[Market, Endpoints]] = {
@@ -98,6 +100,7 @@ LIVE: Final[dict[Market, Endpoints]] = {
         rest="https://fapi.binance.com",
         stream="wss://fstream.binance.com",
         calls="wss://ws-fapi.binance.com",
+        rights="https://api.binance.com",
     ),
 }
 assert set(LIVE) == set(get_args(Market))

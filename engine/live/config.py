@@ -102,8 +102,12 @@ class OrdersTable(Table):
 
     key_variable: str = "TWINLOOP_API_KEY"
     secret_variable: str = "TWINLOOP_API_SECRET"  # noqa: S105 - a name, not a secret
+    keyring: str = ""  # A service in the system's keyring that holds the keys instead, as api-key and api-secret.
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
     dead_man_timeout: Duration = 60_000_000_000
+    reconcile_every: Duration = (
+        60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
+    )
     calls: str = ""  # Host of the WebSocket API; the venue's own, or the feed's where that is given.
 
     @model_validator(mode="after")
@@ -191,7 +195,8 @@ class LoadedSession:
         market, calls = MARKETS[feed.venue], self.config.orders.calls.rstrip("/")
         if not (feed.stream or feed.rest or calls):
             return LIVE[market]
-        return endpoints_at(market, rest=self.rest, stream=self.stream, calls=calls)
+        rights = "" if feed.rest else LIVE[market].rights
+        return endpoints_at(market, rest=self.rest, stream=self.stream, calls=calls, rights=rights)
 
     @property
     def limits_section(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from twinloop.data.atomic import make_folder
 from twinloop.data.errors import DataError, TwinloopError
 from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.reader import Commit
-from twinloop.engine.live.account import credentials_from
 from twinloop.engine.live.config import MARKETS, LoadedSession
+from twinloop.engine.live.keys import credentials_from
 from twinloop.engine.live.measured import COUNTERS, SIDECAR_WORDS
 from twinloop.engine.live.shared import SESSION, SIDECAR, SharedReader, SharedWords
 from twinloop.engine.seam import WORLD, process_id

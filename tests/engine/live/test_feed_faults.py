@@ -311,6 +311,51 @@ def test_d12_feeds_that_disagree_about_the_price_are_stale(tmp_path: Path, strat
     assert ("FEED_STALE", codes.STALE_DISAGREE, 0) in stage.told()
 
 
+@pytest.mark.parametrize("how", ["age", "notice"])
+def test_a_connection_is_replaced_before_the_venue_cuts_it(tmp_path: Path, strategy_folder: Path, how: str) -> None:
+    """V19 of the market's side: a second connection stands before the first one goes, by its age or by the venue's notice."""
+
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        if how == "notice":
+            await stage.primary.inject(['{"e":"serverShutdown","E":1700000000000}'])
+        switches = process.feed.arbiter.switches
+        await until(lambda: process.feed.arbiter.switches > switches, task)
+        await until(lambda: len(stage.primary.clients) == 1, task)
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, feed='rotate_after = "6s"' if how == "age" else "")
+    told = stage.told()
+    assert told[:4] == [
+        ("FEED_STALE", codes.STALE_START, 0), ("FEED_GAP", codes.GAP_START, 0), ("FEED_RECOVERED", 0, 0),
+        ("FEED_SWITCHED", codes.SWITCH_ROTATED, codes.PRIMARY),
+    ]  # fmt: skip
+    assert not [each for each in told[4:] if each[0] != "FEED_SWITCHED"]
+    stage.assert_prints_come_once()
+
+
+def test_prices_are_asked_for_while_nothing_streams(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        stage.primary.refuse = True
+        stage.primary.reset()
+        books = of_kind(process, table.SNAPSHOT_END)
+        await until(lambda: of_kind(process, table.SNAPSHOT_END) >= books + 3, task)
+        assert process.feed.stale
+        assert int(process.loop.node.decision["instruments"][0]["stale"]) == 1
+        stage.primary.refuse = False
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, feed='poll_after = "500ms"\npoll_every = "500ms"')
+    told = stage.told()[3:]
+    assert told == [
+        ("FEED_STALE", codes.STALE_LOST, 0), ("FEED_GAP", codes.GAP_LOST, 0),
+        ("FEED_SWITCHED", codes.SWITCH_POLLED, codes.POLLED), ("FEED_SWITCHED", codes.SWITCH_BACK, codes.PRIMARY),
+        ("FEED_RECOVERED", 0, codes.PRIMARY),
+    ]  # fmt: skip
+    stage.assert_prints_come_once()
+
+
 def recorded_peak() -> int:
     """Depth updates and prints in the busiest second of the busiest recording."""
     path = Path(os.environ["TWINLOOP_REAL_DATA"]) / "binance-raw-ws" / "usdm_btcusdt_20240808.gz"

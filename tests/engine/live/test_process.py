@@ -179,6 +179,9 @@ def test_two_instances_of_one_session_cannot_run(tmp_path: Path, strategy_folder
     [
         (("ws://127.0.0.1", "ws://example.org"), "wss://"),
         (("http://127.0.0.1", "http://example.org"), "https://"),
+        (("rest =", 'backup_stream = "ws://example.org"\nrest ='), "wss://"),
+        (("rest =", 'backup_rest = "http://127.0.0.1:1"\nrest ='), "backup_rest belongs to a backup_stream"),
+        (("rest =", 'poll_every = "1ms"\nrest ='), "poll_every"),
         (('limits = "research"', ""), "no default limits"),
         (("[feed]", "[fed]"), "unknown key"),
         (("out =", 'mode = "live"\nout ='), "research limits are for backtests only"),
