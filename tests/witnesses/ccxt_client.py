@@ -23,7 +23,9 @@ def client(market: str, rest: str, stream: str) -> Any:
     api.update(public=f"{rest}/api/v3", private=f"{rest}/api/v3", v1=f"{rest}/api/v1", sapi=f"{rest}/sapi/v1")
     for version in ("1", "2", "3"):
         suffix = "" if version == "1" else f"V{version}"
-        api.update({f"fapiPublic{suffix}": f"{rest}/fapi/v{version}", f"fapiPrivate{suffix}": f"{rest}/fapi/v{version}"})
+        api.update(
+            {f"fapiPublic{suffix}": f"{rest}/fapi/v{version}", f"fapiPrivate{suffix}": f"{rest}/fapi/v{version}"}
+        )
     api["ws"].update(spot=f"{stream}/ws", linear=f"{stream}/ws")
     api["ws"]["ws-api"].update(spot=f"{stream}/ws-api/v3", linear=f"{stream}/ws-fapi/v1")
     return exchange
@@ -34,7 +36,10 @@ async def refusal(what: Any) -> list[str]:
     try:
         await what
     except ccxt.BaseError as error:
-        return [type(error).__name__, *(code for code in ("-2010", "-2011", "-2013", "-2019", "-1021", "-1003") if code in str(error))]
+        return [
+            type(error).__name__,
+            *(code for code in ("-2010", "-2011", "-2013", "-2019", "-1021", "-1003") if code in str(error)),
+        ]
     return ["none"]
 
 
@@ -44,14 +49,19 @@ async def run(market: str, rest: str, stream: str) -> None:
     found: dict[str, Any] = {}
     try:
         await exchange.load_markets()
-        found["limits"] = [exchange.markets[symbol]["precision"]["price"], exchange.markets[symbol]["limits"]["cost"]["min"]]
+        found["limits"] = [
+            exchange.markets[symbol]["precision"]["price"],
+            exchange.markets[symbol]["limits"]["cost"]["min"],
+        ]
         book = await exchange.fetch_order_book(symbol, 20)
         bid = book["bids"][0][0]
         watching = asyncio.create_task(exchange.watch_orders(symbol))
         await asyncio.sleep(1)
         placed = await exchange.create_order(symbol, "limit", "buy", 0.01, bid * 0.99)
         found["placed"] = [placed["status"], placed["amount"]]
-        found["watched"] = [[each["id"] == placed["id"], each["status"]] for each in await asyncio.wait_for(watching, 20)]
+        found["watched"] = [
+            [each["id"] == placed["id"], each["status"]] for each in await asyncio.wait_for(watching, 20)
+        ]
         found["queried"] = (await exchange.fetch_order(placed["id"], symbol))["status"]
         found["open"] = [each["id"] == placed["id"] for each in await exchange.fetch_open_orders(symbol)]
         found["cancelled"] = (await exchange.cancel_order(placed["id"], symbol))["status"]
@@ -67,7 +77,9 @@ async def run(market: str, rest: str, stream: str) -> None:
         watched = await asyncio.wait_for(exchange.watch_order_book(symbol), 20)
         found["book"] = watched["bids"][0][0] < watched["asks"][0][0]
         refusals = found["refusals"] = {}
-        refusals["too much"] = await refusal(exchange.create_order(symbol, "limit", "buy", 140 if market == "spot" else 900, bid))
+        refusals["too much"] = await refusal(
+            exchange.create_order(symbol, "limit", "buy", 140 if market == "spot" else 900, bid)
+        )
         refusals["cancel"] = await refusal(exchange.cancel_order("7", symbol))
         refusals["query"] = await refusal(exchange.fetch_order("7", symbol))
         for name, fault in (("time", "wrong_time"), ("many", "too_many")):

@@ -11,7 +11,7 @@ KEY, SECRET = "practice-key", "practice-secret"
 def arm(rest: str, fault: str) -> None:
     """Have the exchange meet a fault once."""
     body = json.dumps({"fault": fault}).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{rest}/control", data=body), timeout=10) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(urllib.request.Request(f"{rest}/control", data=body), timeout=10) as answer:
         assert answer.status == 200
 
 

@@ -51,7 +51,13 @@ async def spot(rest: str, stream: str) -> dict[str, Any]:
     api, found = client.rest_api, dict[str, Any]()
     found["symbols"] = [each["symbol"] for each in plain(api.exchange_info())["symbols"]]
     bid = float(plain(api.depth(BTC))["bids"][0][0])
-    low: dict[str, Any] = {"side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "quantity": 0.01, "price": round(bid * 0.99, 2)}
+    low: dict[str, Any] = {
+        "side": "BUY",
+        "type": "LIMIT",
+        "time_in_force": "GTC",
+        "quantity": 0.01,
+        "price": round(bid * 0.99, 2),
+    }
     placed = plain(api.new_order(symbol=BTC, **low))
     which = {"symbol": BTC, "order_id": placed["orderId"]}
     found["placed"], found["queried"] = placed["status"], plain(api.get_order(**which))["status"]
@@ -87,13 +93,23 @@ async def usdm(rest: str, stream: str) -> dict[str, Any]:
     api, found = client.rest_api, dict[str, Any]()
     found["symbols"] = [each["symbol"] for each in plain(api.exchange_information())["symbols"]]
     bid = float(plain(api.order_book(BTC))["bids"][0][0])
-    low: dict[str, Any] = {"side": "BUY", "type": "LIMIT", "time_in_force": "GTC", "quantity": 0.01, "price": round(bid * 0.99, 1)}
+    low: dict[str, Any] = {
+        "side": "BUY",
+        "type": "LIMIT",
+        "time_in_force": "GTC",
+        "quantity": 0.01,
+        "price": round(bid * 0.99, 1),
+    }
     placed = plain(api.new_order(symbol=BTC, **low))
     which = {"symbol": BTC, "order_id": placed["orderId"]}
     found["placed"], found["queried"] = placed["status"], plain(api.query_order(**which))["status"]
     found["open"] = len(plain(api.current_all_open_orders(symbol=BTC)))
     found["cancelled"] = plain(api.cancel_order(**which))["status"]
-    found["taken"] = plain(api.query_order(symbol=BTC, order_id=plain(api.new_order(symbol=BTC, side="BUY", type="MARKET", quantity=0.01))["orderId"]))["status"]
+    found["taken"] = plain(
+        api.query_order(
+            symbol=BTC, order_id=plain(api.new_order(symbol=BTC, side="BUY", type="MARKET", quantity=0.01))["orderId"]
+        )
+    )["status"]
     found["traded"] = sum(float(each["qty"]) for each in plain(api.account_trade_list(BTC)))
     found["position"] = [float(each["positionAmt"]) for each in plain(api.position_information_v3(symbol=BTC))]
     found["account"] = float(plain(api.account_information_v3())["totalWalletBalance"]) > 0

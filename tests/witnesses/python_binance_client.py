@@ -32,7 +32,11 @@ async def heard(socket: Any, event: str, kind: str = "") -> Any:
 
 async def run(market: str, rest: str, stream: str) -> None:
     spot = market == "spot"
-    AsyncClient.API_URL, AsyncClient.FUTURES_URL, AsyncClient.MARGIN_API_URL = f"{rest}/api", f"{rest}/fapi", f"{rest}/sapi"
+    AsyncClient.API_URL, AsyncClient.FUTURES_URL, AsyncClient.MARGIN_API_URL = (
+        f"{rest}/api",
+        f"{rest}/fapi",
+        f"{rest}/sapi",
+    )
     AsyncClient.WS_API_URL, AsyncClient.WS_FUTURES_URL = f"{stream}/ws-api/v3", f"{stream}/ws-fapi/v1"
     BinanceSocketManager.STREAM_URL = BinanceSocketManager.FSTREAM_URL = f"{stream}/"
     client = await AsyncClient.create(KEY, SECRET)
@@ -49,7 +53,7 @@ async def run(market: str, rest: str, stream: str) -> None:
     try:
         bid = float((await book(**name))["bids"][0][0])
         low = f"{bid * 0.99:.1f}"
-        async with (sockets.user_socket() if spot else sockets.futures_user_socket()) as user:
+        async with sockets.user_socket() if spot else sockets.futures_user_socket() as user:
             order = await place(**limit, price=low)
             report = await heard(user, "executionReport" if spot else "ORDER_TRADE_UPDATE", "NEW")
             found["heard"] = report["i"] == order["orderId"]
@@ -62,17 +66,35 @@ async def run(market: str, rest: str, stream: str) -> None:
             await heard(user, "executionReport" if spot else "ORDER_TRADE_UPDATE", "TRADE")
         found["traded"] = sum(float(each["qty"]) for each in await traded(**name))
         if spot:
-            found["account"] = float(next(each for each in (await client.get_account())["balances"] if each["asset"] == "BTC")["free"]) > 20
-            prices = await client.get_avg_price(**name), await client.get_symbol_ticker(**name), await client.get_ticker(**name)
-            found["prices"] = all(abs(float(each.get("price", each.get("lastPrice"))) / bid - 1) < 0.01 for each in prices)
+            found["account"] = (
+                float(next(each for each in (await client.get_account())["balances"] if each["asset"] == "BTC")["free"])
+                > 20
+            )
+            prices = (
+                await client.get_avg_price(**name),
+                await client.get_symbol_ticker(**name),
+                await client.get_ticker(**name),
+            )
+            found["prices"] = all(
+                abs(float(each.get("price", each.get("lastPrice"))) / bid - 1) < 0.01 for each in prices
+            )
             async with sockets.trade_socket("BTCUSDT") as trades:
                 found["trade"] = abs(float((await heard(trades, "trade"))["p"]) / bid - 1) < 0.01
             async with sockets.kline_socket("BTCUSDT") as candles:
                 found["candle"] = (await heard(candles, "kline"))["k"]["i"]
         else:
-            found["position"] = [float(each["positionAmt"]) for each in await client.futures_position_information(**name)]
+            found["position"] = [
+                float(each["positionAmt"]) for each in await client.futures_position_information(**name)
+            ]
             found["prices"] = abs(float((await client.futures_mark_price(**name))["markPrice"]) / bid - 1) < 0.01
-            stop = await place(**name, side="SELL", type="STOP_MARKET", triggerPrice=f"{bid * 0.98:.1f}", quantity="0.01", reduceOnly="true")
+            stop = await place(
+                **name,
+                side="SELL",
+                type="STOP_MARKET",
+                triggerPrice=f"{bid * 0.98:.1f}",
+                quantity="0.01",
+                reduceOnly="true",
+            )
             found["stop"] = [stop["algoStatus"], len(await client.futures_get_open_algo_orders(**name))]
             await client.futures_cancel_algo_order(algoId=stop["algoId"])
             async with sockets.aggtrade_futures_socket("BTCUSDT") as trades:
