@@ -105,6 +105,9 @@ class OrdersTable(Table):
     keyring: str = ""  # A service in the system's keyring that holds the keys instead, as api-key and api-secret.
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
     dead_man_timeout: Duration = 60_000_000_000
+    reconcile_every: Duration = (
+        60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
+    )
     calls: str = ""  # Host of the WebSocket API; the venue's own, or the feed's where that is given.
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ from twinloop.engine.live.session_errors import SessionError
 
 LINE_BYTES_MAX: Final = 4096
 ACTS: Final = ("halt", "reduce", "resume", "flatten")
-COMMANDS: Final = (*ACTS, "status", "limits")
+COMMANDS: Final = (*ACTS, "status", "limits", "breaks", "accept")
 SOCKET: Final = "control.sock"
 
 Answer = Callable[[str, dict[str, Any], int], dict[str, Any]]

@@ -49,6 +49,7 @@ class OrderEdge:
         self.alerts: list[Alert] = []
         self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
         self._tell = tell
+        self.after_facts: Callable[[], None] | None = None  # Called when the node has taken facts.
         self.needs_person = False  # An alert stopped trading that time does not explain.
         self._reducing = False  # An alert had positions only shrink until everything is proven.
 
@@ -78,6 +79,8 @@ class OrderEdge:
             # What a strategy of another session traded is of none of this one's.
             rows["strategy"][rows["strategy"] >= len(self.loop.node.session.strategies)] = codes.UNASSIGNED
             self.loop.take(with_rates(rows, self.loop.node))
+            if self.after_facts is not None:
+                self.after_facts()
         for alert in outcome.alerts:
             self._note(alert)
 

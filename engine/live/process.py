@@ -21,7 +21,7 @@ from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import info_path
 from twinloop.data.errors import DataError, TwinloopError
-from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
+from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.alerts import told_of
 from twinloop.engine.gateway.gateway import Gateway
@@ -35,13 +35,14 @@ from twinloop.engine.live.account import ask_account
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
-from twinloop.engine.live.holdings import position_breaks, refuse_positions, stock, wallet
+from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
+from twinloop.engine.live.reconcile import Reconciler
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 PROVE_S: Final = 0.05
-PROVE_LOOKS: Final = 3  # How often positions are compared before they count as different.
-PROVE_AGAIN_S: Final = 0.5
 CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
@@ -111,6 +110,8 @@ class LiveProcess:
         self.stopping = asyncio.Event()
         self.loop: LiveLoop
         self.orders: OrderEdge | None = None
+        self.reconciler: Reconciler
+        self.result: dict[str, Any] = {}  # What it came to, once it has ended.
         self.feed: Feeds
         self.published: Published
         self._rebuilt: Outcome | None = None
@@ -130,7 +131,7 @@ class LiveProcess:
                     tasks.create_task(self._time(), name="time")
                     if self.orders is not None:
                         tasks.create_task(self.orders.run(), name="orders")
-                        tasks.create_task(self._prove(), name="proof")
+                        tasks.create_task(self._reconcile(self.orders), name="reconcile")
             except* _StoppedError:
                 pass
             finally:
@@ -236,6 +237,8 @@ class LiveProcess:
             gateway, credentials, endpoints, loop,
             tell=lambda alert: self._say(told_of(alert)),
         )  # fmt: skip
+        every_ns = config.orders.reconcile_every
+        self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
@@ -244,38 +247,23 @@ class LiveProcess:
                 loop.command("reduce", SESSION_START)
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
 
-    async def _prove(self) -> None:
+    async def _reconcile(self, orders: OrderEdge) -> None:
+        """Compare with the venue: after a restart before anything trades, and then again and again."""
+        if self._rebuilt is not None:
+            await self._prove(orders, self._rebuilt)
+        await self.reconciler.run()
+
+    async def _prove(self, orders: OrderEdge, rebuilt: Outcome) -> None:
         """After a restart: nothing but reducing orders until every order is proven and the positions agree."""
-        orders = self.orders
-        if orders is None or self._rebuilt is None:
-            return
-        orders.take(self._rebuilt)
+        orders.take(rebuilt)
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        wrong = await self._position_breaks(orders)
-        for line in wrong:
-            self._say(f"! {line}")
-        if wrong:
-            self.loop.command("halt", SESSION_START)
-            self._say("halted: positions differ from the journal's; nothing was booked")
-        else:
+        await self.reconciler.stop_on_breaks()
+        if not self.reconciler.breaks:
             if self._may_resume and not orders.needs_person:
                 orders.begin_trading()
             state = self.loop.trading_state
             self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
-
-    async def _position_breaks(self, orders: OrderEdge) -> list[str]:
-        """Where the venue's positions are not ours. A fill may be on its way to one side: what differs is asked for again."""
-        wrong: list[str] = []
-        for _ in range(PROVE_LOOKS):
-            orders.take(orders.gateway.ask_account(*orders.times()))
-            while (held := orders.gateway.account) is None:
-                await WORLD.sleep(PROVE_S)
-            wrong = position_breaks(self.loop.node, held)
-            if not wrong:
-                break
-            await WORLD.sleep(PROVE_AGAIN_S)
-        return wrong
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""
@@ -330,6 +318,8 @@ class LiveProcess:
             )
         if command == "limits":
             return {"lines": limits_lines(loop.node.session.limits())}
+        if command in {"breaks", "accept"}:
+            return self._answer_about_breaks(command, document, user)
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
@@ -339,6 +329,16 @@ class LiveProcess:
         else:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
+
+    def _answer_about_breaks(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
+        if self.orders is None:
+            raise SessionError("a paper session has no account to compare with", field=command)
+        if command == "accept":
+            sequence = self.reconciler.accept(str(document.get("id", "")), str(document.get("reason", "")), user)
+            return {"sequence": sequence} | self.reconciler.told()
+        if document.get("look") is True:
+            self.reconciler.want()
+        return self.reconciler.told() | {"now_ns": self.clock.local_ns()}
 
     def _finish(self) -> None:
         """No more orders, working ones cancelled, the journal whole."""
@@ -351,11 +351,17 @@ class LiveProcess:
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         self.published.end()
-        position = loop.node.decision["accounts"][0]
-        equity = int(position["equity"]) / MONEY_ONE
+        session, equity = loop.node.session, int(loop.node.decision["accounts"][0]["equity"])
+        self.result = {
+            "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
+            "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
+            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
+            "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
+            "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
+        }  # fmt: skip
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity:,.2f} {loop.node.session.currency}"
+            f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
         )
 
 
@@ -363,11 +369,15 @@ class _StoppedError(Exception):
     """Somebody asked for the end."""
 
 
-async def run_session(loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
-    """Run a session until it is told to stop. Raises the project's errors."""
+async def run_session(
+    loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Run a session until it is told to stop: what it came to. Raises the project's errors."""
+    process = LiveProcess(loaded, say, progress)
     try:
-        await LiveProcess(loaded, say, progress).run()
+        await process.run()
     except* TwinloopError as group:
         raise group.exceptions[0] from None
     except* msgspec.DecodeError as group:
         raise DataError("the venue's answer cannot be read", got=str(group.exceptions[0])) from None
+    return process.result
