@@ -45,6 +45,7 @@ COMMANDS: Final = (
     ("live", "Run a session on a live feed, with its journal and limits."),
     ("sidecar", "Watch over a live session from beside it: fence, cancel, snapshots, alarms."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
+    ("reconcile", "Compare a session's positions with its venue's; accept a difference."),
     ("replay", "Replay a live session's journal and compare every decision."),
     ("journal", "Check, show, export, archive and retire a session's journal."),
     ("doctor", "Check the installation: versions, caches, disk, links."),

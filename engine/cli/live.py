@@ -7,12 +7,17 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from twinloop.engine.cli import OK
-from twinloop.engine.cli.screen import Activity, compiling, note
+from twinloop.engine.cli.screen import Activity, compiling, note, say_json
 
 Texts = Annotated[list[str] | None, Parameter(consume_multiple=False, negative="")]
 
 
-def live(config: Path, *, set: Texts = None) -> int:  # noqa: A002 - the flag's name
+def live(
+    config: Path,
+    *,
+    set: Texts = None,  # noqa: A002 - the flag's name
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """Run a session on a live feed until Ctrl-C; `twinloop ctl` watches and commands it.
 
     For example:
@@ -32,10 +37,15 @@ def live(config: Path, *, set: Texts = None) -> int:  # noqa: A002 - the flag's 
         A session's TOML file; see docs/live.md.
     set
         KEY=VALUE of any setting, such as session.durability=strict.
+    json
+        At the end, print what it came to as one JSON document; messages go to
+        standard error either way.
     """
     from twinloop.engine.config import parse_override  # noqa: PLC0415
+    from twinloop.engine.crash_points import arm_from_environment  # noqa: PLC0415
     from twinloop.engine.live.config import load_session  # noqa: PLC0415
 
+    arm_from_environment()
     loaded = load_session(config, dict(parse_override(text) for text in set or ()))
     with compiling():
         from twinloop.engine.live.process import run_session  # noqa: PLC0415 - loads the compiler
@@ -45,5 +55,7 @@ def live(config: Path, *, set: Texts = None) -> int:  # noqa: A002 - the flag's 
             def show(done: int, total: int) -> None:
                 recovering.update(done, total, f"{done:,} commits")
 
-            asyncio.run(run_session(loaded, note, show))
+            found = asyncio.run(run_session(loaded, note, show))
+    if json:
+        say_json(found)
     return OK

@@ -200,6 +200,15 @@ class Gateway:
         since_ns = self._up_mono_ns
         return self.stream_up and self._trades.answered_since(since_ns) and self._lists.answered_since(since_ns)
 
+    def sweep(self) -> None:
+        """Ask for the trades of every instrument at the next tick."""
+        for slot in self.settings.instruments:
+            self._trades.urge(slot)
+
+    def swept_since(self, mono_ns: int) -> bool:
+        """Whether the trades of every instrument were asked for since then, and are booked."""
+        return self._trades.answered_since(mono_ns)
+
     @property
     def strangers(self) -> Strangers:
         """Orders of others that work on the account."""

@@ -5,8 +5,10 @@ stock: its position counts from there, and the balance must be the stock and wha
 not ask the venue.
 """
 
+import hashlib
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,26 +47,73 @@ def refuse_positions(held: AccountReport | None) -> None:
             )  # fmt: skip
 
 
-def position_breaks(node: LiveNode, held: AccountReport) -> list[str]:
-    """Where the venue does not hold what the journal says, in words. Futures of symbols outside the session count too."""
-    ours: dict[str, Decimal] = {}
-    theirs: dict[str, Decimal] = {}
+class Break(NamedTuple):
+    """Where the venue does not hold what the journal says. slot: of the instrument, -1 for none of the session's."""
+
+    name: str
+    slot: int
+    ours: Decimal
+    theirs: Decimal
+
+    @property
+    def number(self) -> str:
+        """Stands for exactly this difference: another one has another number."""
+        return hashlib.sha256(f"{self.name} {self.ours:f} {self.theirs:f}".encode()).hexdigest()[:8]
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.name}: the journal says {self.ours:f}, the venue {self.theirs:f}"
+
+
+Holdings = dict[str, Decimal]  # By symbol, or by base asset on spot.
+
+
+def of_journal(node: LiveNode) -> Holdings:
+    """What the journal says now."""
+    found = {}
     for slot, instrument in enumerate(node.session.instruments):
         if instrument.contract == "spot":
             currency = node.assembly.currencies.index(instrument.base)
-            amount = node.session.stock.get(instrument.base, 0) + int(node.decision["ledgers"][0][currency]["balance"])
-            ours[instrument.base] = Decimal(from_scaled(amount, MONEY_SCALE))
-            theirs[instrument.base] = _amount(held.balances.get(instrument.base, "0"))
+            balance = int(node.decision["ledgers"][0][currency]["balance"])
+            amount = node.session.stock.get(instrument.base, 0) + balance
+            found[instrument.base] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
         else:
             qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
-            ours[instrument.symbol] = Decimal(instrument.qty_text(qty))
+            found[instrument.symbol] = Decimal(instrument.qty_text(qty)).normalize()
+    return found
+
+
+def of_venue(node: LiveNode, held: AccountReport) -> Holdings:
+    """What the venue says; futures of symbols outside the session too."""
+    found = {
+        each.base: _amount(held.balances.get(each.base, "0"))
+        for each in node.session.instruments
+        if each.contract == "spot"
+    }
     for (symbol, _), text in held.positions.items():
-        theirs[symbol] = theirs.get(symbol, Decimal(0)) + _amount(text)
-    return [
-        f"{name}: the journal says {ours.get(name, Decimal(0)).normalize():f}, the venue {theirs.get(name, Decimal(0)).normalize():f}"
-        for name in sorted({*ours, *theirs})
-        if ours.get(name, Decimal(0)) != theirs.get(name, Decimal(0))
-    ]
+        found[symbol] = found.get(symbol, Decimal(0)) + _amount(text)
+    return {name: amount.normalize() for name, amount in found.items()}
+
+
+def position_breaks(node: LiveNode, theirs: Holdings, visited: Sequence[Holdings]) -> list[Break]:
+    """Where the venue holds what the journal said at no time of `visited`: what is on its way from one to the other is no break.
+
+    Spot balances may differ by less than a lot, which nothing can trade.
+    """
+    slots: dict[str, int] = {}
+    tolerance: Holdings = {}
+    for slot, instrument in enumerate(node.session.instruments):
+        spot = instrument.contract == "spot"
+        name = instrument.base if spot else instrument.symbol
+        slots[name] = slot
+        tolerance[name] = Decimal(instrument.qty_text(instrument.lot_size)) if spot else Decimal(0)
+    found = []
+    for name in sorted({*visited[-1], *theirs}):
+        other, room = theirs.get(name, Decimal(0)), tolerance.get(name, Decimal(0))
+        apart = min(abs(ours.get(name, Decimal(0)) - other) for ours in visited)
+        if apart and apart >= room:
+            found.append(Break(name, slots.get(name, -1), visited[-1].get(name, Decimal(0)), other))
+    return found
 
 
 def with_rates(rows: Rows, node: LiveNode) -> Rows:

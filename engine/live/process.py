@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
+import numpy as np
 
 from twinloop.data.binance_instruments import instruments_of
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import info_path
-from twinloop.data.errors import DataError, TwinloopError
-from twinloop.data.instruments import MONEY_ONE, Instrument, from_scaled
+from twinloop.data.errors import ConfigError, DataError, TwinloopError
+from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
-from twinloop.engine.gateway.alerts import told_of
+from twinloop.engine import crash_points
+from twinloop.engine.gateway.alerts import ALERTS, told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -33,15 +35,16 @@ from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
 from twinloop.engine.live.config import MARKETS, LoadedSession
-from twinloop.engine.live.control import SOCKET, serve
+from twinloop.engine.live.control import ASKS, SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
-from twinloop.engine.live.holdings import position_breaks, refuse_positions, stock, wallet
+from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
+from twinloop.engine.live.reconcile import Reconciler
 from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
@@ -52,7 +55,9 @@ from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
 from twinloop.kernels import codes
+from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
+from twinloop.kernels.rows import ROW
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
@@ -60,8 +65,6 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 PROVE_S: Final = 0.05
-PROVE_LOOKS: Final = 3  # How often positions are compared before they count as different.
-PROVE_AGAIN_S: Final = 0.5
 CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
 
 Say = Callable[[str], None]
@@ -111,6 +114,8 @@ class LiveProcess:
         self.stopping = asyncio.Event()
         self.loop: LiveLoop
         self.orders: OrderEdge | None = None
+        self.reconciler: Reconciler
+        self.result: dict[str, Any] = {}  # What it came to, once it has ended.
         self.feed: Feeds
         self.published: Published
         self._rebuilt: Outcome | None = None
@@ -130,7 +135,7 @@ class LiveProcess:
                     tasks.create_task(self._time(), name="time")
                     if self.orders is not None:
                         tasks.create_task(self.orders.run(), name="orders")
-                        tasks.create_task(self._prove(), name="proof")
+                        tasks.create_task(self._reconcile(self.orders), name="reconcile")
             except* _StoppedError:
                 pass
             finally:
@@ -160,6 +165,8 @@ class LiveProcess:
             )
         lock = FolderLock(loaded.place / "journal")
         try:
+            if crash_points.armed:
+                crash_points.reach("start-lock")
             self.published = Published(loaded.place)
             compiled = compiled_strategies(session)
             found = self._open(with_digests(session, compiled), compiled, held, lock)
@@ -187,6 +194,8 @@ class LiveProcess:
         """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
         ready, found = make_ready(folder), None
+        if crash_points.armed:
+            crash_points.reach("start-ready")
         if ready.journal is not None:
             found = recover(ready.journal, session, compiled, self._progress)
             node = found.node
@@ -194,6 +203,8 @@ class LiveProcess:
             if live:
                 node.go_live()
             self._may_resume = found.may_resume
+            if crash_points.armed:
+                crash_points.reach("start-replayed")
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
                 + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
@@ -207,8 +218,10 @@ class LiveProcess:
             node = LiveNode(session, "live" if live else "paper", compiled)
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
+            durability=self.loaded.config.session.durability, segment_rows=self.loaded.config.session.segment_rows, lock=lock, **ready.behind,
         )  # fmt: skip
+        if crash_points.armed:
+            crash_points.reach("start-writer")
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(
             RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced
@@ -236,6 +249,8 @@ class LiveProcess:
             gateway, credentials, endpoints, loop,
             tell=lambda alert: self._say(told_of(alert)),
         )  # fmt: skip
+        every_ns = config.orders.reconcile_every
+        self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
@@ -243,39 +258,30 @@ class LiveProcess:
             if loop.trading_state == "ACTIVE":
                 loop.command("reduce", SESSION_START)
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            if crash_points.armed:
+                crash_points.reach("start-rebuilt")
 
-    async def _prove(self) -> None:
+    async def _reconcile(self, orders: OrderEdge) -> None:
+        """Compare with the venue: after a restart before anything trades, and then again and again."""
+        if self._rebuilt is not None:
+            await self._prove(orders, self._rebuilt)
+        await self.reconciler.run()
+
+    async def _prove(self, orders: OrderEdge, rebuilt: Outcome) -> None:
         """After a restart: nothing but reducing orders until every order is proven and the positions agree."""
-        orders = self.orders
-        if orders is None or self._rebuilt is None:
-            return
-        orders.take(self._rebuilt)
+        orders.take(rebuilt)
+        if crash_points.armed:
+            crash_points.reach("start-proving")
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        wrong = await self._position_breaks(orders)
-        for line in wrong:
-            self._say(f"! {line}")
-        if wrong:
-            self.loop.command("halt", SESSION_START)
-            self._say("halted: positions differ from the journal's; nothing was booked")
-        else:
+        await self.reconciler.stop_on_breaks()
+        if crash_points.armed:
+            crash_points.reach("start-proven")
+        if not self.reconciler.breaks:
             if self._may_resume and not orders.needs_person:
                 orders.begin_trading()
             state = self.loop.trading_state
             self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
-
-    async def _position_breaks(self, orders: OrderEdge) -> list[str]:
-        """Where the venue's positions are not ours. A fill may be on its way to one side: what differs is asked for again."""
-        wrong: list[str] = []
-        for _ in range(PROVE_LOOKS):
-            orders.take(orders.gateway.ask_account(*orders.times()))
-            while (held := orders.gateway.account) is None:
-                await WORLD.sleep(PROVE_S)
-            wrong = position_breaks(self.loop.node, held)
-            if not wrong:
-                break
-            await WORLD.sleep(PROVE_AGAIN_S)
-        return wrong
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""
@@ -316,6 +322,8 @@ class LiveProcess:
     def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         """What the operator's socket answers."""
         loop = self.loop
+        if command in ASKS and document.get("again") is not True:
+            loop.command("note", OF_PERSON + user, value=1 + ASKS.index(command))
         if command == "status":
             feeds = self.feed.told(self.clock.local_ns())
             if self.orders is not None:
@@ -330,6 +338,10 @@ class LiveProcess:
             )
         if command == "limits":
             return {"lines": limits_lines(loop.node.session.limits())}
+        if command == "ack":
+            return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
+        if command in {"breaks", "accept"}:
+            return self._answer_about_breaks(command, document, user)
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
@@ -339,6 +351,31 @@ class LiveProcess:
         else:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
+
+    def _acknowledge(self, alert: Any, user: int) -> int:
+        """Write down that a person has seen an alert. Sequence of the next fact."""
+        known = {number: spec.name for number, spec in ALERTS.items()}
+        wanted = None if isinstance(alert, bool) else alert
+        number = next((each for each, name in known.items() if wanted in {each, name}), None)
+        if number is None:
+            raise ConfigError(
+                "no such alert", field="alert", expected="a number or name of an alert, such as 6 or OVERFILL", got=str(alert)
+            )  # fmt: skip
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"] = table.ALERT_ACKNOWLEDGED, self.clock.local_ns()
+        row["alert"], row["code"] = number, OF_PERSON + user
+        self.loop.note(row)
+        return self.loop.node.sequence
+
+    def _answer_about_breaks(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
+        if self.orders is None:
+            raise SessionError("a paper session has no account to compare with", field=command)
+        if command == "accept":
+            sequence = self.reconciler.accept(str(document.get("id", "")), str(document.get("reason", "")), user)
+            return {"sequence": sequence} | self.reconciler.told()
+        if document.get("look") is True:
+            self.reconciler.want()
+        return self.reconciler.told() | {"now_ns": self.clock.local_ns()}
 
     def _finish(self) -> None:
         """No more orders, working ones cancelled, the journal whole."""
@@ -351,11 +388,17 @@ class LiveProcess:
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         self.published.end()
-        position = loop.node.decision["accounts"][0]
-        equity = int(position["equity"]) / MONEY_ONE
+        session, equity = loop.node.session, int(loop.node.decision["accounts"][0]["equity"])
+        self.result = {
+            "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
+            "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
+            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
+            "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
+            "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
+        }  # fmt: skip
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity:,.2f} {loop.node.session.currency}"
+            f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
         )
 
 
@@ -363,11 +406,15 @@ class _StoppedError(Exception):
     """Somebody asked for the end."""
 
 
-async def run_session(loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
-    """Run a session until it is told to stop. Raises the project's errors."""
+async def run_session(
+    loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Run a session until it is told to stop: what it came to. Raises the project's errors."""
+    process = LiveProcess(loaded, say, progress)
     try:
-        await LiveProcess(loaded, say, progress).run()
+        await process.run()
     except* TwinloopError as group:
         raise group.exceptions[0] from None
     except* msgspec.DecodeError as group:
         raise DataError("the venue's answer cannot be read", got=str(group.exceptions[0])) from None
+    return process.result

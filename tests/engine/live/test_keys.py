@@ -1,6 +1,7 @@
 """Keys: where they may come from, what they may do, and that they are never shown."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -204,7 +205,7 @@ def test_the_command_line_shows_no_key(tmp_path: Path, strategy_folder: Path) ->
         async with Server(seed=4, turns_per_s=100) as server:
             server.add_account("canary", CANARY_KEY, CANARY_SECRET)
             path = configuration(tmp_path, server.port, strategy_folder)
-            running = command("live", str(path), "--traceback")
+            running = command("live", str(path), "--traceback", "--json")
             account = server.exchanges["usdm"].accounts[CANARY_KEY]
             until = time.monotonic() + 120
             while not account.fills and running.poll() is None and time.monotonic() < until:  # noqa: ASYNC110
@@ -219,6 +220,9 @@ def test_the_command_line_shows_no_key(tmp_path: Path, strategy_folder: Path) ->
 
     assert asyncio.run(all_of_it()) == 0, output
     assert "stopped:" in output[0]
+    result = json.loads(next(line for line in output[0].splitlines() if line.startswith("{")))
+    assert (result["state"], result["failure"], result["open_orders"]) == ("HALTED", "", [])
+    assert result["fills"] >= 1
     assert "Traceback" in output[1]
     assert "-1022" in output[1]
     assert leaks("\n".join(output)) == []

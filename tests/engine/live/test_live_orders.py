@@ -2,7 +2,10 @@
 
 import asyncio
 import errno
+import json
+import os
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +17,7 @@ from reference.live_config import configuration
 
 from twinloop.data import journal_write
 from twinloop.data.errors import ConfigError
+from twinloop.engine import cli
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.journal.reader import open_journal
@@ -23,7 +27,7 @@ from twinloop.engine.live.control import SOCKET, ask
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
-from twinloop.kernels import codes, rows
+from twinloop.kernels import rows
 from twinloop.kernels.node import STANDARD
 
 if TYPE_CHECKING:
@@ -300,33 +304,87 @@ def test_flatten_closes_every_position_whatever_happens_to_its_orders(
     replays(tmp_path)
 
 
+def move(server: Server, market: str, units: int) -> None:
+    """A transfer: what the account holds changes without a trade."""
+    account = account_of(server, market)
+    if market == "spot":
+        account.balances["BTC"][0] += units * 10**5  # A unit of quantity is 0.001.
+    else:
+        account.positions["BTCUSDT"].qty += units
+
+
+async def reconcile(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code = await asyncio.to_thread(cli.run, ["reconcile", *words, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
 @MARKETS
-def test_a_position_that_no_trade_explains_halts_the_session(
-    tmp_path: Path, strategy_folder: Path, market: str
+def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
+    tmp_path: Path, strategy_folder: Path, market: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Between two sessions; the command shows it, refuses what it is not, and books it; the journal replays."""
     processes: list[LiveProcess] = []
     said: list[str] = []
+    place = tmp_path / "sessions" / "live"
 
-    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        del server
+    async def what(process: LiveProcess, task: asyncio.Task[None]) -> None:
         processes.append(process)
         if len(processes) == 1:
             await traded(process, task, 1)
             return
         await sessions.until(lambda: any("positions differ" in line for line in said), task)
+        assert process.loop.trading_state == "HALTED"
+        code, found = await reconcile(capsys, str(place))
+        assert code == cli.CHECK_FAILED
+        (difference,) = found["breaks"]
+        assert difference["name"] == ("BTC" if market == "spot" else "BTCUSDT")
+        assert abs(Decimal(difference["venue"]) - Decimal(difference["journal"])) == Decimal("0.123")
+        assert (await reconcile(capsys, str(place), "--accept", "ffffffff", "--reason", "x"))[0] == cli.USAGE
+        assert (await reconcile(capsys, str(place), "--accept", difference["id"]))[0] == cli.USAGE
+        code, found = await reconcile(capsys, str(place), "--accept", difference["id"], "--reason", "moved in by hand")
+        assert (code, found["breaks"]) == (cli.OK, [])
+        assert process.loop.trading_state == "HALTED", "accepting is not resuming"
+        await asyncio.to_thread(ask, place / SOCKET, {"command": "resume"})
+        await traded(process, task, 1)
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder, market)
+            await sessions.in_session(path, said, what)
+            move(server, market, 123)
+            await sessions.in_session(path, said, what)
+            return server
+
+    asyncio.run(all_of_it())
+    instrument = processes[1].loop.node.session.instruments[0]
+    assert Decimal(instrument.qty_text(unassigned(processes[1]))) == Decimal("0.123")
+    kept = json.loads((place / "reconciliations.jsonl").read_text())
+    assert (kept["reason"], kept["user"]) == ("moved in by hand", os.getuid())
+    replays(tmp_path)
+
+
+@MARKETS
+def test_a_difference_that_arises_while_a_session_trades_halts_it(
+    tmp_path: Path, strategy_folder: Path, market: str
+) -> None:
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await traded(process, task, 3)
+        looked = process.reconciler.looked_ns
+        await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
+        assert process.loop.trading_state == "ACTIVE", "fills on their way are no difference"
+        move(server, market, 7)
+        await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
+        assert len(process.reconciler.breaks) == 1
+
+    said: list[str] = []
 
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=100) as server:
             path = configuration(tmp_path, server.port, strategy_folder, market)
-            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
-            if market == "spot":
-                account_of(server, market).balances["BTC"][0] += 123  # A transfer, say.
-            else:
-                account_of(server, market).positions["BTCUSDT"].qty += 123
+            path.write_text(path.read_text().replace("[orders]", '[orders]\nreconcile_every = "500ms"'))
             await sessions.in_session(path, said, lambda process, task: what(server, process, task))
 
     asyncio.run(all_of_it())
-    assert int(processes[1].loop.node.decision["accounts"][0]["state"]) == codes.HALTED
     replays(tmp_path)
 
 

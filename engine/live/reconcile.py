@@ -1,0 +1,194 @@
+"""What the venue holds compared with what the journal says, at a start and then again and again; and differences that a person accepts.
+
+A difference counts when several looks found it, each over all that was on its way meanwhile. It halts trading, and is never booked by
+itself: a person accepts it by its number, and it becomes an ADJUSTMENT row, booked for no strategy at the market's price, so that it makes
+neither profit nor loss. Why is kept beside the journal. This module must not decide when trading goes on.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from twinloop.data.binance_reports import AccountReport
+from twinloop.data.errors import ConfigError, DataError
+from twinloop.data.instruments import to_scaled
+from twinloop.engine.live.holdings import Break, of_journal, of_venue, position_breaks
+from twinloop.engine.live.loop import OF_PERSON, SESSION_START
+from twinloop.engine.live.orders import OrderEdge
+from twinloop.engine.seam import WORLD
+from twinloop.kernels import codes
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL, ROW
+
+LOOKS: Final = 3  # How often a difference is seen before it counts.
+APART_S: Final = 0.5
+ASK_AGAIN_S: Final = 20.0  # An account that was not told.
+TICK_S: Final = 0.05
+REASONS: Final = "reconciliations.jsonl"
+REASON_MAX: Final = 500
+
+
+class Reconciler:
+    """Of one session with real orders. say: lines for a person."""
+
+    def __init__(self, orders: OrderEdge, place: Path, every_ns: int, say: Callable[[str], None]) -> None:
+        self.breaks: list[Break] = []
+        self.looked_ns = 0  # When the last look that is done began; local time.
+        self._orders = orders
+        self._loop = orders.loop
+        self._place = place
+        self._every_ns = every_ns
+        self._say = say
+        self._wanted = False
+
+    async def look(self) -> None:
+        """Compare. What differed in every look is in `breaks` then."""
+        began_ns, found = self._loop.clock.local_ns(), []
+        for _ in range(LOOKS):
+            found = await self._differing()
+            if not found:
+                break
+        self.breaks, self.looked_ns = found, began_ns
+
+    async def _differing(self) -> list[Break]:
+        """One look: what the venue holds, against all that the journal said from the question until every trade before it is booked."""
+        node = self._loop.node
+        visited = [of_journal(node)]
+        self._orders.after_facts = lambda: visited.append(of_journal(node))
+        try:
+            theirs = of_venue(node, await self._account())
+            found = position_breaks(node, theirs, visited)
+            if found:
+                await self._every_trade_is_booked()
+                found = position_breaks(node, theirs, visited)
+        finally:
+            self._orders.after_facts = None
+        return found
+
+    async def _account(self) -> AccountReport:
+        """What the venue holds; asked again for as long as there is no answer."""
+        gateway, waited_s = self._orders.gateway, ASK_AGAIN_S
+        while True:
+            if waited_s >= ASK_AGAIN_S:
+                self._orders.take(gateway.ask_account(*self._orders.times()))
+                waited_s = 0.0
+            if gateway.account is not None:
+                return gateway.account
+            await WORLD.sleep(TICK_S)
+            waited_s += TICK_S
+
+    async def _every_trade_is_booked(self) -> None:
+        """Wait until the trades, asked for after an answer about the account, are booked: of a fill a stream may say nothing."""
+        gateway, since_ns = self._orders.gateway, self._orders.times()[1]
+        await WORLD.sleep(APART_S)
+        while not gateway.swept_since(since_ns):
+            gateway.sweep()
+            await WORLD.sleep(TICK_S)
+
+    async def stop_on_breaks(self) -> None:
+        """Look once; halt where anything differs."""
+        await self.look()
+        if self.breaks:
+            for each in self.breaks:
+                self._say(f"! {each}")
+            self._loop.command("halt", SESSION_START)
+            self._say("halted: positions differ from the journal's; see `twinloop reconcile`; nothing was booked")
+
+    async def run(self) -> None:
+        """Look again and again, and whenever it is asked for."""
+        waited_ns = 0
+        while True:
+            await WORLD.sleep(TICK_S)
+            waited_ns += int(TICK_S * 1e9)
+            due = 0 < self._every_ns <= waited_ns
+            if not self._wanted and not (due and self._orders.settled):
+                continue
+            waited_ns, self._wanted = 0, False
+            if self._loop.trading_state == "HALTED":
+                await self.look()
+            else:
+                await self.stop_on_breaks()
+
+    def want(self) -> None:
+        """Have `run` look now."""
+        self._wanted = True
+
+    def told(self) -> dict[str, Any]:
+        """For the operator's socket."""
+        shown = [
+            {"id": each.number, "name": each.name, "journal": f"{each.ours:f}", "venue": f"{each.theirs:f}"}
+            for each in self.breaks
+        ]
+        return {"breaks": shown, "looked_ns": self.looked_ns, "state": self._loop.trading_state}
+
+    def accept(self, number: str, reason: str, user: int) -> int:
+        """Book a difference that a person has looked at: the sequence of its row. ConfigError for one that is not there or cannot be."""
+        found = next((each for each in self.breaks if each.number == number), None)
+        if found is None:
+            raise ConfigError(
+                "no such difference", field="accept", got=number, remedy="look again: `twinloop reconcile`"
+            )
+        if not reason.strip() or len(reason) > REASON_MAX:
+            raise ConfigError(
+                "a reason is needed", field="reason", expected=f"1 to {REASON_MAX} characters", got=str(len(reason))
+            )
+        if self._loop.trading_state != "HALTED":
+            raise ConfigError("a difference is accepted while trading is halted", got=self._loop.trading_state)
+        rows = self._adjustment(found, user)
+        self._remember(found, reason, user)
+        sequence = self._loop.node.sequence
+        self._loop.take(rows)
+        self.breaks = [each for each in self.breaks if each is not found]
+        self.want()
+        return sequence
+
+    def _adjustment(self, found: Break, user: int) -> Any:
+        node = self._loop.node
+        if found.slot < 0:
+            raise ConfigError(
+                "a symbol that is not in the session cannot be booked",
+                field=found.name,
+                remedy="close that position at the venue",
+            )
+        instrument = node.session.instruments[found.slot]
+        try:
+            qty = to_scaled(f"{found.theirs - found.ours:f}", instrument.qty_scale)
+        except DataError:
+            difference = found.theirs - found.ours
+            lots = round(difference.scaleb(instrument.qty_scale))
+            qty = int(lots)
+        price = _price(node.decision["instruments"][found.slot])
+        if price <= 0 or qty == 0:
+            raise ConfigError(
+                "no price to book it at yet", field=found.name, remedy="wait for the market, and accept again"
+            )
+        rows = np.zeros(2, ROW)
+        rows["kind"], rows["local_ns"] = table.ADJUSTMENT, self._loop.clock.local_ns()
+        rows["strategy"], rows["instrument"], rows["side"] = codes.UNASSIGNED, found.slot, 1 if qty > 0 else -1
+        rows["flags"] = FLAG_CONTINUES, FLAG_TAIL
+        rows["price"][0], rows["qty"][0] = price, abs(qty)
+        rows["cause_id"][1], rows["fee_currency"][1] = (
+            OF_PERSON + user,
+            node.assembly.currencies.index(instrument.settle),
+        )
+        return rows
+
+    def _remember(self, found: Break, reason: str, user: int) -> None:
+        """Why, beside the journal: its rows hold no text."""
+        line = {
+            "time_ns": self._loop.clock.local_ns(), "sequence": self._loop.node.sequence, "user": user, "id": found.number,
+            "name": found.name, "journal": f"{found.ours:f}", "venue": f"{found.theirs:f}", "reason": reason,
+        }  # fmt: skip
+        with (self._place / REASONS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _price(market: Any) -> int:
+    """The middle of the touch, else the last price, else the mark; 0 for none."""
+    bid, ask = int(market["bid"]), int(market["ask"])
+    if 0 < bid <= ask:
+        return (bid + ask) // 2
+    return int(market["last_price"]) or int(market["mark_price"])
