@@ -158,7 +158,7 @@ class Recorder:
             except OSError as error:
                 raise self._failed(error) from None
 
-    def _write_rows(self, writers: Sequence[RowWriter]) -> None:
+    def _write_rows(self, writers: list[RowWriter]) -> None:
         if not self._pending:
             return
         rows = join_rows(self._pending)
@@ -167,7 +167,12 @@ class Recorder:
             its = pick(rows, rows["instrument"] == place)
             if len(its):
                 its["instrument"] = 0
-                writer.write(its)
+                try:
+                    writer.write(its)
+                except OSError:  # It may hold half of them: the raw lines hold them all.
+                    writers.remove(writer)
+                    writer.abandon()
+                    raise
 
     def flush(self) -> list[int]:
         """Hand everything to the system: descriptors to sync and close, which may be done elsewhere."""

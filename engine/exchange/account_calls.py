@@ -50,6 +50,21 @@ def set_burn(exchange: Exchange, account: Account, parameters: Parameters) -> An
     return burn(exchange, account, parameters) if exchange.market == "spot" else {"code": 200, "msg": "success"}
 
 
+def brackets(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET leverageBracket: one for any size."""
+    name = parameters.get("symbol")
+    if name:
+        exchange.state(name)
+    bracket = {
+        "bracket": 1, "initialLeverage": account.leverage, "notionalCap": 100_000_000, "notionalFloor": 0, "maintMarginRatio": 0.025, "cum": 0.0,
+    }  # fmt: skip
+    return [
+        {"symbol": each, "notionalCoef": 1.0, "brackets": [bracket]}
+        for each in exchange.markets
+        if name in {None, "", each}
+    ]
+
+
 def countdown(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """POST countdownCancelAll: the dead-man timer. 0 stops it."""
     name = need(parameters, "symbol")

@@ -79,3 +79,12 @@ class Candles:
             else:
                 found.append(replace(minute, open_ms=at))
         return found[-limit:]
+
+    def day(self) -> Candle | None:
+        """The last 24 hours as one; None before the first trade."""
+        if not self.minutes:
+            return None
+        found = replace(self.minutes[max(len(self.minutes) - 1440, 0)])
+        for minute in self.minutes[max(len(self.minutes) - 1440, 0) + 1 :]:
+            found.take(minute)
+        return found

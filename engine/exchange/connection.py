@@ -24,7 +24,7 @@ _PING: Final = ""
 
 @dataclass(eq=False)
 class Connection:
-    """accounts: whose user events it gets, by subscription number. wrapped_user: the spot WebSocket API wraps them."""
+    """accounts: whose user events it gets, by subscription number; keys: by which listen key. wrapped_user: the WebSocket API's way."""
 
     socket: web.WebSocketResponse
     market: Market
@@ -33,6 +33,7 @@ class Connection:
     wrapped_user: bool = False
     streams: set[str] = field(default_factory=set)
     accounts: dict[int, Account] = field(default_factory=dict)
+    keys: dict[int, str] = field(default_factory=dict)
     session: Account | None = None  # Logged on: nothing more has to be signed.
     ended: bool = False
     queue: "asyncio.Queue[str]" = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
@@ -49,6 +50,13 @@ class Connection:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
             self.cut()
+
+    def listen_for(self, account: Account, key: str = "") -> int:
+        """Hear of an account's events from here on: the subscription's number."""
+        number = max(self.accounts, default=-1) + 1
+        self.accounts[number] = account
+        self.keys[number] = key
+        return number
 
     def cut(self) -> None:
         """End it at once, without a word."""

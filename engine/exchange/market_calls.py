@@ -46,6 +46,47 @@ def recent(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     return [market_text.past_trade(state.symbol, each) for each in state.trades[-limit:]]
 
 
+def aggregated(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET aggTrades."""
+    del account
+    state = exchange.state(need(parameters, "symbol"))
+    limit = min(whole(parameters, "limit", 500), TRADES_MAX)
+    return [market_text.aggregated(state.symbol, each) for each in state.trades[-limit:]]
+
+
+def _each(exchange: Exchange, parameters: Parameters) -> list[str]:
+    """The symbol that is asked for, or all."""
+    name = parameters.get("symbol")
+    return [exchange.state(name).symbol.name] if name else [*exchange.markets]
+
+
+def _one_or_all(found: list[Any], parameters: Parameters) -> Any:
+    return found[0] if parameters.get("symbol") else found
+
+
+def last(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET ticker/price."""
+    del account
+    time_told = {"time": exchange.now_ms} if exchange.market == "usdm" else {}
+    found = []
+    for name in _each(exchange, parameters):
+        state = exchange.markets[name]
+        found.append({"symbol": name, "price": decimals.price(state.symbol, state.last_price)} | time_told)
+    return _one_or_all(found, parameters)
+
+
+def day(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET ticker/24hr."""
+    del account
+    return _one_or_all([market_text.day(exchange, name) for name in _each(exchange, parameters)], parameters)
+
+
+def average(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET avgPrice."""
+    del account
+    return market_text.average(exchange.state(need(parameters, "symbol")), exchange.now_ms)
+
+
 def klines(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET klines."""
     del account

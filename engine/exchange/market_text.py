@@ -1,6 +1,6 @@
 """Books, trades, quotes and candles as JSON objects, of both markets."""
 
-from typing import Any
+from typing import Any, Final
 
 from twinloop.engine.exchange.candles import Candle
 from twinloop.engine.exchange.core import FUNDING_MS, FUNDING_PPM, Exchange, MarketState
@@ -108,3 +108,83 @@ def premium(exchange: Exchange, name: str) -> dict[str, Any]:
 def next_funding_ms(exchange: Exchange) -> int:
     """When funding is paid next."""
     return (exchange.now_ms // FUNDING_MS + 1) * FUNDING_MS
+
+
+def candle_event(
+    symbol: Symbol, its: Candle, interval: str, step_ms: int, now_ms: int, *, closed: bool
+) -> dict[str, Any]:
+    """The kline stream."""
+    return {
+        "e": "kline", "E": now_ms, "s": symbol.name,
+        "k": {
+            "t": its.open_ms, "T": its.open_ms + step_ms - 1, "s": symbol.name, "i": interval, "f": its.first_id, "L": its.last_id,
+            "o": price(symbol, its.open), "c": price(symbol, its.close), "h": price(symbol, its.high), "l": price(symbol, its.low),
+            "v": qty(symbol, its.qty), "n": its.trades, "x": closed, "q": money(its.value), "V": qty(symbol, its.bought_qty),
+            "Q": money(its.bought_value), "B": "0",
+        },
+    }  # fmt: skip
+
+
+def day(exchange: Exchange, name: str) -> dict[str, Any]:
+    """What the last 24 hours were, as an answer."""
+    state = exchange.markets[name]
+    symbol, its, bid_ask = state.symbol, state.candles.day() or _still(state, exchange.now_ms), state.shown_top
+    change = its.close - its.open
+    found = {
+        "symbol": name, "priceChange": price(symbol, change), "priceChangePercent": _percent(change, its.open),
+        "weightedAvgPrice": price(symbol, _average(symbol, its)), "lastPrice": price(symbol, its.close),
+        "lastQty": qty(symbol, state.trades[-1].qty if state.trades else 0), "openPrice": price(symbol, its.open),
+        "highPrice": price(symbol, its.high), "lowPrice": price(symbol, its.low), "volume": qty(symbol, its.qty),
+        "quoteVolume": money(its.value), "openTime": its.open_ms, "closeTime": exchange.now_ms, "firstId": its.first_id, "lastId": its.last_id,
+        "count": its.trades,
+    }  # fmt: skip
+    if symbol.market == "usdm":
+        return found
+    bid, bid_qty, ask, ask_qty = bid_ask
+    return found | {
+        "prevClosePrice": price(symbol, its.open), "bidPrice": price(symbol, bid), "bidQty": qty(symbol, bid_qty),
+        "askPrice": price(symbol, ask), "askQty": qty(symbol, ask_qty),
+    }  # fmt: skip
+
+
+_DAY_NAMES: Final = {
+    "priceChange": "p", "priceChangePercent": "P", "weightedAvgPrice": "w", "lastPrice": "c", "lastQty": "Q", "openPrice": "o",
+    "highPrice": "h", "lowPrice": "l", "volume": "v", "quoteVolume": "q", "openTime": "O", "closeTime": "C", "firstId": "F", "lastId": "L",
+    "count": "n", "prevClosePrice": "x", "bidPrice": "b", "bidQty": "B", "askPrice": "a", "askQty": "A",
+}  # fmt: skip
+
+
+def day_event(exchange: Exchange, name: str) -> dict[str, Any]:
+    """The ticker stream: the same, in short."""
+    told = {_DAY_NAMES[long]: value for long, value in day(exchange, name).items() if long in _DAY_NAMES}
+    usdm = {"st": 1} if exchange.market == "usdm" else {}
+    return {"e": "24hrTicker", "E": exchange.now_ms, "s": name} | told | usdm
+
+
+def _still(state: MarketState, now_ms: int) -> Candle:
+    return Candle(now_ms, *[state.last_price] * 4)
+
+
+def _average(symbol: Symbol, its: Candle) -> int:
+    """By volume."""
+    return its.value // symbol.value(1, its.qty) if its.qty else its.close
+
+
+def average(state: MarketState, now_ms: int) -> dict[str, Any]:
+    """The average price of the last five minutes."""
+    found = state.candles.of(5, 1) or [_still(state, now_ms)]
+    return {"mins": 5, "price": price(state.symbol, _average(state.symbol, found[-1])), "closeTime": now_ms}
+
+
+def _percent(change: int, of: int) -> str:
+    """Three places, towards zero."""
+    thousandths = abs(change) * 100_000 // of
+    return ("-" if change < 0 and thousandths else "") + decimal(thousandths, 3)
+
+
+def aggregated(symbol: Symbol, its: Trade) -> dict[str, Any]:
+    """One of aggTrades; every trade stands alone here."""
+    event = agg_trade(symbol, its)
+    return {name: event[name] for name in ("a", "p", "q", "f", "l", "T", "m")} | (
+        {"M": True} if symbol.market == "spot" else {}
+    )

@@ -52,10 +52,14 @@ def _set(answer: dict[str, Any]) -> Answer:
 _PUBLIC: Final = {
     "ping": Call(market_calls.ping, 1, signed=False, needs_key=False), "time": Call(market_calls.time, 1, signed=False, needs_key=False), "exchangeInfo": Call(market_calls.info, 20, signed=False, needs_key=False),
     "depth": Call(market_calls.depth, 5, signed=False, needs_key=False), "trades": Call(market_calls.recent, 25, signed=False, needs_key=False), "klines": Call(market_calls.klines, 2, signed=False, needs_key=False),
+    "aggTrades": Call(market_calls.aggregated, 4, signed=False, needs_key=False),
+    "ticker/price": Call(market_calls.last, 2, signed=False, needs_key=False),
+    "ticker/24hr": Call(market_calls.day, 2, signed=False, needs_key=False),
     "ticker/bookTicker": Call(market_calls.top, 2, signed=False, needs_key=False),
 }  # fmt: skip
 SPOT: Final[dict[tuple[str, str], Call]] = {
     **{("GET", f"/api/v3/{name}"): call for name, call in _PUBLIC.items()},
+    ("GET", "/api/v3/avgPrice"): Call(market_calls.average, 2, signed=False, needs_key=False),
     ("POST", "/api/v3/order"): Call(order_calls.place, kind=PLACE),
     ("GET", "/api/v3/order"): Call(order_calls.query, 4, kind=QUERY),
     ("DELETE", "/api/v3/order"): Call(order_calls.cancel, kind=CANCEL),
@@ -87,6 +91,7 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v3/balance"): Call(account_calls.balance, 5, kind=LIST),
     ("GET", "/fapi/v2/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
     ("GET", "/fapi/v3/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
+    ("GET", "/fapi/v1/leverageBracket"): Call(account_calls.brackets),
     ("POST", "/fapi/v1/countdownCancelAll"): Call(account_calls.countdown, 10),
     ("GET", "/fapi/v1/positionSide/dual"): Call(_set({"dualSidePosition": False}), 30),
     ("GET", "/fapi/v1/multiAssetsMargin"): Call(_set({"multiAssetsMargin": False}), 30),

@@ -23,7 +23,7 @@ from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.decimals import encode
 from twinloop.engine.exchange.faults import KNOWN, Faults
 from twinloop.engine.exchange.gate import Gate
-from twinloop.engine.exchange.model import Account, Market
+from twinloop.engine.exchange.model import Market
 from twinloop.engine.exchange.session_api import SessionApi
 from twinloop.engine.exchange.streams import Hub
 from twinloop.engine.exchange.symbols import MONEY, symbol
@@ -214,22 +214,14 @@ class Server:
         """Market streams of both markets, and the USD-M user stream by its listen key."""
         combined = request.path.endswith("/stream")
         names = request.query.get("streams", "") if combined else request.match_info.get("names", "")
-        wanted = [name for name in (*names.split("/"), request.query.get("listenKey", "")) if name]
-        owners: dict[str, Account] = {}
-        for name in wanted:
-            owner = self.exchanges["usdm"].listen_keys.owner(name)
-            if owner is not None:
-                owners[name] = owner
+        wanted = {name for name in (*names.split("/"), request.query.get("listenKey", "")) if name}
+        owned = any(self.exchanges["usdm"].listen_keys.owner(name) for name in wanted)
         # One port serves both markets: the USD-M streams stand under its paths, or are asked for with market=usdm.
         usdm = request.path.startswith(("/public", "/market", "/private")) or request.query.get("market") == "usdm"
-        market: Market = "usdm" if usdm or owners else "spot"
-        if not owners and self.faults.on("refuse_market"):
-            self.faults.take("refuse_market")
+        market: Market = "usdm" if usdm or owned else "spot"
+        if not owned and not request.path.startswith("/private") and self.faults.take("refuse_market"):
             return web.Response(status=503)
-        streams = {name for name in wanted if name not in owners}
-        return await self._open(
-            request, market, SessionApi.on_stream_message, combined=combined, streams=streams, accounts=dict(enumerate(owners.values()))
-        )  # fmt: skip
+        return await self._open(request, market, SessionApi.on_stream_message, combined=combined, streams=wanted)
 
     async def _ws_api(self, request: web.Request) -> web.StreamResponse:
         """Requests over a socket; of spot the user stream too."""

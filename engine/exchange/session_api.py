@@ -128,8 +128,7 @@ class SessionApi:
     def _subscribe(self, connection: Connection, account: Account) -> dict[str, Any]:
         if self._gate.market != "spot":
             raise VenueError(-1121, "Unknown method: USD-M user events come over /private.")
-        number = max(connection.accounts, default=-1) + 1
-        connection.accounts[number] = account
+        number = connection.listen_for(account)
         self._hub.replay(connection, number, account)
         return {"subscriptionId": number}
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from twinloop.engine.exchange import algo_text, decimals, market_text, spot_text, usdm_text
+from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
 from twinloop.engine.exchange.connection import Connection
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.faults import Faults
@@ -27,6 +28,8 @@ from twinloop.engine.exchange.model import (
 
 DEPTH_MS: Final = {"spot": 1000, "usdm": 250}
 INTERVALS_MS: Final = (0, 100, 250, 500, 1000)
+CANDLE_MS: Final = 250
+DAY_MS: Final = 1000
 REPLAYED: Final = 10
 SHUTDOWN_MS: Final = 1000
 
@@ -43,6 +46,17 @@ class _Depth:
     sent_ms: int = 0
 
 
+@dataclass
+class _Candle:
+    """A kline stream's state: the last candle told, and when."""
+
+    name: str
+    interval: str
+    open_ms: int = 0
+    trades: int = -1
+    sent_ms: int = 0
+
+
 class Hub:
     """Every connection of one market, and what its exchange's events become for them."""
 
@@ -54,6 +68,8 @@ class Hub:
         self._depths: dict[str, dict[str, _Depth]] = {
             name: {} for name in exchange.markets
         }  # Those somebody listens to.
+        self._candles: dict[str, _Candle] = {}
+        self._days_ms = 0
         self._distortion = Distortion(faults)
         self._held: list[tuple[Account, dict[str, Any]]] = []
         self._recent: dict[Account, deque[dict[str, Any]]] = {}
@@ -67,8 +83,6 @@ class Hub:
         self.connections.add(connection)
         named, connection.streams = connection.streams, set()
         self.subscribe(connection, named)
-        for number, account in connection.accounts.items():
-            self.replay(connection, number, account)
 
     def leave(self, connection: Connection) -> None:
         """Let a connection go."""
@@ -76,14 +90,21 @@ class Hub:
         self.connections.discard(connection)
 
     def subscribe(self, connection: Connection, streams: set[str]) -> None:
-        """Have a connection listen to more."""
+        """Have a connection listen to more: streams, and the user stream of a listen key."""
         for stream in sorted(streams - connection.streams):
+            owner = self.exchange.listen_keys.owner(stream)
+            if owner is not None:
+                self.replay(connection, connection.listen_for(owner, stream), owner)
+                continue
             connection.streams.add(stream)
             self._listeners.setdefault(stream, []).append(connection)
             name, _, rest = stream.partition("@")
             intervals = {"depth": DEPTH_MS[self.exchange.market]} | {f"depth@{each}ms": each for each in INTERVALS_MS}
             if name.upper() in self._depths and rest in intervals:
                 self._depths[name.upper()].setdefault(stream, _Depth(intervals[rest]))
+            interval = rest.removeprefix("kline_")
+            if name.upper() in self._depths and interval != rest and interval in INTERVALS:
+                self._candles.setdefault(stream, _Candle(name.upper(), interval))
 
     def unsubscribe(self, connection: Connection, streams: set[str]) -> None:
         """Have a connection listen to less."""
@@ -93,6 +114,7 @@ class Hub:
             if not self._listeners[stream]:
                 del self._listeners[stream]
                 self._depths.get(stream.partition("@")[0].upper(), {}).pop(stream, None)
+                self._candles.pop(stream, None)
 
     def replay(self, connection: Connection, number: int, account: Account) -> None:
         """Tell a new user connection old fills at the next turn, where that fault is armed."""
@@ -160,6 +182,7 @@ class Hub:
                 case BalanceChanged():
                     self._balance(event)
         self._flush()
+        self._tell_candles()
 
     # ---- Market data.
 
@@ -183,6 +206,28 @@ class Hub:
                         stream,
                         partial(market_text.depth_update, symbol, now_ms, depth.first, depth.final, depth.previous, changed),
                     )  # fmt: skip
+
+    def _tell_candles(self) -> None:
+        """Candles that changed: the closed one once, the open one from time to time. Days once a second."""
+        now_ms = self.exchange.now_ms
+        for stream, told in self._candles.items():
+            state, minutes = self.exchange.markets[told.name], INTERVALS[told.interval]
+            for candle in state.candles.of(minutes, 2):
+                closed = candle.open_ms + minutes * MINUTE_MS <= now_ms
+                news = candle.open_ms > told.open_ms or (
+                    candle.open_ms == told.open_ms and candle.trades != told.trades
+                )
+                if not (told.open_ms == candle.open_ms if closed else news and now_ms - told.sent_ms >= CANDLE_MS):
+                    continue
+                told.open_ms, told.trades, told.sent_ms = candle.open_ms + closed, candle.trades, now_ms
+                write = partial(
+                    market_text.candle_event, state.symbol, candle, told.interval, minutes * MINUTE_MS, now_ms, closed=closed
+                )  # fmt: skip
+                self._market(stream, write)
+        if now_ms - self._days_ms >= DAY_MS:
+            self._days_ms = now_ms
+            for name in self.exchange.markets:
+                self._market(f"{name.lower()}@ticker", partial(market_text.day_event, self.exchange, name))
 
     def _market(self, stream: str, write: Callable[[], dict[str, Any]]) -> None:
         """Send a message to whoever listens; written only when someone does."""
@@ -248,5 +293,9 @@ class Hub:
 
     @staticmethod
     def _send_user(connection: Connection, number: int, message: dict[str, Any]) -> None:
-        body = {"subscriptionId": number, "event": message} if connection.wrapped_user else message
+        body = message
+        if connection.wrapped_user:
+            body = {"subscriptionId": number, "event": message}
+        elif connection.combined:
+            body = {"stream": connection.keys.get(number, ""), "data": message}
         connection.send(decimals.encode(body))

@@ -48,6 +48,7 @@ class SessionTable(Table):
     out: str = "sessions"
     durability: Literal["async", "group", "strict"] = "group"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    segment_rows: Annotated[int, Field(ge=4096, le=1 << 24)] = 1 << 20  # Of a journal's segment, 64 bytes each.
 
 
 class FeedTable(Table):

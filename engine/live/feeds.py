@@ -18,6 +18,7 @@ from websockets.exceptions import WebSocketException
 from twinloop.data.binance_polled import PolledMarket
 from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream
 from twinloop.data.connect_pacing import Pacing
+from twinloop.data.errors import TwinloopError
 from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg
 from twinloop.data.feed_codes import BACKUP, PRIMARY, SOURCE_NAME
 from twinloop.data.instruments import Instrument
@@ -107,13 +108,16 @@ class Feeds:
     async def run(self) -> None:
         """Keep every source connected. Ends only with an error or by being cancelled."""
         self._take(self.arbiter.begin(self._clock.local_ns()))
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            for source in self.sources:
-                tasks.create_task(self._keep(source), name=f"feed-{SOURCE_NAME[source.number]}")
-            tasks.create_task(self._watch(), name="feed-watch")
-            if self._polled is not None and self._poll_after_ns:
-                tasks.create_task(self._poll(self._polled), name="feed-polled")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                for source in self.sources:
+                    tasks.create_task(self._keep(source), name=f"feed-{SOURCE_NAME[source.number]}")
+                tasks.create_task(self._watch(), name="feed-watch")
+                if self._polled is not None and self._poll_after_ns:
+                    tasks.create_task(self._poll(self._polled), name="feed-polled")
+        except* TwinloopError as group:
+            raise group.exceptions[0] from None
 
     # ---- Connections.
 

@@ -148,3 +148,27 @@ def test_a_full_disk_ends_the_recording_with_a_word(
         f"usdm_btcusdt_20231114T220000.{'gz' if packed else 'txt'}.part"
     ]
     assert sum(path.suffix != ".rows" for path in record.finished) == 1, "the other file is whole"
+
+
+def test_a_row_file_that_a_full_disk_cut_is_no_row_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = recorder(tmp_path)
+    for place in (0, 1):
+        record.on_raw(place, trade(1), NOW)
+        record.on_rows(rows_of(place, 100, NOW))
+    stream: Any = record._rows[0]._stream
+
+    class Full:
+        def write(self, content: Any) -> int:
+            stream.write(content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stream, name)
+
+    monkeypatch.setattr(record._rows[0], "_stream", Full())
+    with pytest.raises(DataError, match="No space left"):
+        record.flush()
+    record.close()
+    assert [path.name for path in tmp_path.glob("*.rows")] == ["usdm_ethusdt_20231114T220000.rows"]
+    assert len(open_rows(next(tmp_path.glob("*.rows")), verify=True)[0]) == 0
+    assert len(list(tmp_path.glob("*.gz"))) == 2

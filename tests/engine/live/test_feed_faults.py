@@ -311,6 +311,35 @@ def test_d12_feeds_that_disagree_about_the_price_are_stale(tmp_path: Path, strat
     assert ("FEED_STALE", codes.STALE_DISAGREE, 0) in stage.told()
 
 
+def test_n4_a_feed_that_becomes_slow_is_left_for_the_faster_one(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await both_fit(process, task)
+        stage.primary.delay_s = 0.4
+        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, two=True, feed='late_after = "100ms"\ndwell = "1s"')
+    told = stage.told()
+    assert [each for each in told if each[0] == "FEED_SWITCHED"] == [("FEED_SWITCHED", codes.SWITCH_LATE, codes.BACKUP)]
+    assert [kind for kind, *_ in told].count("FEED_STALE") == 1  # That of the start.
+    stage.assert_prints_come_once()
+
+
+def test_n4_a_feed_that_becomes_slow_is_stale_where_there_is_no_other(tmp_path: Path, strategy_folder: Path) -> None:
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task, prints=60)
+        stage.primary.delay_s = 2.0
+        await until(lambda: process.feed.stale, task)
+        refused = process.loop.counts.refused
+        await until(lambda: process.loop.counts.refused > refused, task)
+        stage.primary.delay_s = 0.0
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, feed='stale_after = "5s"\nlag_max = "1s"')
+    assert ("FEED_STALE", codes.STALE_LATE, 0) in stage.told()
+    assert stage.told()[-1] == ("FEED_RECOVERED", 0, 0)
+
+
 @pytest.mark.parametrize("how", ["age", "notice"])
 def test_a_connection_is_replaced_before_the_venue_cuts_it(tmp_path: Path, strategy_folder: Path, how: str) -> None:
     """V19 of the market's side: a second connection stands before the first one goes, by its age or by the venue's notice."""

@@ -13,7 +13,9 @@ from reference.sessions import until
 from reference.stream_relay import StreamRelay
 
 from twinloop.data.binance_raw import read_raw
+from twinloop.data.errors import DataError
 from twinloop.data.instruments import read_instruments
+from twinloop.data.recorder import Recorder
 from twinloop.data.rowfile import join_rows, open_rows, pick, words_of
 from twinloop.engine import cli
 from twinloop.engine.exchange.server import Server
@@ -156,6 +158,30 @@ def test_a_reset_connection_leaves_a_recording_that_says_so(tmp_path: Path) -> N
     ]
     assert told == ["FEED_STALE", "FEED_GAP", "FEED_RECOVERED"] * 2
     assert np.count_nonzero(read["kind"] == table.FEED_GAP) == 1
+
+
+@pytest.mark.parametrize("where", ["on_raw", "on_rows", "flush"])
+def test_a_disk_that_fails_ends_a_recording_with_one_error(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever task meets it, however deep: what a person reads is the disk's error."""
+
+    def fails(*_: object) -> None:
+        raise DataError("cannot record", got="No space left on device")
+
+    monkeypatch.setattr(Recorder, where, fails)
+
+    async def all_of_it() -> None:
+        async with Server(seed=8, turns_per_s=100) as server:
+            address = f"127.0.0.1:{server.port}"
+            plan = RecordPlan(
+                venue="binance-usdm", symbols=["BTCUSDT"], folder=tmp_path, stream=f"ws://{address}", rest=f"http://{address}",
+                sync_ns=SECOND // 2,
+            )  # fmt: skip
+            await asyncio.wait_for(Recording(plan, lambda _: None).run(), 30)
+
+    with pytest.raises(DataError, match="No space left on device"):
+        asyncio.run(all_of_it())
 
 
 @pytest.mark.parametrize(
