@@ -196,7 +196,7 @@ KINDS: Final = (
     KindSpec(RESUME, "RESUME", OPERATOR, (("code", 56),)),
     KindSpec(FLATTEN, "FLATTEN", OPERATOR, (("code", 56),)),
     KindSpec(LIMIT_CHANGE, "LIMIT_CHANGE", OPERATOR, (("limit", 32), ("value", 40))),
-    KindSpec(NOTE, "NOTE", OPERATOR, ()),
+    KindSpec(NOTE, "NOTE", OPERATOR, (("value", 40), ("code", 56))),
     KindSpec(ADJUSTMENT, "ADJUSTMENT", OPERATOR, *_TRADED),
     # A request's venue_ns is its expiry at the venue (0: none), its sequence the deciding row's.
     KindSpec(NEW, "NEW", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("trigger_price", 56))),

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from twinloop.engine.cli import OK
 from twinloop.engine.cli.screen import say, say_json
 
-Command = Literal["halt", "reduce", "resume", "flatten", "status", "limits", "watch"]
+Command = Literal["halt", "reduce", "resume", "flatten", "ack", "status", "limits", "watch"]
 
 
 def ctl(
@@ -19,6 +19,7 @@ def ctl(
     *,
     at_market: Annotated[bool, Parameter(negative="")] = False,
     confirm: str = "",
+    alert: str = "",
     every: float = 1.0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -34,8 +35,8 @@ def ctl(
 
     halt stops trading and cancels every working order; reduce lets positions only
     shrink; resume trades again; flatten is halt, then closes the positions with
-    orders within the limits' collar, until none is left. Each is written to the
-    journal with who gave it before it acts.
+    orders within the limits' collar, until none is left; ack says that a person has
+    seen an alert. Each is written to the journal with who gave it before it acts.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ def ctl(
         the session's name first.
     confirm
         The session's name, where nobody can be asked for it.
+    alert
+        Of ack: the alert's name, such as OVERFILL, or its number.
     every
         Seconds between two looks of watch.
     json
@@ -62,6 +65,8 @@ def ctl(
     if at_market:
         _confirmed(command, session.name, confirm)
         document["at_market"] = True
+    if command == "ack":
+        document["alert"] = int(alert) if alert.isdecimal() else alert
     found = ask(place, document)
     if json:
         say_json(found)
@@ -101,10 +106,10 @@ def _watch(place: Path, every: float) -> int:
     from twinloop.engine.live.control import ask  # noqa: PLC0415
     from twinloop.engine.live.status import status_table  # noqa: PLC0415
 
-    def look() -> dict[str, Any]:
-        return ask(place, {"command": "status"})
+    def look(*, again: bool = True) -> dict[str, Any]:
+        return ask(place, {"command": "status", "again": again})
 
-    with Live(status_table(look()), console=out(), auto_refresh=False) as live:
+    with Live(status_table(look(again=False)), console=out(), auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(every)

@@ -42,8 +42,10 @@ def live(
         standard error either way.
     """
     from twinloop.engine.config import parse_override  # noqa: PLC0415
+    from twinloop.engine.crash_points import arm_from_environment  # noqa: PLC0415
     from twinloop.engine.live.config import load_session  # noqa: PLC0415
 
+    arm_from_environment()
     loaded = load_session(config, dict(parse_override(text) for text in set or ()))
     with compiling():
         from twinloop.engine.live.process import run_session  # noqa: PLC0415 - loads the compiler

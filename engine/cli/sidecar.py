@@ -34,8 +34,10 @@ def sidecar(config: Path, *, set: Texts = None) -> int:  # noqa: A002 - the flag
         KEY=VALUE of any setting, such as sidecar.metrics_port=9100.
     """
     from twinloop.engine.config import parse_override  # noqa: PLC0415
+    from twinloop.engine.crash_points import arm_from_environment  # noqa: PLC0415
     from twinloop.engine.live.config import load_session  # noqa: PLC0415
 
+    arm_from_environment()
     loaded = load_session(config, dict(parse_override(text) for text in set or ()))
     with compiling():
         from twinloop.engine.sidecar.process import run_sidecar  # noqa: PLC0415 - loads the compiler

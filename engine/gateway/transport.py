@@ -25,6 +25,7 @@ from twinloop.data.binance_orders import session_frame
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
 from twinloop.data.rowfile import Rows
+from twinloop.engine import crash_points
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.http_client import Answer, ask, open_client
@@ -195,6 +196,8 @@ class Transport:
         if answer is None:
             self._timed_out(outgoing)
         else:
+            if crash_points.armed:
+                crash_points.reach("sent")
             self.take(self.gateway.on_response(outgoing, *answer, *self.times))
 
     async def rest(self, method: str, path: str, text: str, in_body: bool, within_ns: int) -> Answer | None:
@@ -301,6 +304,8 @@ class Transport:
                 continue  # Its request runs into its deadline.
             outgoing = self._pending.pop(number, None)
             if outgoing is not None:
+                if crash_points.armed:
+                    crash_points.reach("sent")
                 self.take(self.gateway.on_response(outgoing, status, headers, body, *self.times))
 
     @property

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from twinloop.data import journal_write
 from twinloop.data.atomic import sync_folder
 from twinloop.data.instruments import Instrument
+from twinloop.engine import crash_points
 from twinloop.engine.journal.errors import JournalError, JournalFailedError, JournalFullError
 from twinloop.engine.journal.folder import PART, FolderLock, last_number, next_epoch
 from twinloop.engine.journal.format import SEGMENT_NAME, Header, header_bytes
@@ -137,6 +138,8 @@ class JournalWriter:
         self.append, self.append_at, self.commit = core.append, core.append_at, core.commit
         try:
             self.epoch = next_epoch(folder, epoch_above)
+            if crash_points.armed:
+                crash_points.reach("start-epoch")
             self._number = last_number(folder) + 1
             self._handle = self._part(self._number)
             self._begin(self._handle, (*start, 0), durable=True)
@@ -285,7 +288,10 @@ class JournalWriter:
     def _part(self, number: int) -> int:
         """Room for a segment under a name that no reader looks at."""
         path = self.folder / (SEGMENT_NAME.format(number) + PART)
-        return self._layer.create(path, self._segment_bytes + _HEADER_ROOM)
+        handle = self._layer.create(path, self._segment_bytes + _HEADER_ROOM)
+        if crash_points.armed:
+            crash_points.reach("segment-room")
+        return handle
 
     def _begin(self, handle: int, roll: tuple[int, int, int, int], *, durable: bool) -> None:
         """Make a file with room the segment `self._number`, and go on in it."""
@@ -307,9 +313,13 @@ class JournalWriter:
         self._layer.write_header(handle, head)
         if durable and self._core.sync(handle) != journal_write.FINE:
             raise OSError(self._core.failure(), "its header cannot be synced")
+        if crash_points.armed:
+            crash_points.reach("segment-header")
         self._layer.rename(self.folder / (SEGMENT_NAME.format(self._number) + PART), self.path)
         if durable:
             self._layer.sync_folder(self.folder)
+        if crash_points.armed:
+            crash_points.reach("segment-named")
         self._handle, self._header_bytes, self._start = handle, len(head), position
         self._core.begin_segment(handle, len(head))
 
@@ -322,6 +332,8 @@ class JournalWriter:
             old, size = self._handle, self._header_bytes + roll[3] - self._start
             try:
                 # The old one's bytes are synced; the new one has its name and header before its first row.
+                if crash_points.armed:
+                    crash_points.reach("segment-trim")
                 layer.trim(old, size)
                 self._number += 1
                 self._handle = self._part(self._number)

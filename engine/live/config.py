@@ -48,6 +48,7 @@ class SessionTable(Table):
     out: str = "sessions"
     durability: Literal["async", "group", "strict"] = "group"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    segment_rows: Annotated[int, Field(ge=4096, le=1 << 24)] = 1 << 20  # Of a journal's segment, 64 bytes each.
 
 
 class FeedTable(Table):
@@ -105,6 +106,7 @@ class OrdersTable(Table):
     keyring: str = ""  # A service in the system's keyring that holds the keys instead, as api-key and api-secret.
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
     dead_man_timeout: Duration = 60_000_000_000
+    websocket: bool = False  # Orders go over the WebSocket API, by REST where that is down or has no such call.
     reconcile_every: Duration = (
         60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
     )

@@ -2,9 +2,11 @@
 
     {"command": "halt"}                           ->  {"ok": true, "sequence": 1234, "state": "HALTED"}
     {"command": "flatten", "at_market": true}     ->  the same; without a price, market orders
+    {"command": "ack", "alert": 6}                ->  the same; a person has seen the alert of that number
+    {"command": "status", "again": true}          ->  how it stands, as asked for a moment ago
 
-The socket stands in the session's folder with mode 0600: who may read the folder may command. Every command that acts is a fact in the
-journal, with the user number of who gave it in `code` and the time it came in `local_ns`. This module must not act itself.
+The socket stands in the session's folder with mode 0600: who may read the folder may command. Every command is a row in the
+journal, with the user number of who gave it in `code` and the time it came in `local_ns`; only a status that is asked for again, and a look at breaks, are not. This module must not act itself.
 """
 
 import asyncio
@@ -22,7 +24,8 @@ from twinloop.engine.live.session_errors import SessionError
 
 LINE_BYTES_MAX: Final = 4096
 ACTS: Final = ("halt", "reduce", "resume", "flatten")
-COMMANDS: Final = (*ACTS, "status", "limits", "breaks", "accept")
+ASKS: Final = ("status", "limits")  # A NOTE in the journal has in `value` which it was, counted from 1.
+COMMANDS: Final = (*ACTS, *ASKS, "ack", "breaks", "accept")
 SOCKET: Final = "control.sock"
 
 Answer = Callable[[str, dict[str, Any], int], dict[str, Any]]

@@ -116,11 +116,13 @@ class LiveLoop:
         if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
             self.take(self.node.clock_row(now_ns))
 
-    def command(self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED) -> int:
+    def command(self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED, value: int = 0) -> int:
         """An operator's word: a fact like any other, journalled before it acts. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
-        self.take(self._operator_row(COMMANDS[name], code, strategy))
+        row = self._operator_row(COMMANDS[name], code, strategy)
+        row["value"] = value
+        self.take(row)
         return sequence
 
     def end_trading(self) -> None:

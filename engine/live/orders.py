@@ -13,6 +13,7 @@ import numpy as np
 
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.rowfile import Rows
+from twinloop.engine import crash_points
 from twinloop.engine.gateway import alerts
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import Alert
@@ -78,7 +79,11 @@ class OrderEdge:
             rows = outcome.rows
             # What a strategy of another session traded is of none of this one's.
             rows["strategy"][rows["strategy"] >= len(self.loop.node.session.strategies)] = codes.UNASSIGNED
+            if crash_points.armed:
+                crash_points.reach("answer")
             self.loop.take(with_rates(rows, self.loop.node))
+            if crash_points.armed:
+                crash_points.reach("answered")
             if self.after_facts is not None:
                 self.after_facts()
         for alert in outcome.alerts:
@@ -132,7 +137,11 @@ class OrderEdge:
         """Seal that a request leaves. Without a journal or behind a fence no order does; cancels and questions go all the same."""
         if outgoing.kind in _NEEDS_JOURNAL and self.loop.is_fenced():
             return False
+        if crash_points.armed:
+            crash_points.reach("before-send")
         self._note_fate(outgoing, table.SENT)
+        if crash_points.armed:
+            crash_points.reach("after-send")
         return not self.loop.failure or outgoing.kind not in _NEEDS_JOURNAL
 
     def stays(self, outgoing: Outgoing) -> None:

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
+import numpy as np
 
 from twinloop.data.binance_instruments import instruments_of
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import info_path
-from twinloop.data.errors import DataError, TwinloopError
+from twinloop.data.errors import ConfigError, DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
-from twinloop.engine.gateway.alerts import told_of
+from twinloop.engine import crash_points
+from twinloop.engine.gateway.alerts import ALERTS, told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -33,7 +35,7 @@ from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
 from twinloop.engine.live.config import MARKETS, LoadedSession
-from twinloop.engine.live.control import SOCKET, serve
+from twinloop.engine.live.control import ASKS, SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
@@ -53,7 +55,9 @@ from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
 from twinloop.kernels import codes
+from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
+from twinloop.kernels.rows import ROW
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
@@ -161,6 +165,8 @@ class LiveProcess:
             )
         lock = FolderLock(loaded.place / "journal")
         try:
+            if crash_points.armed:
+                crash_points.reach("start-lock")
             self.published = Published(loaded.place)
             compiled = compiled_strategies(session)
             found = self._open(with_digests(session, compiled), compiled, held, lock)
@@ -188,6 +194,8 @@ class LiveProcess:
         """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
         ready, found = make_ready(folder), None
+        if crash_points.armed:
+            crash_points.reach("start-ready")
         if ready.journal is not None:
             found = recover(ready.journal, session, compiled, self._progress)
             node = found.node
@@ -195,6 +203,8 @@ class LiveProcess:
             if live:
                 node.go_live()
             self._may_resume = found.may_resume
+            if crash_points.armed:
+                crash_points.reach("start-replayed")
             self._say(
                 f"recovered {found.facts:,} facts and {node.decisions():,} decisions of {ready.journal.commits:,} commits"
                 + (f", {found.from_snapshot:,} of them by a snapshot" if found.from_snapshot else "")
@@ -208,8 +218,10 @@ class LiveProcess:
             node = LiveNode(session, "live" if live else "paper", compiled)
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, lock=lock, **ready.behind,
+            durability=self.loaded.config.session.durability, segment_rows=self.loaded.config.session.segment_rows, lock=lock, **ready.behind,
         )  # fmt: skip
+        if crash_points.armed:
+            crash_points.reach("start-writer")
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(
             RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced
@@ -229,7 +241,7 @@ class LiveProcess:
             market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
-            dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6,
+            dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6, websocket=config.orders.websocket,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)
         endpoints = self.loaded.endpoints
@@ -246,6 +258,8 @@ class LiveProcess:
             if loop.trading_state == "ACTIVE":
                 loop.command("reduce", SESSION_START)
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            if crash_points.armed:
+                crash_points.reach("start-rebuilt")
 
     async def _reconcile(self, orders: OrderEdge) -> None:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
@@ -256,9 +270,13 @@ class LiveProcess:
     async def _prove(self, orders: OrderEdge, rebuilt: Outcome) -> None:
         """After a restart: nothing but reducing orders until every order is proven and the positions agree."""
         orders.take(rebuilt)
+        if crash_points.armed:
+            crash_points.reach("start-proving")
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
         await self.reconciler.stop_on_breaks()
+        if crash_points.armed:
+            crash_points.reach("start-proven")
         if not self.reconciler.breaks:
             if self._may_resume and not orders.needs_person:
                 orders.begin_trading()
@@ -304,6 +322,8 @@ class LiveProcess:
     def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         """What the operator's socket answers."""
         loop = self.loop
+        if command in ASKS and document.get("again") is not True:
+            loop.command("note", OF_PERSON + user, value=1 + ASKS.index(command))
         if command == "status":
             feeds = self.feed.told(self.clock.local_ns())
             if self.orders is not None:
@@ -318,6 +338,8 @@ class LiveProcess:
             )
         if command == "limits":
             return {"lines": limits_lines(loop.node.session.limits())}
+        if command == "ack":
+            return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
         if command in {"breaks", "accept"}:
             return self._answer_about_breaks(command, document, user)
         self._may_resume = False  # From here on a person decides.
@@ -329,6 +351,21 @@ class LiveProcess:
         else:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
+
+    def _acknowledge(self, alert: Any, user: int) -> int:
+        """Write down that a person has seen an alert. Sequence of the next fact."""
+        known = {number: spec.name for number, spec in ALERTS.items()}
+        wanted = None if isinstance(alert, bool) else alert
+        number = next((each for each, name in known.items() if wanted in {each, name}), None)
+        if number is None:
+            raise ConfigError(
+                "no such alert", field="alert", expected="a number or name of an alert, such as 6 or OVERFILL", got=str(alert)
+            )  # fmt: skip
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"] = table.ALERT_ACKNOWLEDGED, self.clock.local_ns()
+        row["alert"], row["code"] = number, OF_PERSON + user
+        self.loop.note(row)
+        return self.loop.node.sequence
 
     def _answer_about_breaks(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
         if self.orders is None:

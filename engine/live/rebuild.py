@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from twinloop.data.errors import CorruptError, TwinloopError
 from twinloop.data.rowfile import Rows, join_rows, pick
@@ -29,12 +30,11 @@ from twinloop.kernels.rows import HASH, ORIGIN, ROW, VERDICT
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
 
-_COMMANDS: Final = np.array([table.HALT, table.REDUCE, table.RESUME, table.FLATTEN], np.uint8)
+_IS_COMMAND: Final = np.isin(np.arange(256), [table.HALT, table.REDUCE, table.RESUME, table.FLATTEN])
 _OWN: Final = [kind for kind, origin in ORIGIN.items() if origin == table.OWN_ORDER]
-_MADE_AGAIN: Final = np.array([*_OWN, table.TIMER], np.uint8)
-_OF_ORDERS: Final = np.array(
-    [*_OWN, *(kind for kind, origin in ORIGIN.items() if origin == table.REQUEST), table.SENT, table.NOT_SENT], np.uint8
-)
+_IS_MADE_AGAIN: Final = np.isin(np.arange(256), [*_OWN, table.TIMER])
+_REQUESTS: Final = [kind for kind, origin in ORIGIN.items() if origin == table.REQUEST]
+_IS_OF_ORDERS: Final = np.isin(np.arange(256), [*_OWN, *_REQUESTS, table.SENT, table.NOT_SENT])
 
 
 class Rebuilt:
@@ -57,24 +57,26 @@ class Rebuilt:
 
     def take(self, commits: Sequence[Commit], epoch: int) -> None:
         """Handle commits of one epoch, which follow those before. ParityError where they lead to other decisions than the journal holds."""
+        if not commits:
+            return
+        rows = join_rows([commit.rows for commit in commits])
+        ends = np.cumsum([len(commit.rows) for commit in commits])
         first = 0
-        for at, commit in enumerate(commits):
+        for at in _alone(commits, rows, ends):
+            commit = commits[at]
             if commit.number == 0:
                 self._compare(commit, self.node.start())
-                first = 1
             elif (word := _word(commit)) is not None:
                 self._handle(commits[first:at])
                 account = self.node.decision["accounts"][0]
                 self.said.take(*word, int(account["state"]), int(account["halt_code"]))
                 self._handle([commit])
-                first = at + 1
-            elif _has_whole_hash(commit):
+            else:
                 self._handle(commits[first : at + 1])
-                first = at + 1
+            first = at + 1
         self._handle(commits[first:])
-        if self.session.mode == "live" and commits:
-            rows = join_rows([commit.rows for commit in commits])
-            self._add_of_orders(epoch, pick(rows, np.isin(rows["kind"], _OF_ORDERS)))
+        if self.session.mode == "live":
+            self._add_of_orders(epoch, pick(rows, _IS_OF_ORDERS[rows["kind"]]))
 
     def _add_of_orders(self, epoch: int, rows: Rows) -> None:
         if len(rows):
@@ -211,13 +213,17 @@ def begin(
 def _word(commit: Commit) -> tuple[int, int] | None:
     """(Kind, code) of the command in a commit; commands are alone in theirs."""
     rows = commit.rows
-    words = rows[np.isin(rows["kind"], _COMMANDS)]
+    words = rows[_IS_COMMAND[rows["kind"]]]
     return (int(words[0]["kind"]), int(words[0]["code"])) if len(words) else None
 
 
-def _has_whole_hash(commit: Commit) -> bool:
-    hashes = commit.rows[commit.rows["kind"] == HASH]
-    return bool(len(hashes) and hashes["state_hash"].any())
+def _alone(commits: Sequence[Commit], rows: Rows, ends: npt.NDArray[np.int64]) -> list[int]:
+    """Places of commits at which something has to be looked at: the first of all, commands, hashes of the whole state. rows: of all."""
+    kinds = rows["kind"]
+    marked = np.flatnonzero(_IS_COMMAND[kinds] | (kinds == HASH))
+    marked = marked[_IS_COMMAND[kinds[marked]] | (rows["state_hash"][marked] != 0)]
+    places = set(np.searchsorted(ends, marked, side="right").tolist())
+    return sorted(places | {0} if commits[0].number == 0 else places)
 
 
 def _as_one(commits: Sequence[Commit]) -> Commit:
@@ -228,5 +234,4 @@ def _as_one(commits: Sequence[Commit]) -> Commit:
 
 def from_outside(facts: Rows) -> Rows:
     """The facts that came from outside: not what the simulated venue and the node's timers make themselves."""
-    chosen: Any = ~np.isin(facts["kind"], _MADE_AGAIN)
-    return pick(facts, chosen)
+    return pick(facts, ~_IS_MADE_AGAIN[facts["kind"]])

@@ -10,6 +10,7 @@ This module must not send anything.
 from dataclasses import dataclass
 
 from twinloop.data.rowfile import Rows
+from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.seam import WORLD
@@ -52,9 +53,15 @@ class RecordedNode:
 
     def _seal(self, handled: Handled) -> Sealed:
         journal = self.journal
-        for rows in (handled.facts, handled.requests, handled.verdicts):
+        for rows, point in (
+            (handled.facts, "inbox-append"),
+            (handled.requests, "outbox-append"),
+            (handled.verdicts, ""),
+        ):
             if len(rows):
                 journal.append(rows)
+                if crash_points.armed:
+                    crash_points.reach(point)
         if self.node.decisions() != self._decisions:
             self._decisions = self.node.decisions()
             journal.append(self.node.hash_row())
@@ -62,4 +69,9 @@ class RecordedNode:
 
     def _commit(self) -> int:
         now_ns = int(self.node.decision["clock"]["now_ns"])
-        return self.journal.commit(WORLD.monotonic_ns(), WORLD.wall_ns(), local_ns=now_ns, sequence=self.node.sequence)
+        if crash_points.armed:
+            crash_points.reach("commit")
+        mark = self.journal.commit(WORLD.monotonic_ns(), WORLD.wall_ns(), local_ns=now_ns, sequence=self.node.sequence)
+        if crash_points.armed:
+            crash_points.reach("committed")
+        return mark

@@ -45,6 +45,11 @@ def row_alarms(rows: Rows, where: str, names: Mapping[int, str]) -> Iterator[Ala
                 severity, remedy = NOTE, "nothing: it goes on by itself once its orders are proven"
             by = f" by user {who - OF_PERSON}" if who >= OF_PERSON else ""
             yield Alarm(f"word-{kind}-{int(row['sequence'])}", severity, f"the session was {word}{by}", where, remedy)
+        elif kind == table.ALERT_ACKNOWLEDGED:
+            spec = alerts.ALERTS.get(int(row["alert"]))
+            name = spec.name if spec is not None else str(int(row["alert"]))
+            who = int(row["code"]) - OF_PERSON
+            yield Alarm(f"ack-{name}-{int(row['local_ns'])}", NOTE, f"user {who} has seen {name}", where, "nothing")
         elif kind == table.FEED_STALE:
             name = names.get(int(row["instrument"]), str(int(row["instrument"])))
             yield Alarm(

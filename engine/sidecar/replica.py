@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from twinloop.data.errors import ConfigError
+from twinloop.engine import crash_points
 from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import keep_newest, write_snapshot
@@ -112,7 +113,11 @@ class Replica:
         if self.shadow is not None:
             parts |= self.shadow.parts()
             head = msgspec.structs.replace(head, words=head.words | {"shadow": self.shadow.words()})
+        if crash_points.armed:
+            crash_points.reach("snapshot")
         path = write_snapshot(self.folder, head, parts)
+        if crash_points.armed:
+            crash_points.reach("snapshot-named")
         keep_newest(self.folder, self._kept)
         self.counts.snapshots += 1
         self.counts.snapshot_commit = head.commit

@@ -1,6 +1,7 @@
 """A paper session on real sockets: it trades, survives what happens to its feed, obeys, and replays bit for bit."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def test_an_operator_halts_and_resumes_through_the_socket(tmp_path: Path, strate
                 with pytest.raises(ConfigError, match="unknown command 'sell everything'"):
                     await ctl(command="sell everything")
                 assert (await ctl(command="limits"))["lines"]
+                assert (await ctl(command="ack", alert="OVERFILL"))["state"] == "ACTIVE"
+                assert (await ctl(command="ack", alert=2))["state"] == "ACTIVE"
+                for wrong in ("nonsense", 999, None, True):
+                    with pytest.raises(ConfigError, match="no such alert"):
+                        await ctl(command="ack", alert=wrong)
+                for _ in range(3):  # As a view does that looks again and again.
+                    await ctl(command="status", again=True)
 
             await in_session(path, lived)
             with pytest.raises(SessionError, match="no session runs here"):
@@ -134,6 +142,23 @@ def test_an_operator_halts_and_resumes_through_the_socket(tmp_path: Path, strate
         for row in commit.facts
         if row["kind"] == rows.HALT
     ]
+    who = 1000 + os.getuid()
+    said = [
+        (int(row["kind"]), int(row["value"]), int(row["code"]))
+        for commit in open_journal(tmp_path / "sessions/paper/journal").each()
+        for row in commit.facts
+        if row["kind"] in {rows.HALT, rows.RESUME, rows.NOTE} and row["code"] >= 999
+    ]
+    assert said == [
+        (rows.NOTE, 1, who), (rows.HALT, 0, who), (rows.NOTE, 1, who), (rows.RESUME, 0, who), (rows.NOTE, 2, who),
+    ]  # fmt: skip
+    seen = [
+        (int(row["alert"]), int(row["code"]))
+        for commit in open_journal(tmp_path / "sessions/paper/journal").each()
+        for row in commit.notes
+        if row["kind"] == rows.ALERT_ACKNOWLEDGED
+    ]
+    assert seen == [(6, who), (2, who)]
     assert len(facts) == 2  # The operator's, and the one that ends a session.
     assert int(facts[0]["code"]) >= 0
 

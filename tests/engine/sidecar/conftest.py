@@ -1,87 +1,11 @@
-"""A strategy that can be told to hang, and a session of it on a practice exchange."""
+"""Strategies for sessions on a practice exchange, once for all tests of a module."""
 
 from pathlib import Path
 
 import pytest
-
-STRATEGY = '''
-import twinloop as tl
-
-
-class Quoter(tl.Strategy):
-    """Keeps orders on both sides of the market, takes now and then, and hangs after so many timers."""
-
-    instrument: tl.Symbol = "BTCUSDT"
-    qty: int = 5
-    hangs_after: int = 0
-    ticks: tl.State[int] = 0
-    buy: tl.State[int] = 0
-    sell: tl.State[int] = 0
-    word: tl.State[int] = 1
-
-    def on_start(self, ctx):
-        ctx.set_timer(1, 0, 100_000_000)
-
-    def on_timer(self, ctx, timer):
-        bid = ctx.bid_scaled(self.instrument)
-        ask = ctx.ask_scaled(self.instrument)
-        if bid <= 0 or ask <= 0:
-            return
-        self.ticks += 1
-        if self.hangs_after > 0 and self.ticks > self.hangs_after and ctx.is_open(self.buy):
-            while self.word != 0:
-                self.word = (self.word * 1103515245 + 12345) % 2147483648 | 1
-        if self.ticks % 6 == 0:
-            ctx.market_scaled(self.instrument, 1 if self.ticks % 12 == 0 else -1, self.qty)
-        if not ctx.is_open(self.buy):
-            self.buy = ctx.limit_scaled(self.instrument, 1, bid - 300, self.qty, tl.GTC, True)
-        if not ctx.is_open(self.sell):
-            self.sell = ctx.limit_scaled(self.instrument, -1, ask + 300, self.qty, tl.GTC, True)
-'''
+from reference.live_sessions import strategies
 
 
 @pytest.fixture(scope="module")
 def quoter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("strategies")
-    (folder / "quoter.py").write_text(STRATEGY)
-    return folder / "quoter.py"
-
-
-def live_file(folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0) -> Path:
-    path = folder / "live.toml"
-    path.write_text(
-        f"""
-[session]
-mode = "live"
-out = "{folder / "sessions"}"
-durability = "group"
-
-[limits]
-preset = "conservative"
-max_order_pct = 10
-max_position_pct = 50
-max_messages_per_s = 100
-message_burst = 200
-duplicate_max = 1000
-max_spread_bps = 100
-
-[feed]
-venue = "binance-usdm"
-symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
-rest = "http://127.0.0.1:{port}"
-
-[orders]
-dead_man_timeout = "60s"
-
-[sidecar]
-mute_after = "1s"
-snapshot_every = "1s"
-{more}
-
-[[strategy]]
-path = "{quoter}:Quoter"
-parameters = {{ hangs_after = {hangs_after} }}
-"""
-    )
-    return path
+    return strategies(tmp_path_factory.mktemp("strategies"))

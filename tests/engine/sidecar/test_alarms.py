@@ -188,6 +188,8 @@ def test_rows_that_people_have_to_hear_of() -> None:
     )
     (found,) = heard(table.ALERT, alert=999)
     assert found.severity == WARNING
+    (found,) = heard(table.ALERT_ACKNOWLEDGED, alert=ALERT_CODE["OVERFILL"], code=2000)
+    assert (found.severity, found.what) == (NOTE, "user 1000 has seen OVERFILL")
     (found,) = heard(table.FEED_STALE)
     assert "BTCUSDT" in found.what
     assert heard(table.TRADE) == heard(table.FILL) == heard(table.FEED_RECOVERED) == []

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from reference.live_sessions import live_file
 from reference.processes import Child, runs, started, until, words_of
 
 from twinloop.engine.exchange.model import OPEN
@@ -20,8 +21,6 @@ from twinloop.engine.live.measured import SIDECAR_WORDS, sidecar_status
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.shared import SIDECAR, SharedReader
 from twinloop.engine.seam import WORLD
-
-from .conftest import live_file
 
 Beside = Callable[[Server, Child, Child, Path], Awaitable[None]]
 

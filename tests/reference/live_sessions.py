@@ -1,0 +1,115 @@
+"""A strategy that can be told to hang, one that is busy, and a session of either on a practice exchange."""
+
+from pathlib import Path
+
+STRATEGY = '''
+import twinloop as tl
+
+
+class Quoter(tl.Strategy):
+    """Keeps orders on both sides of the market, takes now and then, and hangs after so many timers."""
+
+    instrument: tl.Symbol = "BTCUSDT"
+    qty: int = 5
+    hangs_after: int = 0
+    ticks: tl.State[int] = 0
+    buy: tl.State[int] = 0
+    sell: tl.State[int] = 0
+    word: tl.State[int] = 1
+
+    def on_start(self, ctx):
+        ctx.set_timer(1, 0, 100_000_000)
+
+    def on_timer(self, ctx, timer):
+        bid = ctx.bid_scaled(self.instrument)
+        ask = ctx.ask_scaled(self.instrument)
+        if bid <= 0 or ask <= 0:
+            return
+        self.ticks += 1
+        if self.hangs_after > 0 and self.ticks > self.hangs_after and ctx.is_open(self.buy):
+            while self.word != 0:
+                self.word = (self.word * 1103515245 + 12345) % 2147483648 | 1
+        if self.ticks % 6 == 0:
+            ctx.market_scaled(self.instrument, 1 if self.ticks % 12 == 0 else -1, self.qty)
+        if not ctx.is_open(self.buy):
+            self.buy = ctx.limit_scaled(self.instrument, 1, bid - 300, self.qty, tl.GTC, True)
+        if not ctx.is_open(self.sell):
+            self.sell = ctx.limit_scaled(self.instrument, -1, ask + 300, self.qty, tl.GTC, True)
+
+
+class Churner(tl.Strategy):
+    """Sends, amends, cancels and takes as often as it may: every kind of request, and many fills."""
+
+    instrument: tl.Symbol = "BTCUSDT"
+    qty: int = 5
+    hangs_after: int = 0
+    ticks: tl.State[int] = 0
+    quote: tl.State[int] = 0
+
+    def on_start(self, ctx):
+        ctx.set_timer(1, 0, 60_000_000)
+
+    def on_timer(self, ctx, timer):
+        bid = ctx.bid_scaled(self.instrument)
+        ask = ctx.ask_scaled(self.instrument)
+        if bid <= 0 or ask <= 0:
+            return
+        self.ticks += 1
+        side = 1 if (self.ticks // 7) % 2 == 0 else -1
+        if self.ticks % 3 == 0:
+            ctx.market_scaled(self.instrument, side, self.qty)
+        elif self.ticks % 5 == 0 and ctx.is_open(self.quote):
+            ctx.amend_scaled(self.quote, bid if side > 0 else ask, self.qty)
+        else:
+            ctx.cancel_all(self.instrument)
+            self.quote = ctx.limit_scaled(self.instrument, side, bid if side > 0 else ask, self.qty, tl.GTC, True)
+'''
+
+
+def strategies(folder: Path) -> Path:
+    """Write both strategies into a folder: their file."""
+    (folder / "quoter.py").write_text(STRATEGY)
+    return folder / "quoter.py"
+
+
+def live_file(
+    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, strategy: str = "Quoter"
+) -> Path:
+    path = folder / "live.toml"
+    path.write_text(
+        f"""
+[session]
+mode = "live"
+out = "{folder / "sessions"}"
+durability = "group"
+segment_rows = 4096
+
+[limits]
+preset = "conservative"
+max_order_pct = 10
+max_position_pct = 50
+max_messages_per_s = 100
+message_burst = 200
+duplicate_max = 1000
+max_spread_bps = 100
+
+[feed]
+venue = "binance-usdm"
+symbols = ["BTCUSDT"]
+stream = "ws://127.0.0.1:{port}"
+rest = "http://127.0.0.1:{port}"
+
+[orders]
+dead_man_timeout = "60s"
+
+[sidecar]
+mute_after = "1s"
+snapshot_every = "1s"
+{more}
+
+[[strategy]]
+path = "{quoter}:{strategy}"
+parameters = {{ hangs_after = {hangs_after} }}
+"""
+    )
+    return path
