@@ -8,12 +8,11 @@ STATE_NAME: Final = {codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 
 
 class HaltWatch:
-    """Looks at the state of a run's account from time to time and keeps each rise: `found`, plain values as JSON takes them."""
+    """Looks at the state of a run's account after each batch, which a broken limit ends, and keeps each rise: `found`, plain values as JSON takes them."""
 
     def __init__(self) -> None:
         self.found: list[dict[str, Any]] = []
         self._seen = (codes.ACTIVE, codes.ALLOW)
-        self._looked_ns = 0
 
     def look(self, decision: Any) -> None:
         """Note a state and a reason that were not there before."""
@@ -25,15 +24,13 @@ class HaltWatch:
                 {
                     "state": STATE_NAME[now[0]],
                     "rule": codes.CODE_NAME[now[1]],
-                    "after_ns": self._looked_ns,
-                    "by_ns": int(decision["clock"]["now_ns"]),
+                    "at_ns": int(decision["clock"]["now_ns"]),
                     "equity_int": int(account["equity"]),
                     "value_int": value,
                     "limit_int": limit,
                 }
             )
         self._seen = now
-        self._looked_ns = int(decision["clock"]["now_ns"])
 
 
 def _measured(account: Any, limits: Any, code: int) -> tuple[int | None, int | None]:

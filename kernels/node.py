@@ -221,7 +221,7 @@ ACCOUNT_LIMIT: Final = 256
 ACCOUNT_LIMIT_WORDS: Final = len(ACCOUNT_LIMITS.names or ())
 
 RECENT_ORDERS: Final = 16  # How many past orders the duplicate check remembers per strategy.
-RECENT: Final = aligned(("ns", "<i8"), ("price", "<i8"), ("qty", "<i8"), ("key", "<i8"))
+RECENT: Final = aligned(("ns", "<i8"), ("price", "<i8"), ("trigger_price", "<i8"), ("qty", "<i8"), ("key", "<i8"))
 
 STRATEGY: Final = aligned(
     ("account", "<i8"),

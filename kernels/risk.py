@@ -127,7 +127,8 @@ def gate_passed(node: Any, strategy: int, slot: int) -> None:
         recent = memory["recent"][memory["recent_at"] & (RECENT_ORDERS - 1)]
         memory["recent_at"] += 1
         recent["ns"] = decision["clock"]["now_ns"]
-        recent["price"] = request["price"] + request["trigger_price"]
+        recent["price"] = request["price"]
+        recent["trigger_price"] = request["trigger_price"]
         recent["qty"] = request["qty"]
         recent["key"] = same_key(request)
     if can_rest(order):
@@ -273,7 +274,8 @@ def _check_order(decision: Any, request: Any, market: Any, strategy: int, accoun
             recent = memory["recent"][(at - 1 - i) & (RECENT_ORDERS - 1)]
             if recent["ns"] < since_ns:
                 break
-            if recent["key"] == key and recent["price"] == price + trigger and recent["qty"] == qty:
+            alike = recent["price"] == price and recent["trigger_price"] == trigger and recent["qty"] == qty
+            if recent["key"] == key and alike:
                 same += 1
         if not same <= bounds["duplicate_max"]:
             worst = found(request, worst, codes.REJECT_DUPLICATE, int(bounds["duplicate_max"]), same)

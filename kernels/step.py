@@ -290,6 +290,8 @@ def _stop_trading(node: Any) -> None:
     """Cancel what works on accounts that a limit or an operator halted in this step; close the positions of those that are flattened."""
     out_of_line()
     decision = node["decision"]
+    if decision["breaches"] != 0:
+        node["records_full"] = 1  # Ends the batch: who drives the run sees the state that the limit caused, and when.
     decision["breaches"] = 0
     for account in range(decision["account_count"]):
         state = decision["accounts"][account]

@@ -242,7 +242,7 @@ class LiveProcess:
             market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
-            dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6,
+            dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6, websocket=config.orders.websocket,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)
         endpoints = self.loaded.endpoints

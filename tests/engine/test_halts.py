@@ -87,7 +87,7 @@ def test_a_halted_account_says_when_by_which_limit_at_which_value_and_what_was_r
     (halt,) = found.summary["halts"]
     assert (halt["state"], halt["rule"], halt["limits"]) == ("HALTED", "REJECT_DAILY_LOSS", "max_daily_loss_pct")
     assert halt["refused"] == len(refused)
-    assert halt["by_ns"] == refused["local_ns"].min()
+    assert halt["at_ns"] == refused["local_ns"].min()
     assert halt["limit"] == 200.0
     assert halt["value"] == pytest.approx(10_000 - halt["equity"])
     assert halt["value"] > 200.0
@@ -98,7 +98,7 @@ def test_a_halted_account_says_when_by_which_limit_at_which_value_and_what_was_r
     screen = io.StringIO()
     print_run(found, Console(file=screen, width=200))
     assert told[0] in screen.getvalue()
-    assert "rading was halted no later than" in (found.folder / "report.html").read_text(encoding="utf-8")
+    assert "rading was halted at" in (found.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_halt_after_which_nothing_was_asked_is_told_as_well(tmp_path: Path) -> None:
@@ -106,15 +106,15 @@ def test_a_halt_after_which_nothing_was_asked_is_told_as_well(tmp_path: Path) ->
     (halt,) = found.summary["halts"]
     assert (halt["rule"], halt["limits"], halt["refused"]) == ("REJECT_DRAWDOWN", "max_drawdown_pct", 0)
     assert found.risk.is_empty()
-    assert (halt["by_ns"], halt["value"], halt["limit"]) == ((START_S + 3) * 10**9, 5000.0, 1000.0)
+    assert (halt["at_ns"], halt["value"], halt["limit"]) == ((START_S + 2) * 10**9, 5000.0, 1000.0)
     assert "; no request was refused for it" in " ".join(found.summary["warnings"])
 
 
-def test_a_halt_is_dated_by_the_first_sample_beyond_the_limit_and_not_by_when_it_was_noticed(tmp_path: Path) -> None:
-    """The loop is looked at every thousand rows: by then the loss has grown. A sample is taken before the row of its time."""
+def test_a_halt_is_dated_by_the_row_that_broke_the_limit(tmp_path: Path) -> None:
+    """A broken limit ends the batch, of a thousand rows here: by its end the loss would have grown."""
     prices = [100.0] * 300 + [100.0 - 0.1 * i for i in range(400)] + [60.0] * 1000
     (halt,) = run(tmp_path, "Later", prices, {"max_daily_loss_pct": 2}).summary["halts"]
-    assert halt["by_ns"] == (START_S + 300 + 22) * 10**9
+    assert halt["at_ns"] == (START_S + 300 + 21) * 10**9
     assert halt["value"] == pytest.approx(210.0)
 
 

@@ -368,6 +368,8 @@ def test_equal_orders_are_counted_in_the_window(desk: Desk) -> None:
     for other in ({"qty": 2}, {"price": 1001}, {"flags": codes.DAY, "qty": 3}):
         assert desk.submit(1, **({"qty": 1, "price": 1000} | other)) > 0
     assert desk.submit(-1, 1, 1000) > 0
+    for price, trigger in ((1002, 1001), (1002, 1001), (1001, 1002)):  # Of the last, price and trigger are swapped.
+        assert desk.submit(1, 1, price, type=codes.STOP_LIMIT, trigger_price=trigger) > 0
     desk.feed(desk.row(rows.STATUS, at=NOW + 1000))
     refused(desk, codes.REJECT_DUPLICATE, desk.submit(1, 1, 1000))
     desk.feed(desk.row(rows.STATUS, at=NOW + 1001))

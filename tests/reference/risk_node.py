@@ -133,9 +133,11 @@ class Desk:
         self.assembly.set_tape(tape, self.market)
         self.assembly.call["start"] = 0
         self.assembly.call["more_local"] = 1  # At the end of its data a run would wait for the venue's answers.
-        status = self.assembly.replay(10**6)
-        for name in ("fill_count", "order_record_count", "equity_count", "records_full"):
-            self.node[name] = 0
+        status = codes.RUN_RECORDS_FULL
+        while status == codes.RUN_RECORDS_FULL:  # As after a broken limit, which ends the batch.
+            status = self.assembly.replay(10**6)
+            for name in ("fill_count", "order_record_count", "equity_count", "records_full"):
+                self.node[name] = 0
         return codes.RUN_DONE if status == codes.RUN_LOCAL_CHUNK else status
 
     def quote(self, bid: int, ask: int, instrument: int = 0, **fields: int) -> int:
