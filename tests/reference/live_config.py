@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def configuration(folder: Path, port: int, strategy_folder: Path, market: str = "usdm") -> Path:
+def configuration(folder: Path, port: int, strategy_folder: Path, market: str = "usdm", orders: str = "") -> Path:
     path = folder / "live.toml"
     path.write_text(
         f"""
@@ -28,6 +28,7 @@ stream = "ws://127.0.0.1:{port}"
 rest = "http://127.0.0.1:{port}"
 
 [orders]
+{orders}
 
 [[strategy]]
 path = "{strategy_folder / "busy.py"}:Busy"
