@@ -28,7 +28,7 @@ ALERTS: Final = {
     6: AlertSpec("OVERFILL", HALT, "more was filled than was ordered; it is booked"),
     7: AlertSpec("FILL_DIFFERS", WARN, "a trade was told twice with different numbers; the first stands"),
     8: AlertSpec("FILL_MISSED_BY_STREAM", WARN, "only the sweep of trades told of a fill"),
-    9: AlertSpec("EXTERNAL_ORDER", WARN, "an order works on the account that is not this session's; REDUCING while it works"),
+    9: AlertSpec("EXTERNAL_ORDER", WARN, "an order works on the account that is not this session's; what it may still do counts in the limits"),
     10: AlertSpec("EXTERNAL_FILL", WARN, "a trade on the account that is not this session's; it is booked for nobody"),
     11: AlertSpec("FOREIGN_EPOCH", HALT, "an order of this prefix that this process did not make: another one runs"),
     12: AlertSpec("LOST_ORDER", REDUCE, "an order of an earlier run that its journal does not hold; it is cancelled"),

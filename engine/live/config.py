@@ -106,6 +106,7 @@ class OrdersTable(Table):
     keyring: str = ""  # A service in the system's keyring that holds the keys instead, as api-key and api-secret.
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
     dead_man_timeout: Duration = 60_000_000_000
+    websocket: bool = False  # Orders go over the WebSocket API, by REST where that is down or has no such call.
     reconcile_every: Duration = (
         60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
     )

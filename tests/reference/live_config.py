@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 LIMITS = """[limits]
 preset = "conservative"
 max_order_pct = 10
@@ -14,7 +13,7 @@ max_spread_bps = 100
 """  # Of a session whose strategy is busy.
 
 
-def configuration(folder: Path, port: int, strategy_folder: Path, market: str = "usdm") -> Path:
+def configuration(folder: Path, port: int, strategy_folder: Path, market: str = "usdm", orders: str = "") -> Path:
     path = folder / "live.toml"
     path.write_text(
         f"""
@@ -31,6 +30,7 @@ stream = "ws://127.0.0.1:{port}"
 rest = "http://127.0.0.1:{port}"
 
 [orders]
+{orders}
 
 [[strategy]]
 path = "{strategy_folder / "busy.py"}:Busy"

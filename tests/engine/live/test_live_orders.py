@@ -43,13 +43,13 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    tmp_path: Path, strategy_folder: Path, what: Play, *, times: int = 1, market: str = "usdm"
+    tmp_path: Path, strategy_folder: Path, what: Play, *, times: int = 1, market: str = "usdm", orders: str = ""
 ) -> tuple[list[str], Server]:
     said: list[str] = []
 
     async def all_of_it() -> Server:
         async with Server(seed=4, turns_per_s=100) as server:
-            path = configuration(tmp_path, server.port, strategy_folder, market)
+            path = configuration(tmp_path, server.port, strategy_folder, market, orders)
             for _ in range(times):
                 await sessions.in_session(path, said, lambda process, task: what(server, process, task))
             return server
@@ -98,8 +98,9 @@ def replays(tmp_path: Path) -> None:
     assert found.requests >= 1
 
 
+@pytest.mark.parametrize("websocket", [False, True])
 @MARKETS
-def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path, market: str) -> None:
+def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path, market: str, websocket: bool) -> None:
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         del server
         await traded(process, task, 5)
@@ -108,9 +109,14 @@ def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path
 
     async def kept(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         last.append(process)
+        edge = process.orders
+        assert edge is not None
+        await sessions.until(lambda: edge.gateway.sender.socket_up == websocket, task)
         await what(server, process, task)
+        assert edge.gateway.sender.socket_up == websocket
 
-    said, server = run(tmp_path, strategy_folder, kept, market=market)
+    orders = "websocket = true" if websocket else ""
+    said, server = run(tmp_path, strategy_folder, kept, market=market, orders=orders)
     assert_books_agree(server, last[0], market)
     account = account_of(server, market)
     assert not [order for order in account.orders.values() if order.status in OPEN], "the end leaves nothing working"
@@ -286,8 +292,13 @@ def test_flatten_closes_every_position_whatever_happens_to_its_orders(
         process.loop.command("reduce")
         if fault:
             server.faults.arm(fault, 2)
-        asked = await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "flatten"})
-        assert asked["state"] == "HALTED"
+        words = ["ctl", "flatten", str(process.loaded.place)]
+        if not fault:
+            assert await asyncio.to_thread(cli.run, [*words, "--at-market", "--confirm", "another"]) == cli.USAGE
+            assert process.loop.trading_state == "REDUCING"
+            words += ["--at-market", "--confirm", "live"]
+        assert await asyncio.to_thread(cli.run, words) == cli.OK
+        assert process.loop.trading_state == "HALTED"
         edge = process.orders
         assert edge is not None
         await sessions.until(lambda: int(held["qty"]) == 0 and not edge.gateway.open_orders, task)
@@ -380,8 +391,7 @@ def test_a_difference_that_arises_while_a_session_trades_halts_it(
 
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=100) as server:
-            path = configuration(tmp_path, server.port, strategy_folder, market)
-            path.write_text(path.read_text().replace("[orders]", '[orders]\nreconcile_every = "500ms"'))
+            path = configuration(tmp_path, server.port, strategy_folder, market, 'reconcile_every = "500ms"')
             await sessions.in_session(path, said, lambda process, task: what(server, process, task))
 
     asyncio.run(all_of_it())
