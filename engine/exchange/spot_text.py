@@ -89,6 +89,7 @@ def report(event: OrderChanged, cancel_id: str = "") -> dict[str, Any]:
     fill = event.fill
     symbol = order.symbol
     canceled = event.execution == "CANCELED"
+    expired = {"eR": _expiry_reason(order)} if event.execution == "EXPIRED" else {}
     return {
         "e": "executionReport", "E": event.time_ms, "s": symbol.name, "c": cancel_id or f"c-{order.id}" if canceled else order.client_id,
         "S": SIDE[order.side], "o": order.type, "f": _force(order), "q": qty(symbol, order.qty), "p": price(symbol, order.price),
@@ -99,7 +100,14 @@ def report(event: OrderChanged, cancel_id: str = "") -> dict[str, Any]:
         "T": event.time_ms, "t": fill.trade_id if fill else -1, "I": order.id, "w": order.status in {"NEW", "PARTIALLY_FILLED"},
         "m": bool(fill and fill.maker), "M": False, "O": order.time_ms, "Z": money(event.quote),
         "Y": money(fill.value if fill else 0), "Q": money(order.spends), "W": order.time_ms, "V": STP,
-    }  # fmt: skip
+    } | expired  # fmt: skip
+
+
+def _expiry_reason(order: Order) -> str:
+    """Why an order expired: it met its owner's own, its time was over, or nothing was left to meet."""
+    if order.status == "EXPIRED_IN_MATCH":
+        return "SELF_TRADE_PREVENTION"
+    return "EXPIRED" if order.limited and order.time_in_force in {"GTC", "GTX", "GTD"} else "INSUFFICIENT_LIQUIDITY"
 
 
 def balances(account: Account, now_ms: int) -> dict[str, Any]:

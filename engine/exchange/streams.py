@@ -255,7 +255,11 @@ class Hub:
         messages = [report]
         if spot:
             messages.append(spot_text.balances(account, event.time_ms))
-        elif filled:
+        elif event.fill is not None:
+            if not any(
+                self.faults.on(fault) for fault in ("lose_fill", "lose_user_event", "late_ack")
+            ):  # It must not tell on them.
+                self._user(account, usdm_text.trade_lite(event, event.fill))
             messages.insert(0, usdm_text.update(self.exchange, account, event.symbol.name, "ORDER"))
         if filled:
             self._recent.setdefault(account, deque(maxlen=REPLAYED)).append(report)

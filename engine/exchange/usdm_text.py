@@ -115,6 +115,16 @@ def report(event: OrderChanged) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def trade_lite(event: OrderChanged, fill: Fill) -> dict[str, Any]:
+    """TRADE_LITE: a fill in short, ahead of its ORDER_TRADE_UPDATE."""
+    order, symbol = event.order, event.symbol
+    return {
+        "e": "TRADE_LITE", "E": event.time_ms, "T": event.time_ms, "s": symbol.name, "q": qty(symbol, order.qty),
+        "p": price(symbol, order.price), "m": fill.maker, "c": order.client_id, "S": SIDE[order.side], "L": price(symbol, fill.price),
+        "l": qty(symbol, fill.qty), "t": fill.trade_id, "i": order.id,
+    }  # fmt: skip
+
+
 def update(exchange: Exchange, account: Account, name: str, why: str, change: int = 0) -> dict[str, Any]:
     """ACCOUNT_UPDATE. name: the symbol whose position it tells of, or none. change: of the balance, by neither PnL nor fees."""
     balances = [

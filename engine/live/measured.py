@@ -75,8 +75,9 @@ class Published:
             self._values = self._of(process)
             self._publish(RUNNING)
 
-    def end(self) -> None:
-        """The session ended, in order or not; nobody has to take over."""
+    def end(self, *, failed: bool) -> None:
+        """The session ends. failed: not because somebody asked for it, so that its orders may still work."""
+        self._values = {**self._values, "failed": int(failed)}
         self._publish(ENDED)
         self._words.close()
         self._fence.close()

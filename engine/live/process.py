@@ -119,6 +119,7 @@ class LiveProcess:
         self.feed: Feeds
         self.published: Published
         self._rebuilt: Outcome | None = None
+        self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
         self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
@@ -137,7 +138,7 @@ class LiveProcess:
                         tasks.create_task(self.orders.run(), name="orders")
                         tasks.create_task(self._reconcile(self.orders), name="reconcile")
             except* _StoppedError:
-                pass
+                self._in_order = True
             finally:
                 server.close()
                 place.unlink(missing_ok=True)
@@ -301,6 +302,7 @@ class LiveProcess:
         waited_s = 0.0
         while orders.gateway.open_orders and waited_s < CANCEL_S:
             await WORLD.sleep(PROVE_S)
+            self.published.beat(self)
             waited_s += PROVE_S
         for order in orders.gateway.open_orders:
             self._say(f"! order {order.order_id} may still work at the venue")
@@ -381,13 +383,14 @@ class LiveProcess:
         """No more orders, working ones cancelled, the journal whole."""
         loop = self.loop
         journal = loop.recorded.journal
+        # Told before the disk is waited for: a session that ends is not mute.
+        self.published.end(failed=not self._in_order or bool(loop.failure))
         if not loop.failure:
             if self.orders is None:
                 loop.end_trading()
             loop.recorded.checkpoint()
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
-        self.published.end()
         session, equity = loop.node.session, int(loop.node.decision["accounts"][0]["equity"])
         self.result = {
             "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,

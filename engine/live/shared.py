@@ -30,7 +30,7 @@ LOOKS_MAX: Final = 100  # A writer publishes for microseconds: one that stops in
 SESSION: Final = (
     "instance", "pid", "pid_start", "epoch", "phase", "heartbeat", "mono_ns", "wall_ns", "turns", "facts", "requests", "refused", "fills", "commands",
     "decisions", "commits", "safe_commits", "trading_state", "halt_code", "open_orders", "unproven", "sent", "alerts", "equity", "cash",
-    "feed_connected", "feed_stale", "feed_connects", "feed_source", "feed_switches", "feed_age_ns", "stream_up", "journal_failed", "free_bytes",
+    "feed_connected", "feed_stale", "feed_connects", "feed_source", "feed_switches", "feed_age_ns", "stream_up", "journal_failed", "failed", "free_bytes",
     "waiting_bytes",
 )  # fmt: skip
 STARTING: Final = 1

@@ -31,7 +31,7 @@ from twinloop.engine.sidecar.fence import Fence
 from twinloop.engine.sidecar.journal_alarms import row_alarms, state_alarm
 from twinloop.engine.sidecar.metrics import Metrics
 from twinloop.engine.sidecar.replica import Replica
-from twinloop.engine.sidecar.watchdog import ALIVE, MUTE, Watchdog
+from twinloop.engine.sidecar.watchdog import ALIVE, MUTE, OVER, Watchdog
 from twinloop.kernels.codes import ACTIVE
 
 FOLDER: Final = "sidecar"
@@ -144,7 +144,14 @@ class Sidecar:
                     f"the session is mute: {how}; it is fenced and its orders are cancelled",
                     "see the next alarm",
                 )
-                self._taking_over = tasks.create_task(self._take_over(self._fenced), name="take-over")
+                self._taking_over = tasks.create_task(self._take_over(self._fenced, mute=True), name="take-over")
+            if words is not None and verdict == OVER and words["failed"] and words["instance"] != self._fenced:
+                self._fenced = words["instance"]
+                self._tell(
+                    "failed", CRITICAL, "the session ended by an error of which it spoke itself; its orders are cancelled",
+                    "see what it said, and `twinloop journal verify`, before it is started again",
+                )  # fmt: skip
+                self._taking_over = tasks.create_task(self._take_over(self._fenced, mute=False), name="take-over")
             if words is not None and verdict == ALIVE and words["free_bytes"]:
                 full = self.disk.look(now_ns, self.replica.counts.rows, words["free_bytes"], str(self.place))
                 if full is not None:
@@ -160,10 +167,9 @@ class Sidecar:
                 self._tell("left", NOTE, "a new instance of the session runs: its orders are its own", "nothing")
             self._taking_over = None
 
-    async def _take_over(self, instance: int) -> None:
-        """Fence, then cancel until nothing works any more."""
-        certain = await asyncio.to_thread(self.fence.close_to, instance)
-        if not certain:
+    async def _take_over(self, instance: int, *, mute: bool) -> None:
+        """Fence a mute session, then cancel until nothing works any more. One that ended by itself is left to close its journal."""
+        if mute and not await asyncio.to_thread(self.fence.close_to, instance):
             self._tell(
                 "not-ended", CRITICAL, "the mute session is fenced, but its process could not be ended", "end it by hand: it must not come back"
             )  # fmt: skip
@@ -172,7 +178,7 @@ class Sidecar:
             self._tell(
                 "fenced",
                 WARNING,
-                "the session is fenced; it has no orders at a venue",
+                "the session is over; it has no orders at a venue",
                 "start it again when the cause is known",
             )
             return
@@ -180,7 +186,7 @@ class Sidecar:
         outcome = await self.cancel_path.cancel_everything(self._after_round)
         self._cancelled = PROVEN
         self._tell(
-            "cancelled", CRITICAL, f"every order of the fenced session is cancelled, proven after {outcome.rounds} rounds",
+            "cancelled", CRITICAL, f"every order of the session is cancelled, proven after {outcome.rounds} rounds",
             "find the cause before it is started again; positions are as they were",
         )  # fmt: skip
 

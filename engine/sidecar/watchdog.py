@@ -16,7 +16,7 @@ from twinloop.engine.live.shared import ENDED, RUNNING
 ABSENT: Final = 0  # No session, or one that has not begun to trade.
 ALIVE: Final = 1
 MUTE: Final = 2
-OVER: Final = 3  # It ended, in order or with an error of which it spoke itself.
+OVER: Final = 3  # It ended, and said so.
 VERDICT_NAME: Final = {ABSENT: "no session", ALIVE: "alive", MUTE: "mute", OVER: "ended"}
 LATE_LOOK_NS: Final = 500_000_000
 

@@ -7,7 +7,7 @@ import twinloop as tl
 
 
 class Quoter(tl.Strategy):
-    """Keeps orders on both sides of the market, takes now and then, and hangs after so many timers."""
+    """Keeps orders on both sides of the market, takes now and then, and hangs after so many timers; raises where negative."""
 
     instrument: tl.Symbol = "BTCUSDT"
     qty: int = 5
@@ -26,6 +26,8 @@ class Quoter(tl.Strategy):
         if bid <= 0 or ask <= 0:
             return
         self.ticks += 1
+        if self.hangs_after < 0 and self.ticks > -self.hangs_after and ctx.is_open(self.buy):
+            raise ValueError("planted")
         if self.hangs_after > 0 and self.ticks > self.hangs_after and ctx.is_open(self.buy):
             while self.word != 0:
                 self.word = (self.word * 1103515245 + 12345) % 2147483648 | 1

@@ -1,18 +1,13 @@
 """The practice exchange over real sockets: what a client asks and gets."""
 
 import itertools
-import json
-import os
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from reference.exchange_client import PATHS, Client, order_of, play, until, user_stream
 
 from twinloop.engine.exchange.server import Server
-
-SKIP = "TWINLOOP_REAL_DATA does not name a folder of recorded markets"
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -99,83 +94,3 @@ def test_refusals_have_the_venues_numbers(market: str) -> None:
             assert (await answer.json())["code"] == -2014
 
     play(what)
-
-
-def fixtures() -> Path | None:
-    named = os.environ.get("TWINLOOP_REAL_DATA")
-    folder = Path(named) / "venue-message-fixtures" / "binance" if named else None
-    return folder if folder is not None and folder.is_dir() else None
-
-
-def kind(value: Any) -> str:
-    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
-
-
-def compared(mine: Any, theirs: Any, where: str = "") -> list[str]:
-    """Keys of a recorded message that ours lacks, and values of another type; ours may have more."""
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        lacking = [f"{where}.{name} is missing" for name in theirs if name not in mine]
-        both = [name for name in theirs if name in mine]
-        return lacking + [each for name in both for each in compared(mine[name], theirs[name], f"{where}.{name}")]
-    if isinstance(theirs, list) and isinstance(mine, list):
-        return compared(mine[0], theirs[0], f"{where}[0]") if mine and theirs else []
-    if mine is None or theirs is None:
-        return []
-    return [] if kind(mine) == kind(theirs) else [f"{where}: {kind(mine)} instead of {kind(theirs)}"]
-
-
-RECORDED = (
-    ("spot market", "spot/http_json/new_order_full_response.json"),
-    ("spot query", "spot/http_json/order_response.json"),
-    ("spot open", "spot/http_json/open_orders_response.json"),
-    ("spot cancel", "spot/http_json/cancel_order_response.json"),
-    ("spot depth", "spot/http_json/depth_response.json"),
-    ("account", "spot/http_json/account_response.json"),
-    ("trades", "spot/http_json/account_trades_response.json"),
-    ("spot new", "spot/user_data_json/execution_report_new.json"),
-    ("spot trade", "spot/user_data_json/execution_report_trade.json"),
-    ("usdm query", "futures/http_json/order_response.json"),
-    ("account v2", "futures/http_json/account_info_v2.json"),
-    ("balance", "futures/http_json/balance.json"),
-    ("position", "futures/http_json/position_risk.json"),
-    ("usdm new", "futures/user_data_json/order_update_new.json"),
-    ("usdm trade", "futures/user_data_json/order_update_trade.json"),
-)
-
-
-@pytest.mark.skipif(fixtures() is None, reason=SKIP)
-def test_answers_have_the_keys_and_types_of_recorded_ones() -> None:
-    folder = fixtures()
-    assert folder is not None
-    found: dict[str, Any] = {}
-
-    async def what(server: Server, client: Client) -> None:
-        for market in ("spot", "usdm"):
-            user = await user_stream(server, client, market)
-            path = f"{PATHS[market]}/order"
-            _, placed = await client.order(market, quantity="0.010", price=await client.away(market))
-            which = {"symbol": "BTCUSDT", "orderId": placed["orderId"]}
-            found[f"{market} new"] = order_of(await until(user, lambda each: bool(order_of(each))))
-            _, found[f"{market} query"] = await client.signed("GET", path, **which)
-            _, found[f"{market} open"] = await client.signed("GET", f"{PATHS[market]}/openOrders", symbol="BTCUSDT")
-            _, found[f"{market} cancel"] = await client.signed("DELETE", path, **which)
-            _, found[f"{market} market"] = await client.order(market, type="MARKET", quantity="0.010")
-            found[f"{market} trade"] = order_of(await until(user, lambda each: order_of(each).get("x") == "TRADE"))
-            found[f"{market} depth"] = await client.get(f"{PATHS[market]}/depth", symbol="BTCUSDT")
-        _, found["account"] = await client.signed("GET", "/api/v3/account")
-        _, found["trades"] = await client.signed("GET", "/api/v3/myTrades", symbol="BTCUSDT")
-        _, found["account v2"] = await client.signed("GET", "/fapi/v2/account")
-        _, found["balance"] = await client.signed("GET", "/fapi/v2/balance")
-        _, found["position"] = await client.signed("GET", "/fapi/v2/positionRisk", symbol="BTCUSDT")
-
-    play(what)
-    for mine, name in RECORDED:
-        theirs = json.loads((folder / name).read_text())
-        assert (
-            compared(
-                found[mine],
-                theirs.get("o", theirs) if mine.startswith("usdm ") and "user_data" in name else theirs,
-                mine,
-            )
-            == []
-        )

@@ -85,7 +85,7 @@ def test_a_stopped_session_is_fenced_ended_and_its_orders_cancelled(tmp_path: Pa
     async def play(server: Server, live: Child, sidecar: Child, place: Path) -> None:
         instance = words_of(place)["instance"]
         live.process.send_signal(signal.SIGSTOP)
-        await until(lambda: told(place, "every order of the fenced session is cancelled"), sidecar)
+        await until(lambda: told(place, "every order of the session is cancelled"), sidecar)
         assert working(server) == []
         assert await live.end() == -signal.SIGKILL  # It never runs again, so it can never send again.
         orders = len(server.exchanges["usdm"].accounts[PRACTICE_KEY].orders)
@@ -120,6 +120,23 @@ def test_a_strategy_that_never_returns_is_ended_and_told_within_five_seconds(tmp
                 assert sidecar_words(place)["late"] == 0
                 assert await sidecar.end(signal.SIGTERM) == 0
                 assert url not in sidecar.said
+
+    asyncio.run(all_of_it())
+
+
+def test_a_session_that_ends_by_an_error_leaves_no_order_working(tmp_path: Path, quoter: Path) -> None:
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=50) as server:
+            path = str(live_file(tmp_path, server.port, quoter, hangs_after=-12))
+            place = tmp_path / "sessions" / "live"
+            async with started("sidecar", path) as sidecar, started("live", path) as live:
+                assert await live.end() == 4  # A strategy's error.
+                assert "planted" in live.said
+                await until(lambda: told(place, "every order of the session is cancelled"), sidecar)
+                assert told(place, "ended by an error")
+                assert working(server) == []
+                assert server.exchanges["usdm"].accounts[PRACTICE_KEY].orders
+                assert await sidecar.end(signal.SIGTERM) == 0
 
     asyncio.run(all_of_it())
 
