@@ -31,6 +31,7 @@ from twinloop.engine.strategy_requests import (
     refuse,
     service,
     side_index,
+    slice_natural,
     submit,
     submit_natural,
     to_scaled,
@@ -185,8 +186,35 @@ class Context:
         service(node["amend"], node["address"])
         return int(node["request"]["result"])
 
+    def slice(
+        self,
+        instrument: int,
+        side: int,
+        qty: float,
+        slice_qty: float,
+        price: float = 0.0,
+        interval_ns: int = 0,
+        reduce_only: bool = False,
+    ) -> int:
+        """Trade a large quantity in slices of at most slice_qty: immediate-or-cancel orders at the touch, one at a time.
+
+        price: no slice goes beyond it; 0.0 none. interval_ns: from one slice to the next, at least. Returns an id for `cancel` and
+        `slice_left`, or minus a verdict; each slice is an order of its own and passes the risk gate.
+        """
+        node = node_of(self)
+        flags = flags_of(codes.IOC, False, reduce_only, 0)
+        return slice_natural(node, instrument, side, flags, price, qty, slice_qty, interval_ns)
+
+    def slice_left(self, sliced_id: int) -> float:
+        """Quantity that `slice` has still to trade, natural units; 0.0 once it has ended."""
+        node = node_of(self)
+        sliced = node["decision"]["sliced"][sliced_id & (node["decision"]["sliced"].shape[0] - 1)]
+        if sliced["id"] != sliced_id or sliced["active"] == 0:
+            return 0.0
+        return qty_of(market_of(node, sliced["instrument"]), sliced["qty"] - sliced["filled"])
+
     def cancel(self, order_id: int) -> int:
-        """Cancel a working order; returns its id or minus a verdict. No limit refuses a cancel."""
+        """Cancel a working order, or what `slice` trades; returns its id or minus a verdict. No limit refuses a cancel."""
         node = node_of(self)
         node["request"]["order_id"] = order_id
         node["request"]["result"] = 0

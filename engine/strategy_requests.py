@@ -225,6 +225,34 @@ def submit_natural(
 
 
 @jitable
+def slice_natural(
+    node: Any, instrument: int, side: int, flags: int, price: float, qty: float, slice_qty: float, interval_ns: int
+) -> int:
+    """Scale, refuse what is not on the grid, begin to slice; the id, or minus a verdict. price: 0.0 for none."""
+    if side != 1 and side != -1:
+        raise ValueError("side is neither tl.BUY nor tl.SELL")
+    price_int = 0
+    qty_int = 0
+    slice_int = 0
+    verdict = codes.ALLOW
+    if is_known_slot(node, instrument):
+        market = node["decision"]["instruments"][instrument]
+        qty_int, verdict = to_scaled(qty, market["qtys_per_unit"], market["lot_size"])
+        slice_int, found = to_scaled(slice_qty, market["qtys_per_unit"], market["lot_size"])
+        verdict = verdict if verdict != codes.ALLOW else found
+        if price != 0.0:
+            price_int, found = to_scaled(price, market["prices_per_unit"], market["tick_size"])
+            verdict = verdict if verdict != codes.ALLOW else found
+    fill_request(node, instrument, side, codes.LIMIT, flags, price_int, qty_int, 0, interval_ns)
+    node["request"]["slice_qty"] = slice_int
+    if verdict != codes.ALLOW:
+        refuse(node, verdict, rows.NEW)
+        return -verdict
+    service(node["slice_order"], node["address"])
+    return int(node["request"]["result"])
+
+
+@jitable
 def flags_of(tif: int, post_only: bool, reduce_only: bool, expire_ns: int) -> int:
     """Time in force and instructions as a request's flags; an expiry makes GTC a GTD."""
     flags = int(tif)

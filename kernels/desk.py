@@ -9,7 +9,17 @@ from typing import Any
 from twinloop.kernels import codes, rows
 from twinloop.kernels.intrinsics import call_at, mix, mix_row, out_of_line
 from twinloop.kernels.jit import njit
-from twinloop.kernels.orders import at_worst, find_order, is_open, leaves, reserve, take_slot
+from twinloop.kernels.node import SLICED_IDS
+from twinloop.kernels.orders import (
+    at_worst,
+    end_sliced,
+    find_order,
+    find_sliced,
+    is_open,
+    leaves,
+    reserve,
+    take_slot,
+)
 from twinloop.kernels.risk import gate_passed
 from twinloop.kernels.risk_state import spend_message
 from twinloop.kernels.timers import set_timer
@@ -112,6 +122,7 @@ def enter_order(node: Any, slot: int, strategy: int, account: int) -> None:
     order["slippage_reserved"] = 0
     order["fee"] = 0
     order["reserved"] = 0
+    order["sliced_id"] = 0
     order["code"] = 0
     order["instrument"] = instrument
     order["strategy"] = strategy
@@ -253,9 +264,12 @@ def _send_cancel(node: Any, order: Any) -> None:
 
 @njit(cache=True)
 def cancel(node: Any) -> None:
-    """Cancel a working order. No limit refuses a cancel; one already under way is not sent twice."""
+    """Cancel a working order, or what is traded in slices. No limit refuses a cancel; one already under way is not sent twice."""
     decision = node["decision"]
     request = node["request"]
+    if request["order_id"] >= SLICED_IDS:
+        _cancel_sliced(node)
+        return
     slot = _own_open_slot(node, node["current_strategy"], request["order_id"])
     verdict = codes.ALLOW
     if slot < 0:
@@ -275,10 +289,62 @@ def cancel(node: Any) -> None:
 
 
 @njit(cache=True)
+def _cancel_sliced(node: Any) -> None:
+    """Send no more slices, and cancel the one that works."""
+    out_of_line()
+    decision = node["decision"]
+    request = node["request"]
+    slot = find_sliced(decision, request["order_id"])
+    verdict = codes.ALLOW
+    if slot < 0 or decision["sliced"][slot]["strategy"] != node["current_strategy"]:
+        verdict = codes.REJECT_UNKNOWN_ORDER
+    elif decision["sliced"][slot]["active"] == 0:
+        verdict = codes.REJECT_TERMINAL
+    hash_decision(node, verdict)
+    node["measured"]["decisions"] += 1
+    if verdict != codes.ALLOW:
+        request["result"] = -verdict
+        node["measured"]["refused"][verdict & 255] += 1
+        return
+    _stop_sliced(node, decision["sliced"][slot])
+    request["result"] = request["order_id"]
+
+
+@njit(cache=True)
+def _stop_sliced(node: Any, whole: Any) -> None:
+    decision = node["decision"]
+    end_sliced(decision, whole, codes.REASON_REQUESTED)
+    working = find_order(decision, whole["order_id"])
+    if working < 0 or not is_open(decision["orders"][working]):
+        return
+    order = decision["orders"][working]
+    if (
+        order["pending"] & codes.PENDING_CANCEL == 0
+        and node["outbox_head"] - node["outbox_tail"] < node["outbox"].shape[0]
+    ):
+        _send_cancel(node, order)
+
+
+@njit(cache=True)
+def _end_slices(decision: Any, strategy: int, account: int, instrument: int) -> None:
+    """Send no more slices, by strategy, account and instrument (-1: any)."""
+    out_of_line()
+    for i in range(decision["sliced"].shape[0]):
+        whole = decision["sliced"][i]
+        if whole["active"] == 0 or (strategy >= 0 and whole["strategy"] != strategy):
+            continue
+        of_account = decision["strategies"][whole["strategy"]]["account"]
+        if (account < 0 or of_account == account) and (instrument < 0 or whole["instrument"] == instrument):
+            end_sliced(decision, whole, codes.REASON_REQUESTED)
+
+
+@njit(cache=True)
 def cancel_where(node: Any, strategy: int, account: int, instrument: int) -> int:
     """Cancel working orders by strategy, account and instrument (-1: any), newest first: how many cancels were sent."""
     out_of_line()
     decision = node["decision"]
+    if decision["slicing"] != 0:
+        _end_slices(decision, strategy, account, instrument)
     sent = 0
     for i in range(decision["open_count"] - 1, -1, -1):
         order = decision["orders"][decision["open_orders"][i]]

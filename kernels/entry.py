@@ -24,9 +24,10 @@ from twinloop.kernels.records import record_order, sample_equity
 from twinloop.kernels.replay import run_replay, see_all
 from twinloop.kernels.risk import gate
 from twinloop.kernels.rows import FLAG_TAIL, ROW
+from twinloop.kernels.slicer import slice_order
 from twinloop.kernels.venue import venue_dtype
 
-SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer", "gate")
+SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer", "slice_order", "gate")
 
 CALL: Final = np.dtype(
     [(name, "<i8") for name in (
@@ -128,6 +129,9 @@ def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], F
     def timer_door(address: int) -> None:
         request_timer(record_at(address, NODE))
 
+    def slice_door(address: int) -> None:
+        slice_order(record_at(address, NODE))
+
     def gate_door(address: int) -> None:
         gate(record_at(address, NODE))
 
@@ -186,6 +190,7 @@ def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], F
     }  # fmt: skip
     desk: dict[str, Callable[[int], None]] = {
         "submit": submit_door, "amend": amend_door, "cancel": cancel_door, "cancel_all": cancel_all_door, "set_timer": timer_door,
+        "slice_order": slice_door,
         "gate": gate_door,
     }  # fmt: skip
     return NODE, VENUE, {"loop": loop, "desk": desk}

@@ -115,6 +115,7 @@ ORDER: Final = aligned(
     ("fee", "<i8"),
     ("reserved", "<i8"),  # Quantity held in the worst-case exposure on its side.
     ("open_at", "<i8"),  # Its place in the list of open orders, -1 when terminal.
+    ("sliced_id", "<i8"),  # What it is a slice of; 0 nothing.
     ("code", "<i8"),
     ("instrument", "<i8"),
     ("strategy", "<i8"),
@@ -246,11 +247,32 @@ BAR_SLOT: Final = aligned(
     ("strategies", "<i8"),  # Bit of each strategy that asked for the series.
 )
 
+SLICED_IDS: Final = 1 << 62  # From here on an id is that of a quantity traded in slices, below it an order's.
+SLICED_MAX: Final = 32
+SLICED: Final = aligned(  # A quantity traded in slices (slicer.py).
+    ("id", "<i8"),
+    ("active", "<i8"),
+    ("strategy", "<i8"),
+    ("instrument", "<i8"),
+    ("side", "<i8"),
+    ("qty", "<i8"),
+    ("filled", "<i8"),
+    ("slice_qty", "<i8"),
+    ("price", "<i8"),  # Limit of every slice; 0 none.
+    ("interval_ns", "<i8"),  # From one slice to the next, at least.
+    ("next_ns", "<i8"),
+    ("order_id", "<i8"),  # The slice that works; 0 none.
+    ("filled_before", "<i8"),  # `filled` when it was sent.
+    ("flags", "<i8"),
+    ("code", "<i8"),  # Why it ended before all was filled.
+)
+
 REQUEST: Final = aligned(  # What a strategy asks for; filled by its call, answered in `result`.
     ("price", "<i8"),
     ("qty", "<i8"),
     ("trigger_price", "<i8"),
     ("expire_ns", "<i8"),
+    ("slice_qty", "<i8"),
     ("order_id", "<i8"),
     ("instrument", "<i8"),
     ("side", "<i8"),
@@ -326,6 +348,9 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("account_count", "<i8"),
         ("breaches", "<i8"),  # 1: an account was halted in this step and its orders must be cancelled.
         ("flattening", "<i8"),  # Accounts whose positions are being closed.
+        ("slicing", "<i8"),  # Quantities being traded in slices, and how many there ever were.
+        ("sliced_count", "<i8"),
+        ("sliced", SLICED, (SLICED_MAX,)),
         ("instruments", INSTRUMENT, (size.instruments,)),
         ("instrument_limits", INSTRUMENT_LIMITS, (size.instruments,)),
         ("accounts", ACCOUNT, (size.accounts,)),
@@ -379,6 +404,7 @@ def node_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("cancel", "<i8"),
         ("cancel_all", "<i8"),
         ("set_timer", "<i8"),
+        ("slice_order", "<i8"),
         ("gate", "<i8"),  # The risk gate, called by submit and amend.
         ("callbacks", "<i8", (size.strategies, len(CALLBACKS))),
         ("subscribed", "u1", (size.strategies, size.instruments)),

@@ -10,6 +10,7 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels.exposure import list_exposure
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
+from twinloop.kernels.node import SLICED_IDS
 
 
 @njit(cache=True)
@@ -53,6 +54,24 @@ def find_order(decision: Any, order_id: int) -> int:
     if decision["orders"][slot]["id"] != order_id:
         return -1
     return slot
+
+
+@njit(cache=True)
+def find_sliced(decision: Any, sliced_id: int) -> int:
+    """Slot of a quantity traded in slices that the table still holds, or -1."""
+    if sliced_id < SLICED_IDS:
+        return -1
+    slot = sliced_id & (decision["sliced"].shape[0] - 1)
+    return int(slot) if decision["sliced"][slot]["id"] == sliced_id else -1
+
+
+@njit(cache=True)
+def end_sliced(decision: Any, whole: Any, code: int) -> None:
+    """Send no more slices; one that works is left as it is."""
+    if whole["active"] != 0:
+        decision["slicing"] -= 1
+    whole["active"] = 0
+    whole["code"] = code
 
 
 @njit(cache=True)
@@ -187,6 +206,10 @@ def apply_order_fill(decision: Any, order: Any, row: Any) -> int:
     if not is_open(order):
         result = 1
     order["filled"] += row["qty"]
+    if order["sliced_id"] != 0:
+        slot = find_sliced(decision, order["sliced_id"])
+        if slot >= 0:
+            decision["sliced"][slot]["filled"] += row["qty"]
     order["notional"] += float(row["price"]) * float(row["qty"])
     order["fee"] += row["fee"]
     if order["acked_ns"] == 0:

@@ -32,6 +32,7 @@ from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
 from twinloop.kernels.node import FROM_BARS, FROM_SHORTER_BARS, FROM_TRADES, NEVER
 from twinloop.kernels.records import sample_equity
 from twinloop.kernels.risk_state import operator_command, session_roll
+from twinloop.kernels.slicer import send_slices
 from twinloop.kernels.timers import timer_fired
 
 
@@ -286,8 +287,8 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
 
 
 @njit(cache=True)
-def _stop_trading(node: Any) -> None:
-    """Cancel what works on accounts that a limit or an operator halted in this step; close the positions of those that are flattened."""
+def _after_step(node: Any) -> None:
+    """What the engine itself does: cancel on accounts that were halted in this step, close positions of flattened ones, send slices."""
     out_of_line()
     decision = node["decision"]
     if decision["breaches"] != 0:
@@ -300,6 +301,8 @@ def _stop_trading(node: Any) -> None:
             cancel_where(node, -1, account, -1)
     if decision["flattening"] != 0:
         flatten_accounts(node)
+    if decision["slicing"] != 0:
+        send_slices(node)
 
 
 @njit(cache=True)
@@ -369,7 +372,7 @@ def step(node: Any, at: int) -> int:
         _on_depth(node, row, instrument)
     else:
         handled = _step_seldom(node, slot, kind, instrument)
-    if (decision["breaches"] | decision["flattening"]) != 0:
-        _stop_trading(node)
+    if (decision["breaches"] | decision["flattening"] | decision["slicing"]) != 0:
+        _after_step(node)
     node["inbox_tail"] = at + handled
     return handled

@@ -18,7 +18,7 @@ from twinloop.kernels.node import STANDARD, SizeClass, node_dtype
 
 TINY = SizeClass("tiny", 3, 1, 64, 2, 8, 2, 1, 2, 4, 4096, 8, 8, 128)
 SIZE = STANDARD._replace(name="bench", window_levels=64, records=128)
-SERVICES = ("submit", "amend", "cancel", "cancel_all", "set_timer")
+SERVICES = ("submit", "amend", "cancel", "cancel_all", "set_timer", "slice_order")
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _modules = 0
 

@@ -109,12 +109,12 @@ class Desk:
         self.results: list[tuple[str, int]] = []
         self.registered: list[int] = []
         self._compiled = {
-            name: _CALLBACK(int(self.node[name])) for name in ("submit", "amend", "cancel", "cancel_all", "set_timer")
+            name: _CALLBACK(int(self.node[name])) for name in ("submit", "amend", "cancel", "cancel_all", "set_timer", "slice_order")
         } if not config.DISABLE_JIT else {}  # fmt: skip
 
     def _call(self, name: str, **fields: int) -> int:
         request = self.node["request"]
-        for each in ("price", "qty", "trigger_price", "expire_ns", "order_id", "side", "type", "flags"):
+        for each in ("price", "qty", "slice_qty", "trigger_price", "expire_ns", "order_id", "side", "type", "flags"):
             request[each] = fields.get(each, 0)
         request["instrument"] = fields.get("instrument", 0)
         if config.DISABLE_JIT:
@@ -144,6 +144,12 @@ class Desk:
     def cancel(self, number: int) -> None:
         if number < len(self.ids):
             self._call("cancel", order_id=self.ids[number])
+
+    def slices(self, **fields: int) -> None:
+        """A quantity in slices; its id is numbered with the orders'."""
+        result = self._call("slice_order", **fields)
+        if result > 0:
+            self.ids.append(result)
 
     def cancel_all(self, instrument: int) -> None:
         self._call("cancel_all", instrument=instrument)
