@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from bench_binance_decode import Data
 from harness import Outcome, bar, ratio_interval, recordings, say
 
 from twinloop.data.binance_codes import STATE_SIZE
@@ -22,27 +23,8 @@ MARKETS = (("usdm", "btcusdt", "20240808"), ("spot", "btcusdt", "20240809"), ("c
 VENUE = {"usdm": "binance-usdm", "spot": "binance-spot", "cm": "binance-coinm"}
 
 
-class Data(msgspec.Struct):
-    """Fields of all the messages: the fastest that msgspec decodes them, a typed struct and no number read."""
-
-    e: str = ""
-    E: int = 0
-    T: int = 0
-    U: int = 0
-    u: int = 0
-    pu: int = 0
-    t: int = 0
-    p: str = ""
-    q: str = ""
-    m: bool = False
-    b: list[tuple[str, str]] | str | int = 0
-    a: list[tuple[str, str]] | str | int = 0
-    B: str = ""
-    A: str = ""
-
-
 class Frame(msgspec.Struct):
-    """One frame of a combined connection."""
+    """One frame of a combined connection: the fastest that msgspec decodes it, a typed struct and no number read."""
 
     data: Data
 

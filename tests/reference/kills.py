@@ -58,15 +58,11 @@ class Killed:
         wanted = self.fills() + FILLS
         await until(lambda: self.fills() >= wanted, *children)
 
-    async def starts(self, live: Child, began_s: float) -> None:
-        """Wait until it runs, which is in REDUCING or better, and take the time."""
-        before = self._instance
+    async def starts(self, live: Child, before: int, began_s: float) -> None:
+        """Wait until an instance after `before` runs, which is in REDUCING or better, and take the time of a start after a death."""
         await until(lambda: runs(self.place, before), live)
         if before:
             self.survived.started_s.append(time.monotonic() - began_s)
-        self._instance = words_of(self.place)["instance"]
-
-    _instance = 0
 
     async def dies_at(self, value: str) -> None:
         """Start it with a point to crash at, and wait until it did."""
@@ -91,9 +87,9 @@ class Killed:
 
     async def lives(self, *, to_the_end: bool) -> None:
         """Start it, let it prove everything and trade, and end it: in order, or by a kill."""
-        began_s = time.monotonic()
+        before, began_s = words_of(self.place)["instance"], time.monotonic()
         async with started("live", self.path) as live:
-            await self.starts(live, began_s)
+            await self.starts(live, before, began_s)
             await until(lambda: words_of(self.place)["trading_state"] == 0, live)
             await self.trades(live)
             if to_the_end:

@@ -2,6 +2,16 @@
 
 from pathlib import Path
 
+LIMITS = """[limits]
+preset = "conservative"
+max_order_pct = 10
+max_position_pct = 50
+max_messages_per_s = 100
+message_burst = 200
+duplicate_max = 1000
+max_spread_bps = 100
+"""  # Of a session whose strategy is busy.
+
 
 def configuration(folder: Path, port: int, strategy_folder: Path, market: str = "usdm", orders: str = "") -> Path:
     path = folder / "live.toml"
@@ -12,15 +22,7 @@ mode = "live"
 out = "{folder / "sessions"}"
 durability = "group"
 
-[limits]
-preset = "conservative"
-max_order_pct = 10
-max_position_pct = 50
-max_messages_per_s = 100
-message_burst = 200
-duplicate_max = 1000
-max_spread_bps = 100
-
+{LIMITS}
 [feed]
 venue = "binance-{market}"
 symbols = ["BTCUSDT"]

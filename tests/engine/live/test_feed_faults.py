@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from reference import sessions
+from reference.live_config import LIMITS
 from reference.sessions import until
 from reference.stream_relay import StreamRelay
 
@@ -27,18 +28,6 @@ from twinloop.kernels import rows as table
 Task = asyncio.Task[None]
 Play = Callable[["Stage", LiveProcess, Task], Awaitable[None]]
 TURNS_PER_S = 60
-ORDERS = """
-[limits]
-preset = "conservative"
-max_order_pct = 10
-max_position_pct = 50
-max_messages_per_s = 100
-message_burst = 200
-duplicate_max = 1000
-max_spread_bps = 100
-
-[orders]
-"""
 
 
 class Stage:
@@ -74,7 +63,7 @@ def configuration(
     path = folder / f"{mode}.toml"
     second = f'backup_stream = "{backup}"' if backup else ""
     limits = 'limits = "research"' if mode == "paper" else ""
-    orders = "" if mode == "paper" else ORDERS
+    orders = "" if mode == "paper" else f"{LIMITS}\n[orders]\n"
     path.write_text(
         f"""
 {limits}
