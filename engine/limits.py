@@ -378,7 +378,7 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     record = decision["account_limits"][account]
     for key, spec in SPECS.items():
         if not spec.per_instrument:
-            record[spec.field] = scaled(key, limits.values.get(key, _DEFAULTS.get(key)), None)
+            record[spec.field] = scaled(key, in_force(limits).get(key), None)
     if limits.values.get("initial_margin_pct") is None:
         record["initial_margin_e8"] = 0
     for amount, share in _SHARE_OF.items():
@@ -400,9 +400,14 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     )
 
 
+def in_force(limits: Limits) -> dict[str, Decimal | None]:
+    """The numeric limits with those that hold unless another number is said."""
+    return _DEFAULTS | limits.values
+
+
 def limits_lines(limits: Limits) -> list[str]:
     """The limits in force in a few lines: what is on with its value (the key ends in the unit), what is off, what a symbol has of its own."""
-    on = {key: limits.values.get(key) for key in SPECS}
+    on = dict.fromkeys(SPECS) | in_force(limits)
     parts = [f"{key} {_text(value)}" for key, value in on.items() if value is not None]
     parts += [
         f"self_match_prevention {'on' if limits.self_match_prevention else 'off'}",

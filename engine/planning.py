@@ -21,7 +21,7 @@ from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.backtest import Plan, StrategyPlan
 from twinloop.engine.config import Loaded, StrategyTable, VenueTable
 from twinloop.engine.instrument_names import shown_names, slots_by_name
-from twinloop.engine.limits import Limits, from_config, limits_lines
+from twinloop.engine.limits import Limits, from_config, in_force, limits_lines
 from twinloop.engine.sources import Watch, prepare
 from twinloop.engine.strategy_compiler import check_class
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, session_ends_ns, time_of_day
@@ -207,7 +207,7 @@ def _measured(path: Path) -> Any:
 def limits_in_force(limits: Limits) -> dict[str, Any]:
     """Every limit that is on, by name, as text; for the manifest and for a person."""
     found: dict[str, Any] = {"preset": limits.name}
-    found |= {key: f"{value:f}" for key, value in limits.values.items() if value is not None}
+    found |= {key: f"{value:f}" for key, value in in_force(limits).items() if value is not None}
     found |= {"self_match_prevention": limits.self_match_prevention, "on_breach": limits.on_breach}
     for symbol, own in limits.instruments.items():
         found[symbol] = {key: "none" if value is None else f"{value:f}" for key, value in own.values.items()}

@@ -139,6 +139,9 @@ UNASSIGNED: Final = 255
 # Codes of RESUME and FLATTEN rows.
 RESUME_BY_OPERATOR: Final = 0
 RESUME_BY_ITSELF: Final = 1  # What a feed or a connection caused is over: no limit's and no operator's state is lifted.
+RESUME_OF_START: Final = (
+    -3
+)  # A session goes on where the one before ended: its HALT is lifted, and nothing begins anew.
 FLATTEN_WITHIN_COLLAR: Final = 0
 FLATTEN_AT_MARKET: Final = 1  # Without a reference price, market orders.
 

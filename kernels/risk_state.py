@@ -87,6 +87,8 @@ def equity_below_floor(decision: Any, account: int) -> None:
     enter_state(decision, account, codes.REDUCING if limits["breach_state"] == codes.REDUCING else codes.HALTED, code)
     if limits["breach_state"] == codes.FLATTENING and not halted_before:
         begin_flatten(decision, account, FLATTEN_COLLARED)
+    # Nothing further to find below until the session rolls, a new high is made or an operator resumes.
+    state["equity_floor"] = -MONEY_MAX
 
 
 @njit(cache=True)
@@ -107,8 +109,6 @@ def end_flatten(decision: Any, account: int) -> None:
     if state["flatten"] != FLATTEN_NOT:
         decision["flattening"] -= 1
     state["flatten"] = FLATTEN_NOT
-    # Nothing further to find below until the session rolls, a new high is made or an operator resumes.
-    state["equity_floor"] = -MONEY_MAX
 
 
 @njit(cache=True)
@@ -154,12 +154,14 @@ def operator_command(decision: Any, account: int, kind: int, code: int) -> None:
 
     FLATTEN closes the positions then, with market orders where there is no price and its code says so; HALT and RESUME end that. RESUME
     starts the drawdown anew at the equity now. The day's loss still counts: to trade on the same day after the cap was hit, the limit
-    has to be raised, else the next mark stops the account again. RESUME_BY_ITSELF lifts a REDUCE and nothing else.
+    has to be raised, else the next mark stops the account again. RESUME_BY_ITSELF lifts a REDUCE and RESUME_OF_START a REDUCE or a HALT
+    that were somebody's word, and nothing begins anew.
     """
     out_of_line()
     state = decision["accounts"][account]
-    if kind == rows.RESUME and code == codes.RESUME_BY_ITSELF:
-        if state["state"] == codes.REDUCING and state["halt_code"] == codes.REJECT_HALTED:
+    if kind == rows.RESUME and (code == codes.RESUME_BY_ITSELF or code == codes.RESUME_OF_START):
+        reducing = state["state"] == codes.REDUCING
+        if (reducing or code == codes.RESUME_OF_START) and state["halt_code"] == codes.REJECT_HALTED:
             state["state"] = codes.ACTIVE
             state["halt_code"] = codes.ALLOW
         return

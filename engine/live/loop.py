@@ -22,7 +22,9 @@ from twinloop.kernels.rows import CANCEL, HALT, ROW
 # Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
 OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
-SESSION_START: Final = -3  # REDUCE until every order of the session before is proven, and the RESUME that follows.
+SESSION_START: Final = (
+    codes.RESUME_OF_START
+)  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {

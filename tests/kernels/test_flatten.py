@@ -11,6 +11,7 @@ from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.limits import parse_limits
 from twinloop.kernels import codes, rows
 from twinloop.kernels.flatten import PAUSE_NS
+from twinloop.kernels.money import MONEY_MAX
 from twinloop.kernels.node import STANDARD
 
 SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
@@ -184,3 +185,35 @@ def test_a_resume_by_itself_lifts_a_reduce_only(before: int, lifted: bool) -> No
     facts = [quote(10), command(before, 20), command(rows.RESUME, 30, codes.RESUME_BY_ITSELF), quote(40)]
     got, _ = play(facts, {})
     assert (int(got.assembly.decision["accounts"][0]["state"]) == codes.ACTIVE) is lifted
+
+
+@pytest.mark.parametrize("before", [rows.REDUCE, rows.HALT])
+def test_a_session_that_starts_again_goes_on_where_it_was(before: int) -> None:
+    """Its RESUME lifts the word with which the one before ended, and the drawdown counts on from where it did."""
+    facts = [quote(10), quote(20), quote(30, 970, 974), command(before, 40), quote(50, 960, 964)]
+    got, _ = play([*facts, command(rows.RESUME, 60, codes.RESUME_OF_START), quote(70, 960, 964)])
+    state = got.assembly.decision["accounts"][0]
+    assert int(state["state"]) == codes.ACTIVE
+    assert int(state["floor_peak"]) == int(state["peak_equity"]) > int(state["equity"])
+
+
+def test_a_session_that_starts_again_lifts_no_limit() -> None:
+    limits = parse_limits({"preset": "research", "max_daily_loss": "0.02"})
+    facts = [
+        quote(10),
+        quote(20),
+        quote(30, 940, 944),
+        command(rows.RESUME, 40, codes.RESUME_OF_START),
+        quote(50, 940, 944),
+    ]
+    got, _ = play(facts, limits=limits)
+    state = got.assembly.decision["accounts"][0]
+    assert (int(state["state"]), int(state["halt_code"])) == (codes.HALTED, codes.REJECT_DAILY_LOSS)
+    assert int(state["equity_floor"]) == -MONEY_MAX  # Found once, it is not looked for at each mark.
+
+
+def test_the_end_of_a_flatten_leaves_the_loss_limits_alone() -> None:
+    facts = [quote(10), quote(20), command(rows.FLATTEN, 30), *(quote(at) for at in range(40, 90, 10))]
+    got, _ = play([*facts, command(rows.RESUME, 100), quote(110)], limits=parse_limits({"max_drawdown": "1"}))
+    state = got.assembly.decision["accounts"][0]
+    assert int(state["equity_floor"]) == int(state["floor_peak"]) - 10**8
