@@ -25,7 +25,7 @@ def instruments_of(
     try:
         answer = msgspec.json.decode(body)
         listed = {each["symbol"]: each for each in answer["symbols"]}
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DataError("not an exchangeInfo", expected="JSON with symbols", got=str(error)) from None
     found = []
     for symbol in symbols:
