@@ -8,6 +8,7 @@ refused before the run; what will never come is told. Each strategy sees the ser
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -54,14 +55,12 @@ def series_of(
     """
     wanted: list[BarRequest] = []
     notes: list[str] = []
-    lengths: dict[int, int] = {}
+    vendor = _VendorBars(tape)
     for number, listener in enumerate(listeners):
         found = len(wanted)
         for slot in listener.slots:
             if not kinds[slot][rows.TRADE] and kinds[slot][rows.BAR]:
-                if slot not in lengths:
-                    lengths[slot] = _usual_length_ns(tape, slot)
-                wanted += _from_vendor(listener, number, slot, lengths[slot], names[slot], tape)
+                wanted += _from_vendor(listener, number, slot, names[slot], vendor)
                 continue
             wanted += [BarRequest(slot, kind, size, FROM_TRADES, 1 << number) for kind, size in listener.bars]
             if listener.bars and not kinds[slot][rows.TRADE]:
@@ -71,10 +70,11 @@ def series_of(
     return wanted, notes
 
 
-def _from_vendor(
-    listener: Listener, number: int, slot: int, length_ns: int, name: str, tape: Any
-) -> Iterator[BarRequest]:
-    if not listener.bars and listener.has_on_bar:
+def _from_vendor(listener: Listener, number: int, slot: int, name: str, vendor: "_VendorBars") -> Iterator[BarRequest]:
+    if not listener.bars and not listener.has_on_bar:
+        return
+    length_ns = vendor.usual_length_ns[slot]
+    if not listener.bars:
         yield BarRequest(slot, TIME_BAR, length_ns, FROM_BARS, 1 << number)
     for kind, size in listener.bars:
         if kind != TIME_BAR:
@@ -90,7 +90,7 @@ def _from_vendor(
         if size == length_ns:
             yield BarRequest(slot, TIME_BAR, size, FROM_BARS, 1 << number)
             continue
-        start_ns = _first_across(tape, slot, size)
+        start_ns = vendor.first_across(size).get(slot)
         if start_ns is not None:
             raise _refusal(
                 listener,
@@ -107,30 +107,40 @@ def _refusal(listener: Listener, expected: str, got: str) -> ConfigError:
     )  # fmt: skip
 
 
-def _bars_of(tape: Any, slot: int) -> Iterator[tuple[Any, Any]]:
-    """(start, end) of an instrument's vendor bars, ns, a chunk of the tape at a time."""
-    for first in range(0, len(tape), _CHUNK_ROWS):
-        chunk = tape[first : first + _CHUNK_ROWS]
-        at = np.flatnonzero(
-            (chunk["kind"] == rows.BAR) & (chunk["flags"] & rows.FLAG_TAIL == 0) & (chunk["instrument"] == slot)
-        )
-        ends = chunk["venue_ns"][at]
-        yield ends - tape["interval_ns"][first + at + 1], ends
+class _VendorBars:
+    """The vendor's bars of a tape, of all its instruments: the tape is read once for their lengths and once for each size asked about."""
 
+    def __init__(self, tape: Any) -> None:
+        self._tape = tape
+        self._across: dict[int, dict[int, int]] = {}
 
-def _usual_length_ns(tape: Any, slot: int) -> int:
-    """The most frequent length of an instrument's vendor bars; of equally frequent ones the shortest."""
-    counts: Counter[int] = Counter()
-    for starts, ends in _bars_of(tape, slot):
-        lengths, numbers = np.unique(ends - starts, return_counts=True)
-        counts.update(dict(zip(lengths.tolist(), numbers.tolist(), strict=True)))
-    return min(counts, key=lambda length: (-counts[length], length))
+    def _chunks(self) -> Iterator[tuple[Any, Any, Any]]:
+        """(instrument, start, end) of the bars, ns, a chunk of the tape at a time."""
+        tape = self._tape
+        for first in range(0, len(tape), _CHUNK_ROWS):
+            chunk = tape[first : first + _CHUNK_ROWS]
+            at = np.flatnonzero((chunk["kind"] == rows.BAR) & (chunk["flags"] & rows.FLAG_TAIL == 0))
+            ends = chunk["venue_ns"][at]
+            yield chunk["instrument"][at].astype(np.int64), ends - tape["interval_ns"][first + at + 1], ends
 
+    @cached_property
+    def usual_length_ns(self) -> dict[int, int]:
+        """By instrument slot, the most frequent length of its bars; of equally frequent ones the shortest."""
+        counts: dict[int, Counter[int]] = {}
+        for instruments, starts, ends in self._chunks():
+            pairs, numbers = np.unique(np.stack((instruments, ends - starts), axis=1), axis=0, return_counts=True)
+            for (slot, length), number in zip(pairs.tolist(), numbers.tolist(), strict=True):
+                counts.setdefault(slot, Counter())[length] += number
+        return {slot: min(each, key=lambda length: (-each[length], length)) for slot, each in counts.items()}
 
-def _first_across(tape: Any, slot: int, size: int) -> int | None:
-    """Start of the first vendor bar that does not lie in one interval of `size`, ns since the epoch."""
-    for starts, ends in _bars_of(tape, slot):
-        across = starts[starts // size != (ends - 1) // size]
-        if len(across):
-            return int(across[0])
-    return None
+    def first_across(self, size: int) -> dict[int, int]:
+        """By instrument slot, start of its first bar that does not lie in one interval of `size`, ns since the epoch."""
+        if size not in self._across:
+            found: dict[int, int] = {}
+            for instruments, starts, ends in self._chunks():
+                across = starts // size != (ends - 1) // size
+                slots, first = np.unique(instruments[across], return_index=True)
+                for slot, start_ns in zip(slots.tolist(), starts[across][first].tolist(), strict=True):
+                    found.setdefault(slot, start_ns)
+            self._across[size] = found
+        return self._across[size]
