@@ -25,6 +25,7 @@ import kills  # noqa: F401
 import latency  # noqa: F401
 import memory  # noqa: F401
 import newcomer  # noqa: F401
+import parity  # noqa: F401
 import speed  # noqa: F401
 import start  # noqa: F401
 
