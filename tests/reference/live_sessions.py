@@ -75,8 +75,10 @@ def strategies(folder: Path) -> Path:
 
 
 def live_file(
-    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, strategy: str = "Quoter"
-) -> Path:
+    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, strategy: str = "Quoter", stream: str = "",
+    feed: str = "",
+) -> Path:  # fmt: skip
+    """Its configuration. more: tables and keys behind [sidecar]; stream: where the market comes from, if not from the exchange itself."""
     path = folder / "live.toml"
     path.write_text(
         f"""
@@ -98,8 +100,9 @@ max_spread_bps = 100
 [feed]
 venue = "binance-usdm"
 symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
+stream = "{stream or f"ws://127.0.0.1:{port}"}"
 rest = "http://127.0.0.1:{port}"
+{feed}
 
 [orders]
 dead_man_timeout = "60s"
