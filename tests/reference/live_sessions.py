@@ -80,9 +80,13 @@ def strategies(folder: Path) -> Path:
 
 
 def live_file(
-    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, busy: bool = False
-) -> Path:
-    """A session's file: of the strategy that hangs after so many timers, or of the busy one beside it."""
+    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, busy: bool = False, stream: str = "",
+    feed: str = "",
+) -> Path:  # fmt: skip
+    """A session's file: of the strategy that hangs after so many timers, or of the busy one beside it.
+
+    more: tables and keys behind [sidecar]; stream: where the market comes from, if not from the exchange itself.
+    """
     strategy = f"{quoter.with_name('busy.py')}:Busy" if busy else f"{quoter}:Quoter"
     parameters = "qty = 5, every_ms = 60" if busy else f"hangs_after = {hangs_after}"
     path = folder / "live.toml"
@@ -106,8 +110,9 @@ max_spread_bps = 100
 [feed]
 venue = "binance-usdm"
 symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
+stream = "{stream or f"ws://127.0.0.1:{port}"}"
 rest = "http://127.0.0.1:{port}"
+{feed}
 
 [orders]
 dead_man_timeout = "60s"
