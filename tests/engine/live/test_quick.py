@@ -85,7 +85,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def counted(made: RecordedNode, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What each call of the compiled turn came back with."""
     found: list[int] = []
-    turn = made._turn
+    turn: Any = made._turn
     assert turn is not None
 
     class Watched:
