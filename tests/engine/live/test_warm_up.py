@@ -15,6 +15,7 @@ from reference.live_config import configuration
 from twinloop.data.catalog import Catalog
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import BINANCE_USDM_BTCUSDT, Instrument
+from twinloop.data.live_turn import COUNT_REQUESTS
 from twinloop.data.rowfile import join_rows, pick
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
@@ -140,7 +141,7 @@ def test_a_request_out_of_history_ends_the_session(
 
     def with_request(self: LiveLoop, given: Any) -> None:
         take(self, given)
-        self.counts.requests += int((given["flags"] & FLAG_WARMUP).any())
+        self.recorded.counts[COUNT_REQUESTS] += int((given["flags"] & FLAG_WARMUP).any())
 
     monkeypatch.setattr(LiveLoop, "take", with_request)
     with pytest.raises(SessionError, match="a request came out of the warm-up"):
