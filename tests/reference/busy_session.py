@@ -1,4 +1,4 @@
-"""A small market, a busy strategy and a paper session of both: what tests of the live side and of replay run."""
+"""A small market, and a paper session of the busy strategy on it: what tests of the live side and of replay run."""
 
 from pathlib import Path
 from typing import Any
@@ -7,37 +7,6 @@ from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.data.rowfile import join_rows
 from twinloop.data.synth import SynthSymbol, synthesise
 from twinloop.engine.live.session import Session, StrategySpec
-
-STRATEGY = '''
-import twinloop as tl
-
-
-class Busy(tl.Strategy):
-    """Makes and takes, on a timer and on the book, so that every kind of request and answer occurs."""
-
-    instrument: tl.Symbol = "BTCUSDT"
-    qty: int = 20
-    ticks: tl.State[int] = 0
-    quote: tl.State[int] = 0
-
-    def on_start(self, ctx):
-        ctx.set_timer(1, 0, 100_000_000)
-
-    def on_timer(self, ctx, timer):
-        bid = ctx.bid_scaled(self.instrument)
-        ask = ctx.ask_scaled(self.instrument)
-        if bid <= 0 or ask <= 0:
-            return
-        self.ticks += 1
-        side = 1 if (self.ticks // 7) % 2 == 0 else -1
-        if self.ticks % 3 == 0:
-            ctx.market_scaled(self.instrument, side, self.qty)
-        elif self.ticks % 5 == 0 and ctx.is_open(self.quote):
-            ctx.amend_scaled(self.quote, bid if side > 0 else ask, self.qty)
-        else:
-            ctx.cancel_all(self.instrument)
-            self.quote = ctx.limit_scaled(self.instrument, side, bid if side > 0 else ask, self.qty, tl.GTC, True)
-'''
 
 
 def busy_market() -> tuple[Instrument, Any]:

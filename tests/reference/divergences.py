@@ -20,7 +20,8 @@ from unittest import mock
 
 import msgspec
 import numpy as np
-from reference.busy_session import STRATEGY, busy_market, busy_session
+from reference.busy_session import busy_market, busy_session
+from reference.live_sessions import BUSY, strategies
 
 from twinloop.data.rowfile import Rows
 from twinloop.engine.journal.reader import open_journal
@@ -95,7 +96,6 @@ class Base:
     """A recorded session that replays, to plant something in. folder: of everything; journal: of what was recorded."""
 
     folder: Path
-    strategies: Path
     session: Session
     tape: Any
     journal: Path
@@ -104,13 +104,13 @@ class Base:
     @classmethod
     def recorded(cls, folder: Path) -> "Base":
         """Record one, in a folder that is there."""
-        strategies = folder / "strategies"
-        strategies.mkdir()
-        (strategies / "busy.py").write_text(STRATEGY)
+        sources = folder / "strategies"
+        sources.mkdir()
+        strategies(sources)
         market = busy_market()
-        session = busy_session(market, strategies)
+        session = busy_session(market, sources)
         node = record(folder / "journal", session, market[1])
-        return cls(folder, strategies, session, market[1], folder / "journal", node)
+        return cls(folder, session, market[1], folder / "journal", node)
 
     def plain_session(self) -> Any:
         """The session in its journal's header, to be changed."""
@@ -204,7 +204,7 @@ def changed_constant(base: Base, target: Path) -> Planted:
     """The strategy's file was edited after the session: every fourth timer takes, not every third."""
     changed = target.with_name(f"{target.name}-strategies")
     changed.mkdir()
-    (changed / "busy.py").write_text(STRATEGY.replace("self.ticks % 3 == 0", "self.ticks % 4 == 0"))
+    (changed / "busy.py").write_text(BUSY.replace("self.ticks % 3 == 0", "self.ticks % 4 == 0"))
     session = base.plain_session() | {"folder": str(changed)}
     first = decided(base.journal, codes.MARKET)[0]
     return Planted(again(base.journal, target, untouched, session=session), first, "requests")
@@ -245,8 +245,8 @@ def _moved(base: Base, target: Path, above: str, moved: str) -> Path:
     """Record the strategy as plain Python, which may use any library, with its quotes moved away from the market by an expression."""
     folder = target.with_name(f"{target.name}-strategies")
     folder.mkdir()
-    assert _QUOTE in STRATEGY
-    changed = STRATEGY.replace("tl.Strategy", "tl.PythonStrategy")
+    assert _QUOTE in BUSY
+    changed = BUSY.replace("tl.Strategy", "tl.PythonStrategy")
     changed = changed.replace(_QUOTE, f"(bid if side > 0 else ask) - side * ({moved}), self.qty, tl.GTC")
     (folder / "busy.py").write_text(f"{above}\n{changed}")
     anywhere = {"preset": "research", "price_collar_bps": "none"}

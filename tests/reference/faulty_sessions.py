@@ -61,7 +61,7 @@ class Scene:
     def __init__(self, server: Server, primary: StreamRelay, backup: StreamRelay, folder: Path) -> None:
         self.server, self.relays = server, (primary, backup)
         self.path = live_file(
-            folder, server.port, strategies(folder), strategy="Churner", stream=primary.address,
+            folder, server.port, strategies(folder), busy=True, stream=primary.address,
             feed=f'backup_stream = "{backup.address}"\n{FEED}',
         )  # fmt: skip
         self.place = folder / "sessions" / "live"

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.busy_session import STRATEGY, busy_market, busy_session
+from reference.busy_session import busy_market, busy_session
+from reference.live_sessions import strategies
 
 from twinloop.data.instruments import Instrument
 from twinloop.engine.live.session import Session
@@ -17,9 +18,7 @@ def market() -> tuple[Instrument, Any]:
 
 @pytest.fixture(scope="module")
 def strategy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("strategies")
-    (folder / "busy.py").write_text(STRATEGY)
-    return folder
+    return strategies(tmp_path_factory.mktemp("strategies")).parent
 
 
 @pytest.fixture(scope="module")
