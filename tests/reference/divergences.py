@@ -228,11 +228,11 @@ def reused_epoch(base: Base, target: Path) -> Planted:
 class PerBatch(LiveNode):
     """A node with a mistake: it makes orders larger for every batch it handled, not for every fact."""
 
-    def handle(self, rows: Rows) -> Handled:
+    def handle(self, rows: Rows, *, begun: int | None = None) -> Handled:
         """Add a lot to the strategy's quantity, and go on."""
         dtype = self.strategies[0].state_dtype
         self.decision["areas"][0][: dtype.itemsize].view(dtype)["qty"] += len(rows) > 0
-        return super().handle(rows)
+        return super().handle(rows, begun=begun)
 
 
 def batch_size_dependence(base: Base, target: Path) -> Planted:
