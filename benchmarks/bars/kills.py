@@ -61,5 +61,5 @@ async def _on_exchange(run: Callable[..., Awaitable[object]], seed: int) -> obje
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         async with Server(seed=seed, turns_per_s=100) as server:
-            path = live_file(folder, server.port, strategies(folder), strategy="Churner")
+            path = live_file(folder, server.port, strategies(folder), busy=True)
             return await run(server, path, folder / "sessions" / "live")

@@ -51,6 +51,7 @@ from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
+from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -154,13 +155,15 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         held: AccountReport | None = None
         if credentials is not None:
-            held, rights = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
+            held, rights, modes = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
             if rights is None:
                 self._say(
                     "! the venue does not tell what the key may do: see to it that it cannot withdraw or transfer"
                 )
             else:
                 check_rights(rights, MARKETS[venue])
+            for line in [] if modes is None else check_modes(loaded, modes):
+                self._say(line)
             session = msgspec.structs.replace(
                 session, cash=wallet(held, session.currency), stock=stock(held, instruments)
             )

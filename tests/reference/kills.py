@@ -99,6 +99,13 @@ class Killed:
                 self.survived.deaths += 1
 
     def books(self) -> Survived:
+        """What it survived, once the books agree and the journal replays."""
+        self.assert_books_agree()
+        found = replay_journal(self.place / "journal")
+        assert found.difference is None, str(found.difference)
+        return self.survived
+
+    def assert_books_agree(self) -> None:
         """Compare the journal with the exchange's books. AssertionError says what is lost, twice, or different."""
         account = self.server.exchanges["usdm"].accounts[PRACTICE_KEY]
         journal = open_journal(self.place / "journal")
@@ -122,10 +129,7 @@ class Killed:
         assert not lost, f"orders at the exchange that the journal does not know: {lost}"
         assert not [order for order in account.orders.values() if order.status in OPEN], "orders left working"
         self._ledger(account, recover(journal, session_from_plain(journal.header.session)).node)
-        found = replay_journal(self.place / "journal")
-        assert found.difference is None, str(found.difference)
         self.survived.fills, self.survived.orders = len(account.fills), len(ids)
-        return self.survived
 
     @staticmethod
     def _ledger(account: Any, node: Any) -> None:

@@ -4,42 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.live_sessions import strategies
 
 from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.data.rowfile import join_rows
 from twinloop.data.synth import SynthSymbol, synthesise
 from twinloop.engine.live.session import Session, StrategySpec
-
-STRATEGY = '''
-import twinloop as tl
-
-
-class Busy(tl.Strategy):
-    """Makes and takes, on a timer and on the book, so that every kind of request and answer occurs."""
-
-    instrument: tl.Symbol = "BTCUSDT"
-    qty: int = 20
-    ticks: tl.State[int] = 0
-    quote: tl.State[int] = 0
-
-    def on_start(self, ctx):
-        ctx.set_timer(1, 0, 100_000_000)
-
-    def on_timer(self, ctx, timer):
-        bid = ctx.bid_scaled(self.instrument)
-        ask = ctx.ask_scaled(self.instrument)
-        if bid <= 0 or ask <= 0:
-            return
-        self.ticks += 1
-        side = 1 if (self.ticks // 7) % 2 == 0 else -1
-        if self.ticks % 3 == 0:
-            ctx.market_scaled(self.instrument, side, self.qty)
-        elif self.ticks % 5 == 0 and ctx.is_open(self.quote):
-            ctx.amend_scaled(self.quote, bid if side > 0 else ask, self.qty)
-        else:
-            ctx.cancel_all(self.instrument)
-            self.quote = ctx.limit_scaled(self.instrument, side, bid if side > 0 else ask, self.qty, tl.GTC, True)
-'''
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +24,7 @@ def market() -> tuple[Instrument, Any]:
 
 @pytest.fixture(scope="module")
 def strategy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("strategies")
-    (folder / "busy.py").write_text(STRATEGY)
-    return folder
+    return strategies(tmp_path_factory.mktemp("strategies")).parent
 
 
 @pytest.fixture(scope="module")

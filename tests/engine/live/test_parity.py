@@ -113,17 +113,26 @@ def test_a_flipped_price_bit_shows_at_the_order_priced_by_it(
     assert_at(found, where[0])
 
 
-def test_a_dropped_timer_shows_at_the_next_fact(journal_of: tuple[Path, RecordedNode], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "which", "what", "behind"),
+    # The fact behind a timer takes its place in the inbox: its sequence is not the one it had.
+    [(rows.TIMER, 3, "facts", 1), (rows.NEW, 5, "requests", 0)],
+    ids=["a timer shows at the next fact", "a request shows at its decision"],
+)
+def test_a_dropped_row_shows(
+    journal_of: tuple[Path, RecordedNode], tmp_path: Path, kind: int, which: int, what: str, behind: int
+) -> None:
     where = []
 
     def drop(commits: list[Any]) -> None:
-        number, at = list(commits_with(commits, rows.TIMER))[3]
+        number, at = list(commits_with(commits, kind))[which]
         where.append(int(commits[number][at]["sequence"]))
         commits[number] = np.delete(commits[number], at)
 
     found = replay_journal(again(journal_of[0], tmp_path / "j", drop))
-    # The fact behind it takes its place in the inbox: its sequence is not the one it had.
-    assert_at(found, where[0] + 1)
+    assert_at(found, where[0] + behind)
+    assert found.difference is not None
+    assert found.difference.what == what
 
 
 def test_swapped_rows_show_at_the_first_of_them(journal_of: tuple[Path, RecordedNode], tmp_path: Path) -> None:
@@ -139,20 +148,6 @@ def test_swapped_rows_show_at_the_first_of_them(journal_of: tuple[Path, Recorded
 
     found = replay_journal(again(journal_of[0], tmp_path / "j", swap))
     assert_at(found, where[0])
-
-
-def test_a_dropped_request_shows_at_its_decision(journal_of: tuple[Path, RecordedNode], tmp_path: Path) -> None:
-    where = []
-
-    def drop(commits: list[Any]) -> None:
-        number, at = list(commits_with(commits, rows.NEW))[5]
-        where.append(int(commits[number][at]["sequence"]))
-        commits[number] = np.delete(commits[number], at)
-
-    found = replay_journal(again(journal_of[0], tmp_path / "j", drop))
-    assert_at(found, where[0])
-    assert found.difference is not None
-    assert found.difference.what == "requests"
 
 
 def test_an_edited_limit_shows_where_it_refuses(journal_of: tuple[Path, RecordedNode], tmp_path: Path) -> None:
