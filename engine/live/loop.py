@@ -5,15 +5,16 @@ leave, and the session ends. This module must not know sockets; a session's task
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS
 from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.errors import JournalError
 from twinloop.engine.live.node import LiveNode
-from twinloop.engine.live.recorded import RecordedNode
+from twinloop.engine.live.recorded import RecordedNode, Sealed
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
@@ -32,17 +33,43 @@ COMMANDS: Final = {
 }  # fmt: skip
 
 
-@dataclass
 class Counts:
-    """What a session did so far, for a person and for metrics. Changed once a turn."""
+    """What a session did so far, for a person and for metrics: a view of words that every turn counts in."""
 
-    turns: int = 0
-    facts: int = 0
-    requests: int = 0
-    refused: int = 0
-    fills: int = 0
-    commands: int = 0
-    by_kind: dict[int, int] = field(default_factory=dict)
+    def __init__(self, words: npt.NDArray[np.int64]) -> None:
+        self._words = words
+        self.commands = 0
+
+    @property
+    def turns(self) -> int:
+        """How often facts were handled."""
+        return int(self._words[COUNT_TURNS])
+
+    @property
+    def facts(self) -> int:
+        """Rows that were handled."""
+        return int(self._words[COUNT_FACTS])
+
+    @property
+    def requests(self) -> int:
+        """Requests to the venue."""
+        return int(self._words[COUNT_REQUESTS])
+
+    @property
+    def refused(self) -> int:
+        """Calls that the gate warned of or refused."""
+        return int(self._words[COUNT_REFUSED])
+
+    @property
+    def fills(self) -> int:
+        """Fills, of two rows each."""
+        return int(self._words[COUNT_KINDS + table.FILL]) // 2
+
+    @property
+    def by_kind(self) -> dict[int, int]:
+        """Rows by their kind, those that occurred."""
+        kinds = self._words[COUNT_KINDS:]
+        return {int(kind): int(kinds[kind]) for kind in np.flatnonzero(kinds)}
 
 
 class LiveLoop:
@@ -64,7 +91,7 @@ class LiveLoop:
         self.recorded = recorded
         self.node: LiveNode = recorded.node
         self.clock = clock
-        self.counts = Counts()
+        self.counts = Counts(recorded.counts)
         self.failure = ""
         self._send = send
         self._on_turn = on_turn
@@ -74,32 +101,19 @@ class LiveLoop:
     def start(self) -> None:
         """Call the strategies' on_start."""
         sealed = self.recorded.start()
-        self._leave(sealed.mark, sealed.handled.requests)
+        self._leave(sealed)
 
     def take(self, rows: Rows) -> None:
         """Handle facts that just came. Their local times are set here: never falling, whatever the clock does."""
         if self.failure or not len(rows):
             return
-        last = int(self.node.decision["clock"]["now_ns"])
-        local = rows["local_ns"]
-        if int(local[0]) < last or (len(local) > 1 and (np.diff(local) < 0).any()):
-            rows = rows.copy()
-            rows["local_ns"] = np.maximum.accumulate(np.maximum(local, last))
         try:
             sealed = self.recorded.handle(rows)
         except JournalError as error:  # Also a full buffer: the node is ahead of the journal, which must not be.
             self._stop(str(error))
             return
-        handled = sealed.handled
-        counts = self.counts
-        counts.turns += 1
-        counts.facts += len(handled.facts)
-        counts.requests += len(handled.requests)
-        counts.refused += len(handled.verdicts)
-        for kind, number in zip(*np.unique(handled.facts["kind"], return_counts=True), strict=True):
-            counts.by_kind[int(kind)] = counts.by_kind.get(int(kind), 0) + int(number)
-        counts.fills = counts.by_kind.get(table.FILL, 0) // 2
-        self._leave(sealed.mark, handled.requests)
+        if sealed.mark:
+            self._leave(sealed)
         if self._on_turn is not None:
             self._on_turn()
 
@@ -148,15 +162,21 @@ class LiveLoop:
             row["code"] = code
         return row
 
-    def _leave(self, mark: int, requests: Rows) -> None:
+    def _leave(self, sealed: Sealed) -> None:
         """Cancels leave now, the rest as soon as their commit is safe."""
-        if self._send is None or not len(requests):
+        requests, mark = sealed.requests, sealed.mark
+        if self._send is None or not mark:
             return
-        cancels = requests["kind"] == CANCEL
-        if cancels.any():
+        if sealed.cancels == 0:
+            if not self._waiting and self.recorded.journal.is_safe(mark):
+                self._send(requests)
+                return
+            self._waiting.append((mark, requests))
+        else:
+            cancels = requests["kind"] == CANCEL
             self._send(pick(requests, cancels))
-        if not cancels.all():
-            self._waiting.append((mark, pick(requests, ~cancels)))
+            if sealed.cancels < len(requests):
+                self._waiting.append((mark, pick(requests, ~cancels)))
         self.release()
 
     def release(self) -> None:
