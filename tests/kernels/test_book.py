@@ -14,6 +14,7 @@ from reference import book as reference
 
 from twinloop.kernels import bits, book, rows
 from twinloop.kernels.book_depth import depth_qty
+from twinloop.kernels.book_window import NO_KEY
 
 SMALL = book.book_dtype(64, 256)
 ASKED = 12
@@ -76,8 +77,12 @@ def feed(books: Any, events: list[tuple[int, int, int, int, int]]) -> tuple[list
     return statuses.tolist(), replaced.tolist()
 
 
+def count_levels(books: Any, side: int) -> int:
+    return int(np.count_nonzero(books[0]["qty"][side])) + int(books[0]["overflow_count"][side])
+
+
 def ladder(books: Any, side: int) -> list[tuple[int, int]]:
-    levels = int(books[0]["levels"][side])
+    levels = count_levels(books, side)
     prices, qtys = np.zeros(levels + 1, "i8"), np.zeros(levels + 1, "i8")
     count = ask_depth(books, side, levels + 1, prices, qtys)
     assert count == levels
@@ -95,7 +100,7 @@ def check_inside(books: Any) -> None:
         full = [word for word in range(window // 64) if int(record["summary"][side, word >> 6]) >> (word & 63) & 1]
         assert full == np.flatnonzero(record["occupied"][side]).tolist()
         count = int(record["overflow_count"][side])
-        assert len(slots) + count == record["levels"][side]
+        assert (record["best_key"][side] == NO_KEY) == (len(slots) + count == 0)
         keys = record["overflow_key"][side, :count].tolist()
         assert keys == sorted(set(keys))
         assert (record["overflow_qty"][side, :count] > 0).all()
@@ -440,7 +445,7 @@ def test_recorded_market_ends_with_the_published_book(real_data: Path, name: str
                         expected = sorted((tuple(level) for level in sample[key]), reverse=side == 0)
                         assert [(p / 100, q / 1000) for p, q in ladder(held, side)[:3]] == expected
             end_book = facts[file]["end_book"]
-            assert held[0]["levels"].tolist() == [end_book["bid_levels"], end_book["ask_levels"]]
+            assert [count_levels(held, side) for side in (0, 1)] == [end_book["bid_levels"], end_book["ask_levels"]]
             for side, key in ((0, "top5_bids"), (1, "top5_asks")):
                 assert ladder(held, side)[:5] == [
                     (scaled(p, price_scale), scaled(q, qty_scale)) for p, q in end_book[key]
