@@ -24,7 +24,7 @@ import polars as pl
 from twinloop.data.atomic import atomic_file, sync_folder
 from twinloop.data.errors import CorruptError
 from twinloop.data.parquet import GROUP, read_records, rows_to_frame, write_records
-from twinloop.engine.journal.archive_index import Archived, read_index, write_index
+from twinloop.engine.journal.archive_index import Archived, parquet_path, place_of, read_index, write_index
 from twinloop.engine.journal.folder import ARCHIVE, segment_number, segments_of
 from twinloop.engine.journal.format import read_header
 from twinloop.engine.journal.segment import Commit, Segment, each_commit, read_segment
@@ -32,11 +32,6 @@ from twinloop.kernels.rows import ROW
 
 HEADER_KEY: Final = "twinloop.journal_header"
 _ANY: Final = GROUP["events"]  # Every field and word of any row has a column there.
-
-
-def parquet_path(folder: Path, number: int) -> Path:
-    """Where a segment's Parquet file is."""
-    return folder / ARCHIVE / f"segment-{number:06d}.parquet"
 
 
 def archive(folder: Path, *, keep: int = 1) -> list[Archived]:
@@ -120,21 +115,6 @@ def archived_bytes(folder: Path, entry: Archived, copies: Path | None = None) ->
     return _checked(path, entry)
 
 
-def place_of(folder: Path, entry: Archived, copies: Path | None = None) -> Path | None:
-    """The Parquet file of a segment; None where it was retired and is neither back in the archive nor among the copies."""
-    path = parquet_path(folder, entry.segment)
-    if not entry.retired_ns or path.exists():
-        return path
-    copy = copies / path.name if copies is not None else path
-    return copy if copy.exists() else None
-
-
-def first_held(folder: Path, copies: Path | None = None) -> int:
-    """Number of the first commit from which on nothing is missing."""
-    missing = [entry.next_commit for entry in read_index(folder) if place_of(folder, entry, copies) is None]
-    return max(missing, default=0)
-
-
 def copy_archive(folder: Path, copies: Path) -> list[Archived]:
     """Copy every Parquet file to another folder that is not there yet, and read each back: those copied now.
 
@@ -144,7 +124,14 @@ def copy_archive(folder: Path, copies: Path) -> list[Archived]:
     for entry in read_index(folder):
         path = parquet_path(folder, entry.segment)
         copy = copies / path.name
-        if copy.exists() or not path.exists():
+        if not path.exists():
+            continue
+        if copy.exists():  # Read again before anything is retired for it.
+            if copy.stat().st_size != entry.parquet_size:
+                raise CorruptError(
+                    "a copy of a segment is not of this journal", file=copy, expected=f"{entry.parquet_size} bytes",
+                    got=f"{copy.stat().st_size} bytes", remedy="give this session's copies a folder of their own, or remove the broken file",
+                )  # fmt: skip
             continue
         with atomic_file(copy) as temporary:
             temporary.write_bytes(path.read_bytes())
