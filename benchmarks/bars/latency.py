@@ -67,6 +67,7 @@ def touch_frames(count: int) -> list[tuple[int, bytes]]:
 
 
 def _core(folder: Path, frames: list[tuple[int, bytes]]) -> dict[str, Any]:
+    from twinloop.engine.live.feeds import Feeds
     from twinloop.engine.seam import ReceiveClock
     from twinloop.kernels import rows as table
 
@@ -84,6 +85,8 @@ def _core(folder: Path, frames: list[tuple[int, bytes]]) -> dict[str, Any]:
 
     loop = make_loop(folder, clock, "async", every=ORDER_EVERY, send=send)
     arbiter = make_arbiter(lag_ns=0)
+    unasked: Any = None  # Nothing here asks by REST.
+    feeds = Feeds([], arbiter, take=loop.take, take_frame=loop.take_frame, clock=clock, client=unasked)
     loop.take(arbiter.begin(clock.local_ns()))
     leg, rows = arbiter.open(0, clock.local_ns())
     loop.take(rows)
@@ -96,9 +99,7 @@ def _core(folder: Path, frames: list[tuple[int, bytes]]) -> dict[str, Any]:
         left_ns = 0
         cpu = time.thread_time_ns()
         began = now()
-        rows = arbiter.on_frame(leg, frame, clock.local_ns())
-        if len(rows):
-            loop.take(rows)
+        feeds.on_frame(leg, frame)
         ended = now()
         cpu = time.thread_time_ns() - cpu
         if number >= CORE_WARM:

@@ -21,6 +21,9 @@ from twinloop.data.live_turn import (
     COUNT_TURNS,
     COUNTS_SIZE,
     DECISIONS,
+    UNUSUAL,
+    FrameWay,
+    LiveTurn,
 )
 from twinloop.data.rowfile import Rows, rows_from_bytes
 from twinloop.engine import crash_points
@@ -62,13 +65,33 @@ class RecordedNode:
 
     def handle(self, rows: Rows) -> Sealed:
         """Handle facts and seal them with what followed from them. Local times that fall are made equal: time never goes back."""
-        begun = None
-        if self._turn is not None and self.node.edge == "live" and not crash_points.armed:
-            made = self._turn.handle(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
-            if made >= 0:
-                turn = self._turn
-                return Sealed(rows_from_bytes(turn.requests()), turn.cancels, self.journal.commits) if made else NOTHING
-            begun = self._turn.head if made == BEGUN else None
+        turn = self._usable_turn()
+        if turn is None:
+            return self._handle(rows)
+        made = turn.handle(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
+        return self._handle(rows) if made == UNUSUAL else self._made(turn, made)
+
+    def handle_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> Sealed | int:
+        """Handle a market's frame of the active leg. An int: it has to be handled as rows, and so many of it are decoded; -1: none is."""
+        turn = self._usable_turn()
+        if turn is None:
+            return -1
+        made = turn.frame(way, frame, local_ns, alone, WORLD.monotonic_ns(), WORLD.wall_ns())
+        return way.decoded if made == UNUSUAL else self._made(turn, made)
+
+    def _usable_turn(self) -> LiveTurn | None:
+        return self._turn if self.node.edge == "live" and not crash_points.armed else None
+
+    def _made(self, turn: LiveTurn, made: int) -> Sealed:
+        """What a compiled turn came to; one that it began is gone on with."""
+        if made == 0:
+            return NOTHING
+        if made == BEGUN:
+            return self._handle(EMPTY, begun=turn.head)
+        return Sealed(rows_from_bytes(turn.requests()), turn.cancels, self.journal.commits)
+
+    def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
+        """The twin of the compiled turn."""
         if begun is None:
             rows = _in_time(rows, int(self.node.decision["clock"]["now_ns"]))
         handled = self.node.handle(rows, begun=begun)
