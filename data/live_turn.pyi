@@ -29,6 +29,7 @@ class FrameWay:
 class LiveTurn:
     head: int
     cancels: int
+    mark: int
     def __init__(
         self,
         journal: Any,
@@ -48,4 +49,5 @@ class LiveTurn:
     def frame(
         self, way: FrameWay, frame: bytes, local_ns: int, alone: bool, monotonic_ns: int, wall_ns: int
     ) -> int: ...
+    def note(self, rows: Any, monotonic_ns: int, wall_ns: int) -> int: ...
     def requests(self) -> bytes: ...

@@ -122,6 +122,7 @@ cdef class LiveTurn:
     cdef int64_t[::1] counts
     cdef readonly int64_t head  # Of the inbox before the last call of the kernel.
     cdef readonly int64_t cancels  # Among the last turn's requests.
+    cdef readonly int64_t mark  # Of the last commit.
     cdef int64_t first_request
     cdef object keep
 
@@ -194,6 +195,18 @@ cdef class LiveTurn:
             return IS_UNUSUAL
         return self._handle(rows, count, monotonic_ns, wall_ns)
 
+    def note(self, rows, int64_t monotonic_ns, int64_t wall_ns) -> int:
+        """Seal annotations, any object with their bytes in a row: the mark of their commit."""
+        cdef Py_buffer view
+        cdef int code
+        PyObject_GetBuffer(rows, &view, PyBUF_SIMPLE)
+        code = self.journal._take(<const uint8_t*>view.buf, view.len)
+        PyBuffer_Release(&view)
+        if code != IS_FINE:
+            self.journal.refuse(code)
+        self.mark = self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
+        return self.mark
+
     def requests(self) -> bytes:
         """The last turn's requests, as the bytes of rows."""
         cdef int64_t end = self.marks[AT_REQUESTED], slot = self.first_request & (self.outbox_rows - 1)
@@ -235,7 +248,7 @@ cdef class LiveTurn:
         if self.decision_number[0] != self.marks[AT_DECISIONS]:
             self.marks[AT_DECISIONS] = self.decision_number[0]
             self._append_hash()
-        self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
+        self.mark = self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
         self.counts[TURNS] += 1
         self.counts[FACTS] += facts
         self.counts[REQUESTS] += made

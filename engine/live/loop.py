@@ -135,7 +135,7 @@ class LiveLoop:
             self._on_turn()
         return TAKEN
 
-    def note(self, rows: Rows) -> None:
+    def note(self, rows: Rows | bytes) -> None:
         """Seal annotations. A journal that fails stops trading."""
         if self.failure:
             return

@@ -73,10 +73,12 @@ class RecordedNode:
 
     def handle_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> Sealed | int:
         """Handle a market's frame of the active leg. An int: it has to be handled as rows, and so many of it are decoded; -1: none is."""
-        turn = self._usable_turn()
-        if turn is None:
+        turn = self._turn
+        if turn is None or self.node.edge != "live" or crash_points.armed:
             return -1
         made = turn.frame(way, frame, local_ns, alone, WORLD.monotonic_ns(), WORLD.wall_ns())
+        if made == 0:  # The way of most frames: no call more than it takes.
+            return NOTHING
         return way.decoded if made == UNUSUAL else self._made(turn, made)
 
     def _usable_turn(self) -> LiveTurn | None:
@@ -88,7 +90,7 @@ class RecordedNode:
             return NOTHING
         if made == BEGUN:
             return self._handle(EMPTY, begun=turn.head)
-        return Sealed(rows_from_bytes(turn.requests()), turn.cancels, self.journal.commits)
+        return Sealed(rows_from_bytes(turn.requests()), turn.cancels, turn.mark)
 
     def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
         """The twin of the compiled turn."""
@@ -104,8 +106,11 @@ class RecordedNode:
         counts[COUNT_KINDS:] += np.bincount(handled.facts["kind"], minlength=256)
         return sealed
 
-    def note(self, rows: Rows) -> int:
-        """Seal annotations: the mark."""
+    def note(self, rows: Rows | bytes) -> int:
+        """Seal annotations, rows or their bytes: the mark."""
+        turn = self._usable_turn()
+        if turn is not None:
+            return turn.note(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
         self.journal.append(rows)
         return self._commit()
 
