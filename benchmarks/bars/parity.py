@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SESSIONS = 20
 SECONDS = 60.0
 AT_ONCE = 2
+PLANTED = 10
 
 
 def _number(name: str, default: float) -> float:
@@ -88,3 +89,21 @@ async def _sessions(seeds: range, seconds: float, at_once: int) -> tuple[list["R
 
     await asyncio.gather(*(one(seed) for seed in seeds))
     return sorted(found, key=lambda each: each.seed), failed
+
+
+@bar("planted-divergences", "10 of 10 at their fact", "divergences missed")
+def planted_divergences() -> Outcome:
+    """Ten planted divergences, from a flipped bit to np.random: the replay reports each at the fact where it first shows."""
+    from reference.divergences import DIVERGENCES, Base
+
+    missed, shown = [], {}
+    with tempfile.TemporaryDirectory() as place:
+        base = Base.recorded(Path(place))
+        for name, plant in DIVERGENCES.items():
+            planted = plant(base, Path(place) / name)
+            sequence, what = planted.replayed()
+            shown[name] = f"fact {sequence}: {what}"
+            say(f"{name}: {shown[name]}, expected fact {planted.sequence}: {planted.what}")
+            if sequence != planted.sequence or planted.what not in what:
+                missed.append(name)
+    return Outcome(len(missed), ok=not missed and len(shown) == PLANTED, detail={"shown": shown, "missed": missed})

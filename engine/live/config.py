@@ -93,6 +93,17 @@ class PaperTable(Table):
     queue_model: Literal["risk_averse", "power", "log"] = "risk_averse"
 
 
+class WarmupTable(Table):
+    """[warmup]: history that strategies see before they trade, at a session's first start. Empty and 0: none."""
+
+    catalog: str = ""  # A catalog's folder, from the file's on: trades, and books or quotes as `shown`.
+    last: Duration = 0  # Of the catalog, the last so much; 0: all of it.
+    trades: Annotated[Duration, Field(le=24 * 3_600_000_000_000)] = (
+        0  # The venue's aggregated trades of so long, by REST.
+    )
+    gap_max: Duration = 3_600_000_000_000  # The history may end so long before now.
+
+
 class AccountTable(Table):
     """[account]: what a paper session starts with; of a live one the venue says it."""
 
@@ -157,6 +168,7 @@ class LiveConfig(Table):
 
     session: SessionTable = SessionTable()
     feed: FeedTable
+    warmup: WarmupTable = WarmupTable()
     paper: PaperTable = PaperTable()
     account: AccountTable = AccountTable()
     orders: OrdersTable | None = None

@@ -23,6 +23,7 @@ from twinloop.kernels.rows import CANCEL, HALT, ROW
 # Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
 OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
+WARM_UP: Final = -3  # The HALT under which history is fed; the RESUME of the start ends it.
 SESSION_START: Final = (
     codes.RESUME_OF_START
 )  # REDUCE until every order of the session before is proven, and the RESUME that follows.
@@ -150,12 +151,16 @@ class LiveLoop:
         if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
             self.take(self.node.clock_row(now_ns))
 
-    def command(self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED, value: int = 0) -> int:
-        """An operator's word: a fact like any other, journalled before it acts. Its sequence."""
+    def command(
+        self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED, value: int = 0, local_ns: int = 0
+    ) -> int:
+        """An operator's word: a fact like any other, journalled before it acts. local_ns: of it, 0: now. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
         row = self._operator_row(COMMANDS[name], code, strategy)
         row["value"] = value
+        if local_ns:
+            row["local_ns"] = local_ns
         self.take(row)
         return sequence
 
@@ -207,6 +212,11 @@ class LiveLoop:
             _, requests = self._waiting.pop(0)
             if self._send is not None:
                 self._send(requests)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether every fact so far is as safe in the journal as its durability says."""
+        return self.recorded.journal.is_safe(self.recorded.journal.commits)
 
     def is_fenced(self) -> bool:
         """Whether the watchdog has taken this instance's right to send; if so, trading stops here for good."""

@@ -144,15 +144,16 @@ class LiveNode:
         if begun is not None:
             self._go_on(found, begun, int(self.assembly.call["status"]))
         else:
-            for at in self._pieces(rows):
+            for at in self.pieces(rows):
                 self._run(rows[at], found)
         return Handled(*(parts[0] if len(parts) == 1 else join_rows(parts) for parts in found))
 
     @staticmethod
-    def _pieces(rows: Rows) -> Iterator[slice]:
+    def pieces(rows: Rows, rows_max: int = BATCH_ROWS) -> Iterator[slice]:
+        """Where to cut rows into parts of rows_max at most; a fact of two rows stays whole, and such a part is one row longer."""
         at, count = 0, len(rows)
         while at < count:
-            end = min(at + BATCH_ROWS, count)
+            end = min(at + rows_max, count)
             if end < count and rows[end - 1]["flags"] & FLAG_CONTINUES:
                 end += 1
             yield slice(at, end)

@@ -30,7 +30,7 @@ from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
-from twinloop.engine.journal.recovery import make_ready
+from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
@@ -52,6 +52,7 @@ from twinloop.engine.live.session import Session, StrategySpec, compiled_strateg
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.live.trading_modes import check_modes
+from twinloop.engine.live.warm_up import feed_history, history
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -173,18 +174,44 @@ class LiveProcess:
                 crash_points.reach("start-lock")
             self.published = Published(loaded.place)
             compiled = compiled_strategies(session)
-            found = self._open(with_digests(session, compiled), compiled, held, lock)
+            ready = make_ready(loaded.place / "journal")
+            if crash_points.armed:
+                crash_points.reach("start-ready")
+            past = np.zeros(0, ROW)
+            if ready.journal is None:
+                past = await history(loaded, instruments, client, self.clock.local_ns())
+            if len(past):
+                session = msgspec.structs.replace(
+                    session, start_ns=int(past["local_ns"][0]), traded_from_ns=self.started_ns
+                )
+            found = self._open(with_digests(session, compiled), compiled, held, lock, ready)
         except BaseException:
             lock.close()
             raise
+        try:
+            await self._begin(client, credentials, found, past)
+        except BaseException:
+            asyncio.get_running_loop().remove_reader(self.loop.recorded.journal.notice_fd)
+            self.loop.recorded.journal.close()  # And its lock: what the journal holds is whole, and so is how far it came.
+            raise
+
+    async def _begin(
+        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: Rows
+    ) -> None:
+        """From a node behind a journal to a session that trades as soon as its sockets are open."""
+        loaded = self.loaded
         session = self.loop.node.session
         if credentials is not None:
             self._make_edge(credentials, found)
         if found is None:
             self.loop.start()
+            if len(past):
+                await feed_history(self.loop, past)
         elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
             self.loop.command("resume", SESSION_START)
-        self.feed = make_feeds(loaded, instruments, self.loop, client)
+        self.feed = make_feeds(loaded, session.instruments, self.loop, client)
+        if len(past):
+            self._end_warm_up(past)
         for line in limits_lines(session.limits()):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -192,18 +219,37 @@ class LiveProcess:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
+    def _end_warm_up(self, past: Rows) -> None:
+        """From history to now: timers in between fire, every market is stale and no book to be trusted, and only then it may trade."""
+        loop = self.loop
+        loop.take(self.feed.arbiter.begin(self.clock.local_ns()))
+        refused = loop.counts.refused
+        loop.command("resume", SESSION_START)
+        span_s = (int(past["local_ns"][-1]) - int(past["local_ns"][0])) / 1e9
+        self._say(
+            f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
+        )
+
     def _open(
-        self, session: Session, compiled: "list[CompiledStrategy]", held: AccountReport | None, lock: FolderLock
+        self,
+        session: Session,
+        compiled: "list[CompiledStrategy]",
+        held: AccountReport | None,
+        lock: FolderLock,
+        ready: Ready,
     ) -> Rebuilt | None:
         """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
-        ready, found = make_ready(folder), None
-        if crash_points.armed:
-            crash_points.reach("start-ready")
+        found = None
         if ready.journal is not None:
             found = recover(ready.journal, session, compiled, self._progress)
             node = found.node
             session = node.session
+            if found.said.warming:
+                raise SessionError(
+                    "the journal ends in the middle of its warm-up", file=folder, expected="a session that has traded, or none",
+                    got="strategies that saw half of their history", remedy="nothing was traded: remove the folder, or give the session another name",
+                )  # fmt: skip
             if live:
                 node.go_live()
             self._may_resume = found.may_resume
@@ -244,7 +290,7 @@ class LiveProcess:
         settings = GatewaySettings(
             market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
-            currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
+            currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.traded_from_ns or session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6, websocket=config.orders.websocket,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)

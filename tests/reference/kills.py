@@ -136,10 +136,16 @@ class Killed:
         held = node.decision["account_holdings"][0][0]["position"]
         theirs = account.positions.get("BTCUSDT")
         cost = theirs.cost if theirs else 0
-        assert int(held["qty"]) == (theirs.qty if theirs else 0)
-        assert int(held["fees"]) == sum(fill.fee for fill in account.fills)
-        assert int(held["realised"]) - int(held["cost"]) == sum(fill.realised for fill in account.fills) - cost
-        assert int(node.decision["accounts"][0]["cash"]) - int(held["cost"]) == account.balances["USDT"][0] - cost
+        money = int(node.decision["accounts"][0]["cash"]) - int(held["cost"])
+        ours = (int(held["qty"]), int(held["fees"]), int(held["realised"]) - int(held["cost"]), money)
+        realised = sum(fill.realised for fill in account.fills) - cost
+        exchange = (
+            theirs.qty if theirs else 0,
+            sum(fill.fee for fill in account.fills),
+            realised,
+            account.balances["USDT"][0] - cost,
+        )
+        assert ours == exchange, f"position, fees, realised profit and money: ours {ours}, the exchange's {exchange}"
 
 
 def number_of(point: str, generator: np.random.Generator) -> int:
