@@ -25,13 +25,13 @@ from twinloop.data.live_turn import (
     FrameWay,
     LiveTurn,
 )
-from twinloop.data.rowfile import Rows, rows_from_bytes
+from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import EMPTY, Handled, LiveNode
 from twinloop.engine.live.quick import make_turn
 from twinloop.engine.seam import WORLD
-from twinloop.kernels.rows import CANCEL
+from twinloop.kernels.rows import CANCEL, ROW
 
 
 class Sealed(NamedTuple):
@@ -90,7 +90,7 @@ class RecordedNode:
             return NOTHING
         if made == BEGUN:
             return self._handle(EMPTY, begun=turn.head)
-        return Sealed(rows_from_bytes(turn.requests()), turn.cancels, turn.mark)
+        return Sealed(np.ndarray(made, ROW, turn.requests()), turn.cancels, turn.mark)
 
     def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
         """The twin of the compiled turn."""
