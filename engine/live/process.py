@@ -25,7 +25,7 @@ from twinloop.data.errors import ConfigError, DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
-from twinloop.engine.gateway.alerts import ALERTS, told_of
+from twinloop.engine.gateway.alerts import ALERTS, Alert, told_of, utc
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -52,6 +52,7 @@ from twinloop.engine.live.session import Session, StrategySpec, compiled_strateg
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.live.trading_modes import check_modes
+from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
 from twinloop.engine.live.warm_up import feed_history, history
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
@@ -122,6 +123,7 @@ class LiveProcess:
         self.published: Published
         self._rebuilt: Outcome | None = None
         self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
+        self._cancelled = False  # Everything was asked to be cancelled, because the session ends.
         self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
@@ -141,6 +143,9 @@ class LiveProcess:
                         tasks.create_task(self._reconcile(self.orders), name="reconcile")
             except* _StoppedError:
                 self._in_order = True
+            except* Exception as group:
+                await self._cancel_after(group)
+                raise
             finally:
                 server.close()
                 place.unlink(missing_ok=True)
@@ -149,6 +154,7 @@ class LiveProcess:
     async def _start(self, client: aiohttp.ClientSession) -> None:
         loaded, config = self.loaded, self.loaded.config
         venue = config.feed.venue
+        refuse_while_waiting(loaded.place, loaded.rest, self.clock.local_ns())
         body = await get(client, loaded.rest + info_path(venue))
         fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
@@ -297,7 +303,7 @@ class LiveProcess:
         endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
             gateway, credentials, endpoints, loop,
-            tell=lambda alert: self._say(told_of(alert)),
+            tell=self._tell,
         )  # fmt: skip
         every_ns = config.orders.reconcile_every
         self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
@@ -310,6 +316,11 @@ class LiveProcess:
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
             if crash_points.armed:
                 crash_points.reach("start-rebuilt")
+
+    def _tell(self, alert: Alert) -> None:
+        self._say(told_of(alert))
+        if alert.name in {"BANNED", "HELD_OFF"}:
+            keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
 
     async def _reconcile(self, orders: OrderEdge) -> None:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
@@ -345,8 +356,34 @@ class LiveProcess:
             await self._no_orders_left(self.orders)
         raise _StoppedError
 
+    async def _cancel_after(self, group: BaseException) -> None:
+        """The session ends by an error: whatever it was, cancel what works at the venue, as far as that can be done from here.
+
+        The tasks are gone, the order connections with them: they are opened once more for this. The sidecar and the venue's own timer
+        stand behind it, for a process that cannot even do that.
+        """
+        orders = self.orders
+        reason = str(_first_of(group)) or type(_first_of(group)).__name__
+        self._say(f"! the session ends by an error: {reason}")
+        if orders is None or self._cancelled:
+            return
+        orders.transport.reopen()
+        try:
+            if not self.loop.failure:
+                self.loop.end_trading()
+        except Exception as error:  # noqa: BLE001 - a node that stopped handles nothing more; cancels need no node
+            self.loop.failure = str(error)
+        try:
+            async with asyncio.timeout(CANCEL_S + REQUEST_S), asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(orders.transport.run(), name="cancels")
+                await self._no_orders_left(orders)
+                sending.cancel()
+        except* Exception as again:  # noqa: BLE001 - the first error is raised; of this one a person has to know
+            self._say(f"! its orders could not all be cancelled from here: {_first_of(again)}; look at the venue")
+
     async def _no_orders_left(self, orders: OrderEdge) -> None:
         """Wait until the venue has proven that nothing of ours works there; say what remains when it takes too long."""
+        self._cancelled = True
         orders.take(orders.gateway.cancel_all(*orders.times()))
         waited_s = 0.0
         while orders.gateway.open_orders and waited_s < CANCEL_S:
@@ -381,6 +418,7 @@ class LiveProcess:
                 gateway = self.orders.gateway
                 feeds.append({
                     "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
+                    "wait until": utc(until_ns) if (until_ns := gateway.weight.blocked_until_ns(gateway.sender.venue_ns)) else "",
                     "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
@@ -452,6 +490,13 @@ class LiveProcess:
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
         )
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """The first error in groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class _StoppedError(Exception):
