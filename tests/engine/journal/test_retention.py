@@ -8,8 +8,8 @@ from reference.small_journals import read, written
 
 from twinloop.data.errors import CorruptError
 from twinloop.engine.errors import ConfigErrors
-from twinloop.engine.journal.archive import archive, copy_archive, each_archived, parquet_path, retire
-from twinloop.engine.journal.archive_index import first_held, read_index
+from twinloop.engine.journal.archive import archive, copy_archive, each_archived, retire
+from twinloop.engine.journal.archive_index import first_held, parquet_path, read_index
 from twinloop.engine.journal.folder import ARCHIVE, FolderLock
 from twinloop.engine.journal.retention import keep
 from twinloop.engine.journal.snapshot import Head, snapshots_of, write_snapshot

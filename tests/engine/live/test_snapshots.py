@@ -35,7 +35,7 @@ STEP = 400
 def writer(folder: Path, session: Session, **more: Any) -> JournalWriter:
     return JournalWriter(
         folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(), durability="async",
-        segment_rows=2000, **more,
+        **({"segment_rows": 2000} | more),
     )  # fmt: skip
 
 
@@ -71,8 +71,8 @@ def catch_up(replica: Replica) -> None:
         pass
 
 
-def paper(folder: Path, session: Session) -> RecordedNode:
-    recorded = RecordedNode(LiveNode(session, "paper"), writer(folder, session))
+def paper(folder: Path, session: Session, **more: Any) -> RecordedNode:
+    recorded = RecordedNode(LiveNode(session, "paper"), writer(folder, session, **more))
     recorded.start()
     return recorded
 
@@ -157,9 +157,9 @@ def test_a_recovery_from_any_snapshot_is_the_recovery_without_one(
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory, digested: Session, market: tuple[Instrument, Any]) -> Path:
-    """A session's journal with three snapshots, the newest at its end."""
+    """A session's journal of many segments, with three snapshots, the newest at its end."""
     folder = tmp_path_factory.mktemp("followed") / "journal"
-    recorded = paper(folder, digested)
+    recorded = paper(folder, digested, segment_rows=500)
     replica = Replica(folder, every_rows=10**9, every_ns=10**18)
     for at in range(0, 3000, 1000):
         handle(recorded, market[1][at : at + 1000], [25])
