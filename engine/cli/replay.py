@@ -71,7 +71,7 @@ def replay(
     )
     if difference is None:
         say(f"same  {counts} in {found.commits:,} commits, decision hash {found.decision_hash}, {seconds:.1f} s")
-        return OK
+        return same
     say(f"NOT the same  after {counts}")
     say(f"first difference {difference}")
     return CHECK_FAILED
