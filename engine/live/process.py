@@ -122,6 +122,7 @@ class LiveProcess:
         self.published: Published
         self._rebuilt: Outcome | None = None
         self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
+        self._cancelled = False  # Everything was asked to be cancelled, because the session ends.
         self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
@@ -141,6 +142,9 @@ class LiveProcess:
                         tasks.create_task(self._reconcile(self.orders), name="reconcile")
             except* _StoppedError:
                 self._in_order = True
+            except* Exception as group:
+                await self._cancel_after(group)
+                raise
             finally:
                 server.close()
                 place.unlink(missing_ok=True)
@@ -345,8 +349,34 @@ class LiveProcess:
             await self._no_orders_left(self.orders)
         raise _StoppedError
 
+    async def _cancel_after(self, group: BaseException) -> None:
+        """The session ends by an error: whatever it was, cancel what works at the venue, as far as that can be done from here.
+
+        The tasks are gone, the order connections with them: they are opened once more for this. The sidecar and the venue's own timer
+        stand behind it, for a process that cannot even do that.
+        """
+        orders = self.orders
+        reason = str(_first_of(group)) or type(_first_of(group)).__name__
+        self._say(f"! the session ends by an error: {reason}")
+        if orders is None or self._cancelled:
+            return
+        orders.transport.reopen()
+        try:
+            if not self.loop.failure:
+                self.loop.end_trading()
+        except Exception as error:  # noqa: BLE001 - a node that stopped handles nothing more; cancels need no node
+            self.loop.failure = str(error)
+        try:
+            async with asyncio.timeout(CANCEL_S + REQUEST_S), asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(orders.transport.run(), name="cancels")
+                await self._no_orders_left(orders)
+                sending.cancel()
+        except* Exception as again:  # noqa: BLE001 - the first error is raised; of this one a person has to know
+            self._say(f"! its orders could not all be cancelled from here: {_first_of(again)}; look at the venue")
+
     async def _no_orders_left(self, orders: OrderEdge) -> None:
         """Wait until the venue has proven that nothing of ours works there; say what remains when it takes too long."""
+        self._cancelled = True
         orders.take(orders.gateway.cancel_all(*orders.times()))
         waited_s = 0.0
         while orders.gateway.open_orders and waited_s < CANCEL_S:
@@ -452,6 +482,13 @@ class LiveProcess:
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
         )
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """The first error in groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class _StoppedError(Exception):
