@@ -25,7 +25,7 @@ from twinloop.data.errors import ConfigError, DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
-from twinloop.engine.gateway.alerts import ALERTS, told_of
+from twinloop.engine.gateway.alerts import ALERTS, Alert, told_of, utc
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -52,6 +52,7 @@ from twinloop.engine.live.session import Session, StrategySpec, compiled_strateg
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
 from twinloop.engine.live.trading_modes import check_modes
+from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
 from twinloop.engine.live.warm_up import feed_history, history
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
@@ -153,6 +154,7 @@ class LiveProcess:
     async def _start(self, client: aiohttp.ClientSession) -> None:
         loaded, config = self.loaded, self.loaded.config
         venue = config.feed.venue
+        refuse_while_waiting(loaded.place, loaded.rest, self.clock.local_ns())
         body = await get(client, loaded.rest + info_path(venue))
         fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
@@ -301,7 +303,7 @@ class LiveProcess:
         endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
             gateway, credentials, endpoints, loop,
-            tell=lambda alert: self._say(told_of(alert)),
+            tell=self._tell,
         )  # fmt: skip
         every_ns = config.orders.reconcile_every
         self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
@@ -314,6 +316,11 @@ class LiveProcess:
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
             if crash_points.armed:
                 crash_points.reach("start-rebuilt")
+
+    def _tell(self, alert: Alert) -> None:
+        self._say(told_of(alert))
+        if alert.name in {"BANNED", "HELD_OFF"}:
+            keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
 
     async def _reconcile(self, orders: OrderEdge) -> None:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
@@ -411,6 +418,7 @@ class LiveProcess:
                 gateway = self.orders.gateway
                 feeds.append({
                     "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
+                    "wait until": utc(until_ns) if (until_ns := gateway.weight.blocked_until_ns(gateway.sender.venue_ns)) else "",
                     "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
