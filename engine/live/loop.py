@@ -23,7 +23,7 @@ from twinloop.kernels.rows import CANCEL, HALT, ROW
 # Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
 OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
-WARM_UP: Final = -3  # The HALT under which history is fed; the RESUME of the start ends it.
+WARM_UP: Final = -4  # The HALT under which history is fed; the RESUME of the start ends it.
 SESSION_START: Final = (
     codes.RESUME_OF_START
 )  # REDUCE until every order of the session before is proven, and the RESUME that follows.
