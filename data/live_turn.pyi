@@ -16,9 +16,20 @@ COUNT_COMMANDS: Final[int]
 COUNT_KINDS: Final[int]
 COUNTS_SIZE: Final[int]
 
+class FrameWay:
+    decoded: int
+    place: int
+    kind: int
+    venue_ns: int
+    sequence: int
+    def __init__(
+        self, scanner: Any, waits: npt.NDArray[np.int64], floors: npt.NDArray[np.int64], *, depth: bool
+    ) -> None: ...
+
 class LiveTurn:
     head: int
     cancels: int
+    mark: int
     def __init__(
         self,
         journal: Any,
@@ -35,4 +46,8 @@ class LiveTurn:
         keep: Any,
     ) -> None: ...
     def handle(self, rows: Any, monotonic_ns: int, wall_ns: int) -> int: ...
+    def frame(
+        self, way: FrameWay, frame: bytes, local_ns: int, alone: bool, monotonic_ns: int, wall_ns: int
+    ) -> int: ...
+    def note(self, rows: Any, monotonic_ns: int, wall_ns: int) -> int: ...
     def requests(self) -> bytes: ...

@@ -2,17 +2,21 @@
 
     made = turn.handle(rows, monotonic_ns, wall_ns)   # how many requests it made, all of it sealed
 
+    made = turn.frame(way, frame, local_ns, ...)      # the same from the bytes of a market's frame
+
 The usual turn only: a negative count says that engine/live/recorded.py has to do it, or go on with it, which is the twin and defines what a
-turn is. This module must not know what rows mean, read a clock or send anything.
+turn is; of frames that is data/feed_arbiter.py. This module must not know what rows mean, read a clock or send anything.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
+from twinloop.data.binance_frames cimport FrameScanner
 from twinloop.data.journal_write cimport IS_FINE, CommitBuffer
-from twinloop.data.row cimport KIND_CANCEL, KIND_HASH, ROW_SIZE, Row
+from twinloop.data.json_text cimport Text
+from twinloop.data.row cimport KIND_CANCEL, KIND_HASH, KIND_LEVEL, KIND_QUOTE, KIND_TRADE, ROW_SIZE, Row
 
 ctypedef void (*Door)(int64_t) noexcept nogil
 
@@ -42,6 +46,46 @@ COUNT_REFUSED = REFUSED
 COUNT_COMMANDS = COMMANDS
 COUNT_KINDS = KINDS
 COUNTS_SIZE = KINDS + 256
+
+
+cdef class FrameWay:
+    """How a connection's frames reach a node in one call, while its leg is the active one.
+
+    waits: by place, whether its book waits for a snapshot. floors: by place, the last print given out, its id and venue time; changed here.
+    place, kind, venue_ns, sequence: of the first row of the last frame taken. decoded: rows of a frame that was decoded and left to the twin,
+    in the scanner's buffer; -1: the frame was not looked at.
+    """
+
+    cdef FrameScanner scanner
+    cdef int64_t[::1] waits
+    cdef int64_t[:, ::1] floors
+    cdef bint depth
+    cdef readonly int64_t decoded, place, kind, venue_ns, sequence
+
+    def __init__(self, FrameScanner scanner not None, waits, floors, *, bint depth) -> None:
+        self.scanner, self.waits, self.floors, self.depth = scanner, waits, floors, depth
+        if self.waits.shape[0] != scanner.count or self.floors.shape[0] != scanner.count or self.floors.shape[1] != 2:
+            raise ValueError(f"waits and floors must be of {scanner.count} instruments, got {waits.shape} and {floors.shape}")
+        self.decoded = -1
+
+    cdef bint passes(self, const Row* rows, int64_t count, bint alone) noexcept nogil:
+        """Whether rows may go to the node as they are; notes the print they are."""
+        cdef Py_ssize_t place = self.scanner.place
+        cdef uint8_t kind = rows[0].kind
+        cdef int64_t floor
+        if kind == KIND_TRADE:
+            floor = self.floors[place, 0]
+            # An older print, several, or others lost before it: those are to be looked at.
+            if count != 1 or rows[0].trade_id <= floor or (not alone and 0 < floor < rows[0].trade_id - 1):
+                return False
+            self.floors[place, 0], self.floors[place, 1] = rows[0].trade_id, rows[0].venue_ns
+        elif kind == KIND_LEVEL:
+            if not self.depth or self.waits[place]:
+                return False
+        elif kind != KIND_QUOTE:
+            return False
+        self.place, self.kind, self.venue_ns, self.sequence = place, kind, rows[0].venue_ns, rows[0].sequence
+        return True
 
 
 cdef class LiveTurn:
@@ -78,6 +122,7 @@ cdef class LiveTurn:
     cdef int64_t[::1] counts
     cdef readonly int64_t head  # Of the inbox before the last call of the kernel.
     cdef readonly int64_t cancels  # Among the last turn's requests.
+    cdef readonly int64_t mark  # Of the last commit.
     cdef int64_t first_request
     cdef object keep
 
@@ -127,6 +172,41 @@ cdef class LiveTurn:
         finally:
             PyBuffer_Release(&view)
 
+    def frame(
+        self, FrameWay way not None, bytes frame not None, int64_t local_ns, bint alone, int64_t monotonic_ns, int64_t wall_ns
+    ) -> int:
+        """Decode a frame and handle its rows, as `handle` does. UNUSUAL: the twin has to, and `way.decoded` says from where.
+
+        alone: whether no other connection could know a print that this one lost.
+        """
+        cdef FrameScanner scanner = way.scanner
+        cdef Row* rows = <Row*>&scanner.out[0]
+        cdef Py_ssize_t count
+        way.decoded = -1
+        if local_ns < self.now_ns[0]:
+            return IS_UNUSUAL
+        count = scanner.scan_into(
+            <Text>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), local_ns, rows, scanner.out.shape[0] // ROW_SIZE
+        )
+        if count < 0:
+            return IS_UNUSUAL
+        way.decoded = count
+        if not 0 < count <= self.rows_max or not way.passes(rows, count, alone):
+            return IS_UNUSUAL
+        return self._handle(rows, count, monotonic_ns, wall_ns)
+
+    def note(self, rows, int64_t monotonic_ns, int64_t wall_ns) -> int:
+        """Seal annotations, any object with their bytes in a row: the mark of their commit."""
+        cdef Py_buffer view
+        cdef int code
+        PyObject_GetBuffer(rows, &view, PyBUF_SIMPLE)
+        code = self.journal._take(<const uint8_t*>view.buf, view.len)
+        PyBuffer_Release(&view)
+        if code != IS_FINE:
+            self.journal.refuse(code)
+        self.mark = self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
+        return self.mark
+
     def requests(self) -> bytes:
         """The last turn's requests, as the bytes of rows."""
         cdef int64_t end = self.marks[AT_REQUESTED], slot = self.first_request & (self.outbox_rows - 1)
@@ -168,7 +248,7 @@ cdef class LiveTurn:
         if self.decision_number[0] != self.marks[AT_DECISIONS]:
             self.marks[AT_DECISIONS] = self.decision_number[0]
             self._append_hash()
-        self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
+        self.mark = self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
         self.counts[TURNS] += 1
         self.counts[FACTS] += facts
         self.counts[REQUESTS] += made

@@ -129,6 +129,7 @@ async def trade(durability: str, market: str, orders: str, rest: str) -> None:
                 [Source(0, market, rest)],
                 make_arbiter(lag_ns=1_000_000_000),
                 take=loop.take,
+                take_frame=loop.take_frame,
                 clock=clock,
                 client=client,
             )

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS
+from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS, FrameWay
 from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.errors import JournalError
 from twinloop.engine.live.node import LiveNode
@@ -23,11 +23,12 @@ from twinloop.kernels.rows import CANCEL, HALT, ROW
 # Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
 OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
-WARM_UP: Final = -3  # The HALT under which history is fed; the RESUME of the start ends it.
+WARM_UP: Final = -4  # The HALT under which history is fed; the RESUME of the start ends it.
 SESSION_START: Final = (
     codes.RESUME_OF_START
 )  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
+TAKEN: Final = -2  # By the compiled way.
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {
     "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,
@@ -118,7 +119,24 @@ class LiveLoop:
         if self._on_turn is not None:
             self._on_turn()
 
-    def note(self, rows: Rows) -> None:
+    def take_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> int:
+        """Handle a frame of the active leg in one call: TAKEN, or as of RecordedNode.handle_frame what is left to the arbiter."""
+        if self.failure:
+            return -1
+        try:
+            sealed = self.recorded.handle_frame(way, frame, local_ns, alone=alone)
+        except JournalError as error:
+            self._stop(str(error))
+            return TAKEN
+        if isinstance(sealed, int):
+            return sealed
+        if sealed.mark:
+            self._leave(sealed)
+        if self._on_turn is not None:
+            self._on_turn()
+        return TAKEN
+
+    def note(self, rows: Rows | bytes) -> None:
         """Seal annotations. A journal that fails stops trading."""
         if self.failure:
             return

@@ -21,14 +21,17 @@ from twinloop.data.live_turn import (
     COUNT_TURNS,
     COUNTS_SIZE,
     DECISIONS,
+    UNUSUAL,
+    FrameWay,
+    LiveTurn,
 )
-from twinloop.data.rowfile import Rows, rows_from_bytes
+from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import EMPTY, Handled, LiveNode
 from twinloop.engine.live.quick import make_turn
 from twinloop.engine.seam import WORLD
-from twinloop.kernels.rows import CANCEL
+from twinloop.kernels.rows import CANCEL, ROW
 
 
 class Sealed(NamedTuple):
@@ -62,13 +65,35 @@ class RecordedNode:
 
     def handle(self, rows: Rows) -> Sealed:
         """Handle facts and seal them with what followed from them. Local times that fall are made equal: time never goes back."""
-        begun = None
-        if self._turn is not None and self.node.edge == "live" and not crash_points.armed:
-            made = self._turn.handle(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
-            if made >= 0:
-                turn = self._turn
-                return Sealed(rows_from_bytes(turn.requests()), turn.cancels, self.journal.commits) if made else NOTHING
-            begun = self._turn.head if made == BEGUN else None
+        turn = self._usable_turn()
+        if turn is None:
+            return self._handle(rows)
+        made = turn.handle(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
+        return self._handle(rows) if made == UNUSUAL else self._made(turn, made)
+
+    def handle_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> Sealed | int:
+        """Handle a market's frame of the active leg. An int: it has to be handled as rows, and so many of it are decoded; -1: none is."""
+        turn = self._turn
+        if turn is None or self.node.edge != "live" or crash_points.armed:
+            return -1
+        made = turn.frame(way, frame, local_ns, alone, WORLD.monotonic_ns(), WORLD.wall_ns())
+        if made == 0:  # The way of most frames: no call more than it takes.
+            return NOTHING
+        return way.decoded if made == UNUSUAL else self._made(turn, made)
+
+    def _usable_turn(self) -> LiveTurn | None:
+        return self._turn if self.node.edge == "live" and not crash_points.armed else None
+
+    def _made(self, turn: LiveTurn, made: int) -> Sealed:
+        """What a compiled turn came to; one that it began is gone on with."""
+        if made == 0:
+            return NOTHING
+        if made == BEGUN:
+            return self._handle(EMPTY, begun=turn.head)
+        return Sealed(np.ndarray(made, ROW, turn.requests()), turn.cancels, turn.mark)
+
+    def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
+        """The twin of the compiled turn."""
         if begun is None:
             rows = _in_time(rows, int(self.node.decision["clock"]["now_ns"]))
         handled = self.node.handle(rows, begun=begun)
@@ -81,8 +106,11 @@ class RecordedNode:
         counts[COUNT_KINDS:] += np.bincount(handled.facts["kind"], minlength=256)
         return sealed
 
-    def note(self, rows: Rows) -> int:
-        """Seal annotations: the mark."""
+    def note(self, rows: Rows | bytes) -> int:
+        """Seal annotations, rows or their bytes: the mark."""
+        turn = self._usable_turn()
+        if turn is not None:
+            return turn.note(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
         self.journal.append(rows)
         return self._commit()
 

@@ -11,7 +11,7 @@ from typing import Any
 from twinloop.engine.gateway import alerts
 from twinloop.engine.live.loop import OF_ALERT, SESSION_END, SESSION_START, WARM_UP
 from twinloop.kernels import codes
-from twinloop.kernels.rows import REDUCE, RESUME
+from twinloop.kernels.rows import HALT, REDUCE, RESUME
 
 
 def ends_by_itself(kind: int, code: int) -> bool:
@@ -52,7 +52,7 @@ class Words:
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""
         self._ended = None
-        self.warming = code == WARM_UP or (self.warming and kind != RESUME)
+        self.warming = (kind == HALT and code == WARM_UP) or (self.warming and kind != RESUME)
         if kind == RESUME and code == codes.RESUME_BY_ITSELF:
             self._by_itself = False
         elif kind == RESUME:

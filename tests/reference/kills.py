@@ -78,9 +78,15 @@ class Killed:
         self.survived.deaths += 1
 
     async def dies_after(self, seconds: float) -> None:
-        """Start it and kill it whenever that is: while it starts, or trades."""
+        """Start it and kill it whenever that is: while it starts, or trades; a start that was done by then is timed."""
+        before, began_s = words_of(self.place)["instance"], time.monotonic()
+        timed = False
         async with started("live", self.path) as live:
-            await asyncio.sleep(seconds)
+            while (passed_s := time.monotonic() - began_s) < seconds:
+                if not timed and runs(self.place, before):
+                    self.survived.started_s.append(passed_s)
+                    timed = True
+                await asyncio.sleep(min(0.02, seconds - passed_s))
             assert not live.ended, (await live.end(), live.said)
             await live.end(signal.SIGKILL)
         self.survived.deaths += 1
