@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from harness import ROOT, TIMEOUT_S, NotMetError
 
@@ -42,7 +42,7 @@ def run(names: Sequence[str], *arguments: str, **environment: str) -> tuple[dict
         )  # fmt: skip
         if not report.exists():
             raise NotMetError(f"pytest did not run: {(done.stderr or done.stdout).strip()[-600:]}")
-        cases = list(ElementTree.parse(report).iter("testcase"))
+        cases = list(ET.parse(report).iter("testcase"))
     found = {}
     for name in names:
         path, _, function = name.partition("::")
@@ -59,7 +59,7 @@ def run(names: Sequence[str], *arguments: str, **environment: str) -> tuple[dict
 _WORST = (PASSED, SKIPPED, FAILED)
 
 
-def _of(case: ElementTree.Element) -> str:
+def _of(case: ET.Element) -> str:
     tags = {child.tag for child in case}
     if tags & {"failure", "error"}:
         return FAILED
