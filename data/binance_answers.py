@@ -302,6 +302,42 @@ class KeyRights(msgspec.Struct, frozen=True, rename="camel", gc=False):
     enable_futures: bool
 
 
+class SymbolSettings(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """How a USD-M account trades a symbol. margin_type: CROSSED or ISOLATED. leverage: times the margin."""
+
+    symbol: str
+    margin_type: str
+    leverage: int
+
+
+class _PositionMode(msgspec.Struct, rename="camel"):
+    dual_side_position: bool
+
+
+class _AssetMode(msgspec.Struct, rename="camel"):
+    multi_assets_margin: bool
+
+
+_POSITION_MODE: Final = msgspec.json.Decoder(_PositionMode)
+_ASSET_MODE: Final = msgspec.json.Decoder(_AssetMode)
+_SYMBOL_SETTINGS: Final = msgspec.json.Decoder(list[SymbolSettings])
+
+
+def read_position_mode(body: bytes) -> bool:
+    """Whether the account is in hedge mode: a long and a short position of one symbol."""
+    return bool(read(_POSITION_MODE, body, "a position mode").dual_side_position)
+
+
+def read_asset_mode(body: bytes) -> bool:
+    """Whether every asset of the wallet is margin."""
+    return bool(read(_ASSET_MODE, body, "an asset mode").multi_assets_margin)
+
+
+def read_symbol_settings(body: bytes) -> dict[str, SymbolSettings]:
+    """Margin type and leverage by symbol."""
+    return {each.symbol: each for each in read(_SYMBOL_SETTINGS, body, "settings of symbols")}
+
+
 _KEY_RIGHTS: Final = msgspec.json.Decoder(KeyRights)
 
 

@@ -255,6 +255,18 @@ class UsdmRequests:
         """The venue's clock."""
         return Request("GET", "/fapi/v1/time", "", (), 1, signed=False)
 
+    def position_mode(self) -> Request:
+        """Whether the account holds one position a symbol, or a long and a short one."""
+        return Request("GET", "/fapi/v1/positionSide/dual", "", (), 30)
+
+    def asset_mode(self) -> Request:
+        """Whether margin is one asset or all of the wallet's."""
+        return Request("GET", "/fapi/v1/multiAssetsMargin", "", (), 30)
+
+    def symbol_settings(self) -> Request:
+        """Margin type and leverage of every symbol."""
+        return Request("GET", "/fapi/v1/symbolConfig", "", (), 5)
+
     def listen_key(self, method: str) -> Request:
         """Open (POST), keep alive (PUT) or close (DELETE) the user stream. Needs the API key, no signature."""
         return Request(method, "/fapi/v1/listenKey", "", (), 1, signed=False)

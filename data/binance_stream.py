@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from twinloop.data import binance_codes as codes
 from twinloop.data.binance_frames import NO_ROOM, NOT_OURS, FrameScanner, frame_rows
@@ -21,6 +22,7 @@ from twinloop.data.binance_frames_py import NOBODY, FrameDecoder
 from twinloop.data.binance_scan_py import BadLineError
 from twinloop.data.book_sync import EMPTY, BookSync, Rows
 from twinloop.data.instruments import Instrument
+from twinloop.data.live_turn import FrameWay
 from twinloop.data.rowfile import rows_of, words_of
 from twinloop.kernels import rows as table
 
@@ -85,7 +87,11 @@ class BinanceStream:
         options: dict[str, Any] = {"futures": futures, "aggregate": False, "source": source, "states": self._states}
         self._scanner = FrameScanner(known, out=self._words.view(np.uint8).reshape(-1), **options)
         self._twin = FrameDecoder(known, **options)
-        self._books = [BookSync(futures=futures, waits=depth) for _ in instruments]
+        self._waits = np.zeros(len(instruments), np.int64)
+        self._books = [
+            BookSync(futures=futures, waits=depth, word=self._waits[place : place + 1])
+            for place in range(len(instruments))
+        ]
         self.counts: Counter[str] = Counter()
         self.place, self.kind = (
             NOBODY,
@@ -120,13 +126,28 @@ class BinanceStream:
         """Whether no book waits for a snapshot."""
         return not any(book.waits for book in self._books)
 
-    def on_frame(self, frame: bytes, local_ns: int) -> Rows:
-        """Rows of a frame. Whatever it holds, nothing is raised; what cannot be read is counted."""
+    def way(self, floors: npt.NDArray[np.int64]) -> FrameWay:
+        """The compiled way of its frames to a node. floors: by place, the last print given out: its id and venue time."""
+        return FrameWay(self._scanner, self._waits, floors, depth=self._depth)
+
+    def took(self, place: int, kind: int) -> None:
+        """The compiled way took a frame: whose, and the kind of its first row."""
+        self.counts["frames"] += 1
+        self.place, self.kind = place, kind
+
+    def on_frame(self, frame: bytes, local_ns: int, decoded: int = -1) -> Rows:
+        """Rows of a frame. Whatever it holds, nothing is raised; what cannot be read is counted.
+
+        decoded: how many rows the compiled way has decoded of it already; -1: it has not.
+        """
         self.counts["frames"] += 1
         if len(frame) > FRAME_BYTES_MAX:
             self.counts["too_long"] += 1
             return EMPTY
-        self.place, rows = self._decoded(frame, local_ns)
+        if decoded >= 0:
+            self.place, rows = self._scanner.place, self._copied(decoded) if decoded else EMPTY
+        else:
+            self.place, rows = self._decoded(frame, local_ns)
         self.kind = int(rows["kind"][0]) if len(rows) else 0
         return self._books[self.place].pass_on(rows) if self.kind and self._depth else rows
 

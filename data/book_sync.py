@@ -18,13 +18,26 @@ EMPTY: Final = np.zeros(0, table.ROW)
 
 
 class BookSync:
-    """One instrument's. waits: for a snapshot. futures: updates of a snapshot's own id are kept, on spot those after it."""
+    """One instrument's. waits: for a snapshot. futures: updates of a snapshot's own id are kept, on spot those after it.
 
-    def __init__(self, *, futures: bool, waits: bool) -> None:
+    word: (1,) int64, where it says for compiled code whether it waits.
+    """
+
+    def __init__(self, *, futures: bool, waits: bool, word: npt.NDArray[np.int64] | None = None) -> None:
+        self._word = np.zeros(1, np.int64) if word is None else word
         self.waits = waits
         self.held: list[Rows] = []
         self._first_kept = 0 if futures else 1
         self._held_rows = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a snapshot."""
+        return bool(self._word[0])
+
+    @waits.setter
+    def waits(self, waits: bool) -> None:
+        self._word[0] = waits
 
     def pass_on(self, rows: Rows) -> Rows:
         """What of a message's rows, at least one, may be given out now; the rest is held. A FEED_GAP, if any, stands first."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from twinloop.data import feed_codes as codes
 from twinloop.data.binance_stream import BinanceStream
@@ -64,9 +65,12 @@ class FeedSettings:
 class Leg:
     """One connection: its decoder, the cadence of each stream, and what it would bring to a node."""
 
-    def __init__(self, source: int, stream: BinanceStream, settings: FeedSettings, opened_ns: int) -> None:
+    def __init__(
+        self, source: int, stream: BinanceStream, settings: FeedSettings, opened_ns: int, floors: npt.NDArray[np.int64]
+    ) -> None:
         self.source = source
         self.stream = stream
+        self.way = stream.way(floors)  # For the active one.
         self.opened_ns = opened_ns
         self.fit_since_ns = 0
         self.retiring = False  # To be replaced: old, or the venue said so.
@@ -147,9 +151,8 @@ class FeedArbiter:
         self.switches = 0
         self._touch = touch
         self._stale: dict[int, int] = {}  # Code by place.
-        self._floors: list[tuple[int, int]] = [(0, 0)] * len(
-            instruments
-        )  # Last print given out: its id and venue time.
+        # Last print given out of each: its id and venue time. The compiled way reads and writes it too.
+        self._floors = np.zeros((len(instruments), 2), np.int64)
         self._arrivals: OrderedDict[tuple[int, int, int], tuple[Leg, int]] = OrderedDict()
         self._lags: deque[tuple[int, int]] = deque(maxlen=1024)
         self._switched_ns = 0
@@ -167,25 +170,27 @@ class FeedArbiter:
 
     def open(self, source: int, now_ns: int) -> tuple[Leg, Rows]:
         """A connection is up."""
-        leg = Leg(source, BinanceStream(**self._make, source=source), self.settings, now_ns)
+        leg = Leg(source, BinanceStream(**self._make, source=source), self.settings, now_ns, self._floors)
         self.legs.append(leg)
         return leg, self._take_over(leg, codes.SWITCH_LOST, now_ns) if self.active is None else EMPTY
 
-    def on_frame(self, leg: Leg, frame: bytes, now_ns: int) -> Rows:
-        """Rows for the node. Whatever the frame holds, nothing is raised."""
+    def took(self, leg: Leg, now_ns: int) -> None:
+        """The compiled way gave a frame of the active leg to the node: what on_frame notes of one."""
+        way = leg.way
+        leg.stream.took(way.place, way.kind)
+        self._note(leg, way.place, way.kind, (way.venue_ns, way.sequence), now_ns)
+
+    def on_frame(self, leg: Leg, frame: bytes, now_ns: int, decoded: int = -1) -> Rows:
+        """Rows for the node. Whatever the frame holds, nothing is raised. decoded: rows that the compiled way decoded of it."""
         stream = leg.stream
-        rows = stream.on_frame(frame, now_ns)
+        rows = stream.on_frame(frame, now_ns, decoded)
         leg.last_ns = now_ns
         place, kind = stream.place, stream.kind
         if not kind:
             leg.retiring |= stream.closing
             return rows
-        if kind != table.QUOTE or not self.depth:  # Beside a book, quotes do not say that its stream is well.
-            (leg.prints if kind == table.TRADE else leg.books)[place].heard(now_ns)
-        if len(rows) and kind in _TIMED:
-            leg.delayed(now_ns - int(rows["venue_ns"][0]), now_ns)
-        if len(self.legs) > 1:
-            self._compare_arrival(leg, place, kind, rows, now_ns)
+        first = (int(rows["venue_ns"][0]), int(rows["sequence"][0])) if len(rows) else None
+        self._note(leg, place, kind, first, now_ns)
         if leg is not self.active:
             if len(rows):
                 leg.shadows[place].apply(rows)
@@ -195,6 +200,17 @@ class FeedArbiter:
         if kind == table.FEED_GAP:
             return join_rows([rows, self._choose(now_ns)])
         return rows
+
+    def _note(self, leg: Leg, place: int, kind: int, first: tuple[int, int] | None, now_ns: int) -> None:
+        """What a message says of its stream. first: venue time and sequence of its first row that may go out."""
+        leg.last_ns = now_ns
+        if kind != table.QUOTE or not self.depth:  # Beside a book, quotes do not say that its stream is well.
+            (leg.prints if kind == table.TRADE else leg.books)[place].heard(now_ns)
+        if first is not None:
+            if kind in _TIMED:
+                leg.delayed(now_ns - first[0], now_ns)
+            if len(self.legs) > 1:
+                self._compare_arrival(leg, (place, kind, first[1]), now_ns)
 
     def on_snapshot(self, leg: Leg, symbol: str, body: bytes, now_ns: int) -> Rows:
         """Rows for the node, of the answer to a leg's question for a book."""
@@ -326,7 +342,7 @@ class FeedArbiter:
 
     def _new_prints(self, place: int, rows: Rows) -> Rows:
         """Prints that were not given out yet. A venue whose ids begin anew is believed, by its clock."""
-        floor, floor_ns = self._floors[place]
+        floor, floor_ns = self._floors[place].tolist()
         if not len(rows):
             return rows
         first = int(rows["trade_id"][0])
@@ -351,11 +367,8 @@ class FeedArbiter:
 
     # ---- Comparisons.
 
-    def _compare_arrival(self, leg: Leg, place: int, kind: int, rows: Rows, now_ns: int) -> None:
-        """Note when a message came, and how much later than on the other leg."""
-        if not len(rows):
-            return
-        key = (place, kind, int(rows["sequence"][0]))
+    def _compare_arrival(self, leg: Leg, key: tuple[int, int, int], now_ns: int) -> None:
+        """Note when a message came, and how much later than on the other leg. key: its place, kind and sequence."""
         first = self._arrivals.get(key)
         if first is None:
             self._arrivals[key] = leg, now_ns

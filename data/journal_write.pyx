@@ -105,9 +105,7 @@ ASYNC = LEVEL_ASYNC
 GROUP = LEVEL_GROUP
 STRICT = LEVEL_STRICT
 
-# Why rows were not taken, and what `run` came back with.
-cdef enum:
-    IS_FINE, IS_FULL, IS_FAILED, IS_BROKEN_ROWS, IS_SEAL, IS_TOO_LARGE, IS_ROLL, IS_CLOSED
+# Why rows were not taken, and what `run` came back with (journal_write.pxd).
 FINE = IS_FINE
 NO_ROOM = IS_FULL
 FAILED = IS_FAILED
@@ -125,15 +123,11 @@ SYNC = DO_SYNC
 
 cdef enum:
     AWAKE, SLEEPS_FOR_ANY, SLEEPS_FOR_MANY
-    ROLLS = 64  # Segments that may be waiting to begin; a power of two.
 
 cdef uint8_t IS_FACT[256]
 cdef int _code
 for _code in range(256):
     IS_FACT[_code] = row_table.ORIGIN.get(_code, row_table.MARKET) not in (row_table.ANNOTATION, row_table.REQUEST)
-
-cdef struct Roll:
-    int64_t position, commit, checksum, sequence
 
 
 cdef class CommitBuffer:
@@ -142,23 +136,6 @@ cdef class CommitBuffer:
     refuse(code): called with why rows were not taken; must raise. roll(): called by commit when a segment has to begin (ASYNC).
     faults: (n, 4) int64, what tests inject: operation, first call, call behind the last, -errno or how many bytes a write takes.
     """
-
-    cdef uint8_t* ring
-    cdef int64_t size, mask, segment_bytes, group_bytes, group_ns
-    cdef int level
-    # Of the appending thread.
-    cdef int64_t appended, pending, sequence, open_sequence, checksum, in_segment, roll_head
-    cdef uint32_t state
-    # Shared; each written by one thread.
-    cdef int64_t produced, sealed, written, reached_mark, roll_tail, closing, failed, sleeping, waiting, noticed
-    cdef Roll[ROLLS] rolls
-    # Of the writing thread.
-    cdef int fd
-    cdef int64_t file_start, synced, failed_operation
-    cdef int64_t[2] calls
-    cdef int wake_read, wake_write, notice_read, notice_write, done_read, done_write
-    cdef object refuse, roll
-    cdef int64_t[:, ::1] faults
 
     def __cinit__(
         self, *, int level, int64_t buffer_rows, int64_t segment_rows, int64_t group_rows, int64_t group_ns, start, refuse, roll,
@@ -242,6 +219,9 @@ cdef class CommitBuffer:
 
         local_ns: written into the seal. sequence: of the next fact, where that is not the last one's and 1.
         """
+        return self._commit(monotonic_ns, wall_ns, local_ns, sequence)
+
+    cdef int64_t _commit(self, int64_t monotonic_ns, int64_t wall_ns, int64_t local_ns, int64_t sequence) except -1:
         cdef int code
         if sequence >= 0:
             self.sequence = sequence

@@ -187,6 +187,7 @@ HALT, REDUCE, RESUME and FLATTEN rows carry who gave the word.
 | FLATTEN {codes.FLATTEN_AT_MARKET} | of the HALT before it: closing orders at market where there is no price |
 | {loop.SESSION_END} | the orderly end of a session |
 | {loop.SESSION_START} | the start of one, until everything of the one before is proven |
+| HALT {loop.WARM_UP} | history is fed before a session trades |
 | {loop.OF_ALERT} less an alert's number | that alert |
 """
 DEMANDS = {alerts.NOTE: "nothing", alerts.WARN: "a look", alerts.REDUCE: "REDUCE", alerts.HALT: "HALT"}

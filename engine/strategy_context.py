@@ -17,9 +17,11 @@ from twinloop.engine.strategy_requests import (
     MONEY,
     NEAREST,
     UP,
+    account_of,
     book_slot,
     fill_request,
     flags_of,
+    holding_of,
     holds,
     level_of,
     market_of,
@@ -471,48 +473,34 @@ class Context:
     def position(self, instrument: int) -> float:
         """This strategy's position, natural units, short negative."""
         node = node_of(self)
-        market = market_of(node, instrument)
-        holding = node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]
-        return qty_of(market, holding["position"]["qty"])
+        return qty_of(market_of(node, instrument), holding_of(node, instrument)["position"]["qty"])
 
     def position_scaled(self, instrument: int) -> int:
         """This strategy's position, scaled."""
-        node = node_of(self)
-        market_of(node, instrument)
-        return int(node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]["position"]["qty"])
+        return int(holding_of(node_of(self), instrument)["position"]["qty"])
 
     def working(self, instrument: int, side: int) -> float:
         """Quantity of this strategy's working orders on one side (in flight and being cancelled included)."""
         node = node_of(self)
-        market = market_of(node, instrument)
-        exposure = node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]["exposure"]
+        exposure = holding_of(node, instrument)["exposure"]
         qty = exposure["buy_qty"] if side_index(side) == 0 else exposure["sell_qty"]
-        return qty_of(market, qty)
+        return qty_of(market_of(node, instrument), qty)
 
     def realised(self, instrument: int) -> float:
         """This strategy's realised profit before fees, in the settlement currency."""
-        node = node_of(self)
-        market_of(node, instrument)
-        position = node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]["position"]
-        return float(position["realised"]) / MONEY
+        return float(holding_of(node_of(self), instrument)["position"]["realised"]) / MONEY
 
     def equity(self) -> float:
         """Equity of this strategy's account, in its currency."""
-        node = node_of(self)
-        account = node["decision"]["strategies"][node["current_strategy"]]["account"]
-        return float(node["decision"]["accounts"][account]["equity"]) / MONEY
+        return float(account_of(node_of(self))["equity"]) / MONEY
 
     def cash(self) -> float:
         """Cash of this strategy's account, in its currency."""
-        node = node_of(self)
-        account = node["decision"]["strategies"][node["current_strategy"]]["account"]
-        return float(node["decision"]["accounts"][account]["cash"]) / MONEY
+        return float(account_of(node_of(self))["cash"]) / MONEY
 
     def trading_state(self) -> int:
         """codes.ACTIVE, REDUCING or HALTED of this strategy's account."""
-        node = node_of(self)
-        account = node["decision"]["strategies"][node["current_strategy"]]["account"]
-        return int(node["decision"]["accounts"][account]["state"])
+        return int(account_of(node_of(self))["state"])
 
     # Rules and the grid.
 

@@ -140,6 +140,20 @@ def market_of(node: Any, instrument: int) -> Any:
 
 
 @jitable
+def holding_of(node: Any, instrument: int) -> Any:
+    """What the strategy that is called holds of an instrument, and its working orders there."""
+    market_of(node, instrument)  # For its refusal of an unknown slot.
+    return node["decision"]["strategy_holdings"][node["current_strategy"]][instrument]
+
+
+@jitable
+def account_of(node: Any) -> Any:
+    """The record of the account that the strategy which is called trades for."""
+    decision = node["decision"]
+    return decision["accounts"][decision["strategies"][node["current_strategy"]]["account"]]
+
+
+@jitable
 def is_known_slot(node: Any, instrument: int) -> bool:
     """Whether the run has an instrument in this slot."""
     return bool(0 <= instrument < node["decision"]["instrument_count"])

@@ -40,6 +40,7 @@ from twinloop.kernels.book_window import (
     window_copy,
     window_evict,
     window_find,
+    window_is_empty,
     window_lower,
     window_raise,
     window_refill,
@@ -125,12 +126,12 @@ def book_dtype(window_levels: int, overflow_levels: int = OVERFLOW_LEVELS) -> np
             ("state", "<i8"),
             ("replaced_qty", "<i8"),  # what the level of the last book_set held before
             ("lost", "<i8"),  # levels the overflow had no room for, ever
-            ("levels", "<i8", (2,)),  # levels now, window and overflow together
-            ("overflow_count", "<i8", (2,)),  # of those, in the overflow
+            ("overflow_count", "<i8", (2,)),  # levels now in the overflow; those in the window have their bits
             ("off_grid", "<i8"),  # sets of a price off the tick grid, ever
             ("rebases", "<i8"),  # moves of a window, ever
             ("invalid", "<i8"),  # rows refused, ever
             ("crossed", "<i8"),  # times the book became crossed, ever
+            ("rest_of_line", "<i8", (2,)),
             ("summary", "<i8", (2, summary_words)),
             ("occupied", "<i8", (2, words)),
             ("qty", "<i8", (2, window_levels)),
@@ -190,7 +191,6 @@ def book_set(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
     before = book["occupied"][side, word]
     bits = before ^ (np.int64(flips) << (slot & BIT_MASK))
     book["occupied"][side, word] = bits
-    book["levels"][side] += np.int64(flips) * (2 * np.int64(qty > 0) - 1)
     if (before == 0) != (bits == 0):
         book["summary"][side, word >> WORD_SHIFT] ^= bit(word & BIT_MASK)
     book["qty"][side, slot] = qty
@@ -236,7 +236,6 @@ def book_clear(book: np.void, tick_size: Int) -> Int:
     for side in range(2):
         window_clear(book, side)
         book["overflow_count"][side] = 0
-        book["levels"][side] = 0
         _store_best(book, side, NO_KEY, 0)
     book["replaced_qty"] = 0
     if not 0 < tick_size <= TICK_MAX:
@@ -356,13 +355,13 @@ def _set_outside(book: np.void, side: Int, key: Int, qty: Int) -> Int:
         return _refuse(book, BOOK_BAD_QTY)
     on_grid = key % tick_size == 0
     window = book["qty"].shape[1]
-    if on_grid and (book["levels"][side] == book["overflow_count"][side] or key > book["base_key"][side]):
+    if on_grid and (window_is_empty(book, side) or key > book["base_key"][side]):
         # An empty window, or a price above it: there is no such level yet.
         book["replaced_qty"] = 0
         if qty == 0:
             return BOOK_OK
         steps = (key - book["base_key"][side]) // tick_size - (window - window // 4)
-        if steps >= window or steps <= -window or book["levels"][side] == book["overflow_count"][side]:
+        if steps >= window or steps <= -window or window_is_empty(book, side):
             lost = window_evict(book, side, window)
             window_anchor(book, side, key)
             book["rebases"] += 1
@@ -386,7 +385,7 @@ def _leave_best(book: np.void, side: Int) -> None:
     """The best level was removed: find the next one, and move the window after it when it lies in the lower half."""
     out_of_line()
     window = book["qty"].shape[1]
-    if book["levels"][side] == book["overflow_count"][side]:
+    if window_is_empty(book, side):
         window_refill(book, side)
     else:
         top = window_find(book, side, window - 1)
@@ -440,7 +439,7 @@ def _settle(book: np.void, crossed: bool) -> None:
     if crossed:
         book["state"] = BOOK_CROSSED
         book["crossed"] += 1
-    elif book["state"] == BOOK_CROSSED or book["levels"][BID] + book["levels"][ASK] > 0:
+    elif book["state"] == BOOK_CROSSED or max(book["best_key"][BID], book["best_key"][ASK]) > NO_KEY:
         book["state"] = BOOK_LIVE
     else:
         book["state"] = BOOK_EMPTY

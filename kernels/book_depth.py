@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from twinloop.kernels.bits import Int, grid_offset
-from twinloop.kernels.book_window import BOOK_INNER, NO_KEY, overflow_search, window_find
+from twinloop.kernels.book_window import BOOK_INNER, NO_KEY, overflow_search, window_find, window_is_empty
 from twinloop.kernels.jit import njit
 from twinloop.kernels.money import OK, checked_add, checked_mul
 
@@ -117,7 +117,7 @@ def _next_key(book: np.void, side: Int, key: Int) -> tuple[Int, Int]:
     base_key = book["base_key"][side]
     next_key = np.int64(NO_KEY)
     next_qty = np.int64(0)
-    if key > base_key and book["levels"][side] > book["overflow_count"][side]:
+    if key > base_key and not window_is_empty(book, side):
         offset = grid_offset(key, base_key, book["tick_inverse"], book["tick_shift"])
         if not 0 <= offset < window:  # Above the window, or off the grid: round up to the grid.
             offset = min((key - base_key - 1) // book["tick_size"] + 1, window)

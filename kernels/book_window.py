@@ -62,6 +62,29 @@ def window_find(book: np.void, side: Int, offset: Int) -> Int:
 
 
 @njit(**BOOK_INNER)
+def window_is_empty(book: np.void, side: Int) -> bool:
+    """Whether the window holds no level. Nothing counts them: each row of a market would, and this is asked seldom."""
+    words = np.int64(0)
+    for summary in range(book["summary"].shape[1]):
+        words |= book["summary"][side, summary]
+    return bool(words == 0)
+
+
+@njit(**BOOK_INNER)
+def copying_cost(book: np.void) -> Int:
+    """About how many levels a copy of the book moves: those in the overflow, and 16 for each 64 slots that hold any."""
+    cost = np.int64(0)
+    for side in range(2):
+        cost += book["overflow_count"][side]
+        for summary in range(book["summary"].shape[1]):
+            words = book["summary"][side, summary]
+            while words != 0:
+                words ^= bit(highest_bit(words))
+                cost += 16
+    return cost
+
+
+@njit(**BOOK_INNER)
 def window_flip(book: np.void, side: Int, slot: Int, present: bool) -> None:
     """Set or clear the bits of a slot whose level appeared or vanished."""
     word = slot >> WORD_SHIFT
@@ -184,7 +207,6 @@ def window_evict(book: np.void, side: Int, end: Int) -> Int:
         book["qty"][side, slot] = 0
         window_flip(book, side, slot, False)
         offset = window_find(book, side, offset - 1) if offset > 0 else -1
-    book["levels"][side] -= lost
     return lost
 
 
@@ -240,7 +262,7 @@ def overflow_set(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     """Set an entry, qty 0 removing it; removing what is absent does nothing. Returns the number of levels lost (0 or 1).
 
     One binary search and one memmove of the entries nearer the market; full, of the farther ones, the farthest being lost.
-    `replaced_qty` and `levels` are kept.
+    `replaced_qty` is kept.
     """
     out_of_line()
     count = book["overflow_count"][side]
@@ -253,7 +275,6 @@ def overflow_set(book: np.void, side: Int, key: Int, qty: Int) -> Int:
         move_entries(book["overflow_key"], side, at, at + 1, count - 1 - at)
         move_entries(book["overflow_qty"], side, at, at + 1, count - 1 - at)
         book["overflow_count"][side] = count - 1
-        book["levels"][side] -= 1
         return 0
     book["replaced_qty"] = 0
     if qty == 0:
@@ -272,5 +293,4 @@ def overflow_set(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     book["overflow_key"][side, at] = key
     book["overflow_qty"][side, at] = qty
     book["overflow_count"][side] = count + 1
-    book["levels"][side] += 1
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from twinloop.kernels import rows
 from twinloop.kernels.book import book_copy
+from twinloop.kernels.book_window import copying_cost
 from twinloop.kernels.intrinsics import ROW_BYTES, out_of_line, record_at
 from twinloop.kernels.jit import njit
 from twinloop.kernels.rows import ROW
@@ -77,9 +78,8 @@ def follow_node(node: Any, venue: Any, published: int) -> None:
         if market["mode"] == BARS or market["mode"] == NEWEST_DEPTH:
             return
         if market["mode"] == DEPTH:
-            for side in range(2):
-                behind -= venue["books"][market["book"]]["levels"][side]
-                behind -= decision["books"][market["book"]]["levels"][side]
+            behind -= copying_cost(venue["books"][market["book"]])
+            behind -= copying_cost(decision["books"][market["book"]])
     if behind <= 0:
         return
     for i in range(venue["instrument_count"]):

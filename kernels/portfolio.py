@@ -94,8 +94,9 @@ def apply_fill(
     is that of the settlement currency, fee included: realised - fee for futures, -value - fee for spot. Unrealised PnL
     stays at the last mark price, or takes the fill's own where the position was flat.
     """
-    planned, change, status = _plan_fill(position, rule, side, price, qty, fee)
-    realised_delta, value = change
+    trade = _plan_trade(rule, position["qty"], position["cost"], side, price, qty)
+    _, _, realised_delta, value, _ = trade
+    planned, status = _plan_fill(position, rule, trade, price, fee)
     gross = -value if rule["contract"] == SPOT else realised_delta
     cash_delta, overflow = checked_sub(gross, fee)
     if status | overflow:
@@ -129,17 +130,21 @@ def book_fill(
     if not (0 <= settle < count and 0 <= fee_currency < count and (0 <= base < count or not is_spot)):
         return 0, 0, BAD_CURRENCY
     own_fee = fee if fee_currency == settle else 0
-    planned, change, failed = _plan_fill(position, rule, side, price, qty, own_fee)
-    account_planned, account_change, account_failed = _plan_fill(account_position, rule, side, price, qty, own_fee)
+    trade = _plan_trade(rule, position["qty"], position["cost"], side, price, qty)
+    account_trade = trade
+    if account_position["qty"] != position["qty"] or account_position["cost"] != position["cost"]:
+        account_trade = _plan_trade(rule, account_position["qty"], account_position["cost"], side, price, qty)
+    planned, failed = _plan_fill(position, rule, trade, price, own_fee)
+    account_planned, account_failed = _plan_fill(account_position, rule, account_trade, price, own_fee)
     if failed | account_failed:
         return 0, 0, failed | account_failed
-    value = change[1]
-    status = _post_fill(ledgers, rule, side, qty, value, account_change[0], fee, fee_currency)
+    value = trade[3]
+    status = _post_fill(ledgers, rule, side, qty, value, account_trade[2], fee, fee_currency)
     if status != OK:
         return 0, 0, status
     _store_fill(position, planned, side, qty, value, fill_ns)
     _store_fill(account_position, account_planned, side, qty, value, fill_ns)
-    return change[0], account_change[0], OK
+    return trade[2], account_trade[2], OK
 
 
 @njit(cache=True)
@@ -291,17 +296,15 @@ def _plan_funding(position: np.void, rule: np.void, mark_price: int, rate: int) 
 
 
 @njit(cache=True)
-def _plan_fill(
-    position: np.void, rule: np.void, side: int, price: int, qty: int, fee: int
-) -> tuple[tuple[int, int, int, int, int, int], tuple[int, int], int]:
-    """What a fill would make of a position: ((qty, cost, realised, unrealised, fees, mark), (realised delta, value), status)."""
+def _plan_trade(
+    rule: np.void, old_qty: int, old_cost: int, side: int, price: int, qty: int
+) -> tuple[int, int, int, int, int]:
+    """What a fill makes of an open quantity and its cost: (qty, cost, realised delta, value of the fill, status)."""
     out_of_line()
-    nothing = (0, 0, 0, 0, 0, 0)
     if qty <= 0 or side not in (1, -1):
-        return nothing, (0, 0), BAD_FILL
+        return 0, 0, 0, 0, BAD_FILL
     signed_qty = qty if side > 0 else -qty
     value, failed = position_value(rule, signed_qty, price)
-    old_qty, old_cost = position["qty"], position["cost"]
     new_qty, overflow = checked_add(old_qty, signed_qty)
     failed |= overflow
     closing_value, released = 0, 0
@@ -309,21 +312,31 @@ def _plan_fill(
         closing_value, released, overflow = _closing_part(old_qty, old_cost, qty, value)
         failed |= overflow
     realised_delta, overflow = checked_sub(-closing_value, released)
-    realised, overflow_sum = checked_add(position["realised"], realised_delta)
-    failed |= overflow | overflow_sum
+    failed |= overflow
     kept_cost, overflow = checked_sub(old_cost, released)
     opening_value, overflow_sum = checked_sub(value, closing_value)
     failed |= overflow | overflow_sum
     cost, overflow = checked_add(kept_cost, opening_value)
+    return new_qty, cost, realised_delta, value, failed | overflow
+
+
+@njit(cache=True)
+def _plan_fill(
+    position: np.void, rule: np.void, trade: tuple[int, int, int, int, int], price: int, fee: int
+) -> tuple[tuple[int, int, int, int, int, int], int]:
+    """What a fill would make of a position, from what _plan_trade says: ((qty, cost, realised, unrealised, fees, mark), status)."""
+    new_qty, cost, realised_delta, _, failed = trade
+    realised, overflow = checked_add(position["realised"], realised_delta)
     fees, overflow_sum = checked_add(position["fees"], fee)
     failed |= overflow | overflow_sum
-    mark = price if old_qty == 0 else position["mark_price"]
+    was_flat = position["qty"] == 0
+    mark = price if was_flat else position["mark_price"]
     pnl = 0
-    if old_qty != 0 and new_qty != 0:
+    if not was_flat and new_qty != 0:
         marked_value, status = position_value(rule, new_qty, mark)
         pnl, overflow = checked_sub(marked_value, cost)
         failed |= status | overflow
-    return (new_qty, cost, realised, pnl, fees, mark), (realised_delta, value), failed
+    return (new_qty, cost, realised, pnl, fees, mark), failed
 
 
 @njit(cache=True)

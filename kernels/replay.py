@@ -384,18 +384,20 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
         more = from_tape and answer_ns == NEVER and venue["request_tail"] == venue["request_head"]
         last = min(count, at + rows_max - handled) if more else 0  # A row of the tape is a row handled.
         while True:
+            row = node["inbox"][inbox_slot(node, head)]
             if from_tape:
-                row = node["inbox"][inbox_slot(node, head)]
-                copy_row(row, record_at(local_rows + ROW_BYTES * at, ROW))
+                copy = row
+                row = record_at(local_rows + ROW_BYTES * at, ROW)
+                copy_row(copy, row)
+                copy["sequence"] = head
                 prefetch(local_rows + ROW_BYTES * (at + ROWS_AHEAD))
-                row["sequence"] = head
                 at += 1
                 if row["flags"] & rows.FLAG_CONTINUES:
                     _publish_tail(node, record_at(local_rows + ROW_BYTES * at, ROW))
                     at += 1
                 else:
                     node["inbox_head"] = head + 1
-            done = step(node, head)
+            done = step(node, head, row)
             head += done
             handled += done
             if node["outbox_tail"] < node["outbox_head"]:

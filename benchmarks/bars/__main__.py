@@ -23,8 +23,10 @@ import files  # noqa: F401
 import fills  # noqa: F401
 import harness
 import kills  # noqa: F401
+import latency  # noqa: F401
 import memory  # noqa: F401
 import newcomer  # noqa: F401
+import parity  # noqa: F401
 import speed  # noqa: F401
 import start  # noqa: F401
 

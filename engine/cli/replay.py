@@ -9,7 +9,7 @@ from twinloop.engine.cli import CHECK_FAILED, OK
 from twinloop.engine.cli.screen import Activity, compiling, say, say_json
 
 
-def replay(journal: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def replay(journal: Path, *, batch: int = 0, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Replay a session's journal and compare every decision with the one taken then.
 
     For example:
@@ -24,13 +24,18 @@ def replay(journal: Path, *, json: Annotated[bool, Parameter(negative="")] = Fal
     ----------
     journal
         The journal's folder.
+    batch
+        Hand so many rows to the engine at once instead of those that the session
+        handled together: the decisions must not depend on it. 0: as they came.
     json
         Print one JSON document instead of text.
     """
     with compiling(quiet=json), Activity("replaying", quiet=json) as activity:
         from twinloop.engine.live.parity import replay_journal  # noqa: PLC0415 - loads the compiler
 
-        found = replay_journal(journal, lambda done, total: activity.update(done, total, f"{done:,} commits"))
+        found = replay_journal(
+            journal, lambda done, total: activity.update(done, total, f"{done:,} commits"), batch=batch
+        )
         seconds = activity.seconds
     difference = found.difference
     if json:

@@ -1,11 +1,13 @@
 """Calls about accounts, positions and what a key may do: what is asked, and the answer."""
 
-from typing import Any
+from typing import Any, Final
 
 from twinloop.engine.exchange import spot_text, usdm_text
 from twinloop.engine.exchange.core import Exchange
-from twinloop.engine.exchange.model import Account
+from twinloop.engine.exchange.model import Account, VenueError
 from twinloop.engine.exchange.parameters import Parameters, flag, need, whole
+
+LEVERAGE_MAX: Final = 125
 
 
 def spot_account(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -63,6 +65,78 @@ def brackets(exchange: Exchange, account: Account, parameters: Parameters) -> An
         for each in exchange.markets
         if name in {None, "", each}
     ]
+
+
+def position_mode(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """GET positionSide/dual: whether a symbol can have a long and a short position at once."""
+    del exchange
+    return {"dualSidePosition": account.hedge}
+
+
+def set_position_mode(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST positionSide/dual."""
+    need(parameters, "dualSidePosition")
+    wanted = flag(parameters, "dualSidePosition")
+    if wanted == account.hedge:
+        raise VenueError(-4059, "No need to change position side.")
+    _refuse_in_use(account, None, orders=-4067, positions=-4068, what="Position side")
+    del exchange
+    account.hedge = wanted
+    return {"code": 200, "msg": "success"}
+
+
+def asset_mode(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """GET multiAssetsMargin: whether every asset of the wallet is margin."""
+    del exchange
+    return {"multiAssetsMargin": account.multi_assets}
+
+
+def symbol_settings(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET symbolConfig: margin type and leverage of each symbol."""
+    name = parameters.get("symbol")
+    if name:
+        exchange.state(name)
+    return [
+        {
+            "symbol": each, "marginType": "ISOLATED" if each in account.isolated else "CROSSED", "isAutoAddMargin": False,
+            "leverage": account.leverage_of(each), "maxNotionalValue": "100000000",
+        }
+        for each in exchange.markets
+        if name in {None, "", each}
+    ]  # fmt: skip
+
+
+def set_leverage(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST leverage of a symbol."""
+    name = need(parameters, "symbol")
+    exchange.state(name)
+    need(parameters, "leverage")
+    wanted = whole(parameters, "leverage")
+    if not 1 <= wanted <= LEVERAGE_MAX:
+        raise VenueError(-4028, f"Leverage {wanted} is not valid")
+    account.leverages[name] = wanted
+    return {"leverage": wanted, "maxNotionalValue": "100000000", "symbol": name}
+
+
+def set_margin_type(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """POST marginType of a symbol."""
+    name, wanted = need(parameters, "symbol"), need(parameters, "marginType")
+    exchange.state(name)
+    if wanted not in {"ISOLATED", "CROSSED"}:
+        raise VenueError(-1102, "Mandatory parameter 'marginType' was not sent, was empty/null, or malformed.")
+    if (wanted == "ISOLATED") == (name in account.isolated):
+        raise VenueError(-4046, "No need to change margin type.")
+    _refuse_in_use(account, name, orders=-4047, positions=-4048, what="Margin type")
+    account.isolated.symmetric_difference_update({name})
+    return {"code": 200, "msg": "success"}
+
+
+def _refuse_in_use(account: Account, name: str | None, *, orders: int, positions: int, what: str) -> None:
+    """VenueError where orders work or a position is open, of a symbol or of any."""
+    if any(working for each, working in account.working.items() if name in {None, each}):
+        raise VenueError(orders, f"{what} cannot be changed if there exists open orders.")
+    if any(held.qty for each, held in account.positions.items() if name in {None, each}):
+        raise VenueError(positions, f"{what} cannot be changed if there exists position.")
 
 
 def countdown(exchange: Exchange, account: Account, parameters: Parameters) -> Any:

@@ -14,6 +14,8 @@ def place_algo(exchange: Exchange, account: Account, parameters: Parameters) -> 
     if need(parameters, "algoType") != "CONDITIONAL":
         raise VenueError(-1102, "Mandatory parameter 'algoType' was not sent, was empty/null, or malformed.")
     symbol = exchange.state(need(parameters, "symbol")).symbol
+    if account.hedge:
+        raise VenueError(-4061, "Order's position side does not match user's setting.")
     side, kind = side_of(parameters), need(parameters, "type")
     if kind not in STOP_TYPES["usdm"]:
         raise VenueError(-1116, "Invalid orderType.")

@@ -125,8 +125,8 @@ class Exchange:
             for each in orders:
                 open_qty[each.side] += 0 if each.reduce_only else each.leaves
             worst = max(abs(account.held(name) + open_qty[BUY]), abs(account.held(name) - open_qty[SELL]))
-            bound += self.markets[name].symbol.value(self.mark_price(name), worst)
-        return bound // account.leverage
+            bound += self.markets[name].symbol.value(self.mark_price(name), worst) // account.leverage_of(name)
+        return bound
 
     # ---- Orders.
 

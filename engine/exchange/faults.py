@@ -27,7 +27,7 @@ KNOWN: Final[dict[str, Fault]] = {
     "unknown_503": Fault("V3", "an order request takes effect, the answer is 503 with execution status unknown"),
     "failed_503": Fault("V3", "an order request is not carried out, the answer is 503 that says so"),
     "timeout_408": Fault("V3", "an order request takes effect, the answer is 408 with -1007, status unknown"),
-    "too_many": Fault("V4", "the answer is 429 with Retry-After"),
+    "too_many": Fault("V4", "the answer is 429 with a Retry-After of two seconds"),
     "banned": Fault("V5", "the answer is 418 with Retry-After"),
     "html_403": Fault("V6", "the answer is 403 with a page of a gateway, not JSON; the request takes effect"),
     "html_200": Fault("V6", "the answer is 200 with a page, not JSON; the request takes effect"),

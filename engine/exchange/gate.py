@@ -22,6 +22,7 @@ from twinloop.engine.exchange.signing import check_key, check_signed, check_time
 
 DELAY_MS: Final = 2000
 BAN_MS: Final = 5000  # What the fault says; a real ban is longer.
+TOO_MANY_S: Final = 2  # The same: a real one lasts until its minute ends.
 PAGE: Final = "<html><body>The request could not be satisfied.</body></html>"
 
 
@@ -64,7 +65,7 @@ class Gate:
         if faults.take("banned"):
             refusal = banned(exchange.now_ms + BAN_MS, exchange.now_ms)
         elif faults.take("too_many"):
-            refusal = self.limits.too_many(exchange.now_ms)
+            refusal = self.limits.too_many(exchange.now_ms, TOO_MANY_S)
         if refusal is not None:
             return _refused(refusal, headers)
         try:

@@ -75,9 +75,9 @@ class Limits:
             return headers, self._banned(its, now_ms)
         return headers, self.too_many(now_ms)
 
-    def too_many(self, now_ms: int) -> Refusal:
-        """429 until the minute ends."""
-        wait_s = -(-(MINUTE_MS - now_ms % MINUTE_MS) // 1000)
+    def too_many(self, now_ms: int, wait_s: int = 0) -> Refusal:
+        """429 for so many seconds; 0: until the minute ends."""
+        wait_s = wait_s or -(-(MINUTE_MS - now_ms % MINUTE_MS) // 1000)
         text = (
             f"Too much request weight used; current limit is {WEIGHT_PER_MINUTE[self._market]} request weight per 1 MINUTE. "
             "Please use WebSocket Streams for live updates to avoid polling the API."

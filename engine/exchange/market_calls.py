@@ -51,7 +51,15 @@ def aggregated(exchange: Exchange, account: Account, parameters: Parameters) -> 
     del account
     state = exchange.state(need(parameters, "symbol"))
     limit = min(whole(parameters, "limit", 500), TRADES_MAX)
-    return [market_text.aggregated(state.symbol, each) for each in state.trades[-limit:]]
+    if parameters.get("fromId"):
+        first = whole(parameters, "fromId")
+        found = [each for each in state.trades if each.id >= first][:limit]
+    elif parameters.get("startTime") or parameters.get("endTime"):
+        first_ms, last_ms = whole(parameters, "startTime"), whole(parameters, "endTime", exchange.now_ms)
+        found = [each for each in state.trades if first_ms <= each.time_ms <= last_ms][:limit]
+    else:
+        found = state.trades[-limit:]
+    return [market_text.aggregated(state.symbol, each) for each in found]
 
 
 def _each(exchange: Exchange, parameters: Parameters) -> list[str]:

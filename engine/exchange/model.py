@@ -135,12 +135,24 @@ class Account:
     fills_of: dict[str, list[Fill]] = field(default_factory=dict)
     entries: list[tuple[str, int, str]] = field(default_factory=list)
     dead_man_ms: dict[str, int] = field(default_factory=dict)
-    leverage: int = 20
+    leverage: int = 20  # Of every symbol that has none of its own.
+    leverages: dict[str, int] = field(default_factory=dict)
+    isolated: set[str] = field(
+        default_factory=set
+    )  # Symbols in isolated margin: told only, margin is counted across all.
+    hedge: bool = (
+        False  # Long and short positions of one symbol: told, and then every order of one-way mode is refused.
+    )
+    multi_assets: bool = False  # Told only.
     burns: bool = False  # Pays its fees in BNB, at a discount, as long as it has any.
 
     def free(self, asset: str) -> int:
         """What may be spent of an asset."""
         return self.balances.get(asset, (0, 0))[0]
+
+    def leverage_of(self, name: str) -> int:
+        """The leverage of a symbol."""
+        return self.leverages.get(name, self.leverage)
 
     def change(self, asset: str, amount: int, why: str) -> None:
         """Move a free balance, and write it down."""

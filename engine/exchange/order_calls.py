@@ -14,6 +14,8 @@ def place(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     state = exchange.state(need(parameters, "symbol"))
     symbol = state.symbol
     side, kind = side_of(parameters), need(parameters, "type")
+    if account.hedge:
+        raise VenueError(-4061, "Order's position side does not match user's setting.")
     spot = exchange.market == "spot"
     limits, stops = LIMIT_TYPES[exchange.market], STOP_TYPES[exchange.market]
     if kind not in {"MARKET", *limits, *stops}:

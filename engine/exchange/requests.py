@@ -41,14 +41,6 @@ class Call:
         return self.kind in {PLACE, REPLACE, AMEND}
 
 
-def _set(answer: dict[str, Any]) -> Answer:
-    def told(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
-        del exchange, account, parameters
-        return answer
-
-    return told
-
-
 _PUBLIC: Final = {
     "ping": Call(market_calls.ping, 1, signed=False, needs_key=False), "time": Call(market_calls.time, 1, signed=False, needs_key=False), "exchangeInfo": Call(market_calls.info, 20, signed=False, needs_key=False),
     "depth": Call(market_calls.depth, 5, signed=False, needs_key=False), "trades": Call(market_calls.recent, 25, signed=False, needs_key=False), "klines": Call(market_calls.klines, 2, signed=False, needs_key=False),
@@ -93,8 +85,12 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v3/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
     ("GET", "/fapi/v1/leverageBracket"): Call(account_calls.brackets),
     ("POST", "/fapi/v1/countdownCancelAll"): Call(account_calls.countdown, 10),
-    ("GET", "/fapi/v1/positionSide/dual"): Call(_set({"dualSidePosition": False}), 30),
-    ("GET", "/fapi/v1/multiAssetsMargin"): Call(_set({"multiAssetsMargin": False}), 30),
+    ("GET", "/fapi/v1/positionSide/dual"): Call(account_calls.position_mode, 30),
+    ("POST", "/fapi/v1/positionSide/dual"): Call(account_calls.set_position_mode),
+    ("GET", "/fapi/v1/multiAssetsMargin"): Call(account_calls.asset_mode, 30),
+    ("GET", "/fapi/v1/symbolConfig"): Call(account_calls.symbol_settings, 5),
+    ("POST", "/fapi/v1/leverage"): Call(account_calls.set_leverage),
+    ("POST", "/fapi/v1/marginType"): Call(account_calls.set_margin_type),
     ("GET", "/fapi/v1/feeBurn"): Call(account_calls.burn),
     ("POST", "/fapi/v1/feeBurn"): Call(account_calls.set_burn),
     ("POST", "/fapi/v1/listenKey"): Call(account_calls.open_listen_key, signed=False),

@@ -40,7 +40,7 @@ def position(exchange: Exchange, account: Account, name: str) -> dict[str, Any]:
     return {
         "symbol": name, "positionAmt": qty(symbol, held.qty), "entryPrice": _entry(symbol, held), "breakEvenPrice": _entry(symbol, held),
         "markPrice": price(symbol, mark), "unRealizedProfit": money(exchange.unrealised(account, name)), "liquidationPrice": "0",
-        "leverage": str(account.leverage), "maxNotionalValue": "100000000", "marginType": "cross", "isolatedMargin": "0.00000000",
+        "leverage": str(account.leverage_of(name)), "maxNotionalValue": "100000000", "marginType": "isolated" if name in account.isolated else "cross", "isolatedMargin": "0.00000000",
         "isAutoAddMargin": "false", "positionSide": "BOTH", "notional": money(symbol.value(mark, held.qty)), "isolatedWallet": "0",
         "updateTime": exchange.now_ms,
     }  # fmt: skip
@@ -64,7 +64,7 @@ def account(exchange: Exchange, account: Account) -> dict[str, Any]:
         "crossUnPnl": open_pnl, "availableBalance": free, "maxWithdrawAmount": free,
     }  # fmt: skip
     return {
-        "feeTier": 0, "canTrade": True, "canDeposit": False, "canWithdraw": False, "updateTime": exchange.now_ms, "multiAssetsMargin": False,
+        "feeTier": 0, "canTrade": True, "canDeposit": False, "canWithdraw": False, "updateTime": exchange.now_ms, "multiAssetsMargin": account.multi_assets,
         "tradeGroupId": -1, "totalInitialMargin": money(margin), "totalMaintMargin": money(margin // 2), "totalWalletBalance": money(wallet),
         "totalUnrealizedProfit": money(open_pnl), "totalMarginBalance": money(wallet + open_pnl), "totalPositionInitialMargin": money(margin),
         "totalOpenOrderInitialMargin": "0.00000000", "totalCrossWalletBalance": money(wallet), "totalCrossUnPnl": money(open_pnl),
@@ -77,7 +77,7 @@ def account(exchange: Exchange, account: Account) -> dict[str, Any]:
         "positions": [
             {
                 "symbol": name, "initialMargin": "0", "maintMargin": "0", "unrealizedProfit": money(exchange.unrealised(account, name)),
-                "positionInitialMargin": "0", "openOrderInitialMargin": "0", "leverage": str(account.leverage), "isolated": False,
+                "positionInitialMargin": "0", "openOrderInitialMargin": "0", "leverage": str(account.leverage_of(name)), "isolated": name in account.isolated,
                 "entryPrice": _entry(state.symbol, account.positions.get(name, Position())), "maxNotional": "100000000", "bidNotional": "0",
                 "askNotional": "0", "positionSide": "BOTH",
                 "positionAmt": qty(state.symbol, account.positions.get(name, Position()).qty), "updateTime": exchange.now_ms,

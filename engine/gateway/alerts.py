@@ -3,6 +3,7 @@
 An alert carries numbers and words of ours; text that came from a venue is cut to plain ASCII first. Nothing here sends anything.
 """
 
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 NOTE: Final = 0  # Worth recording.
@@ -54,7 +55,9 @@ ALERTS: Final = {
     32: AlertSpec("REPLACE_HALF_DONE", WARN, "a replacement cancelled the old order and could not place the new one"),
     33: AlertSpec("SWEEP_LATE", REDUCE, "no sweep of trades was answered for long"),
     34: AlertSpec("RATE_BUDGET", WARN, "the venue's count of orders is used up"),
+    35: AlertSpec("LIMIT_NEAR", WARN, "what is left of the venue's limits is kept for cancels and closing orders, nothing else is sent; value: until when, ns"),
 }  # fmt: skip
+_WAITS: Final = frozenset({"HELD_OFF", "BANNED", "LIMIT_NEAR"})  # Their value is when the wait ends.
 # A person has to look before trading goes on: nothing that the venue says later explains these.
 STAYS: Final = frozenset({"LOST_ORDER", "UNKNOWN_FEE_CURRENCY", "UNKNOWN_INSTRUMENT"})
 ALERT_CODE: Final = {spec.name: code for code, spec in ALERTS.items()}
@@ -88,7 +91,13 @@ class Alert(NamedTuple):
 def told_of(alert: Alert) -> str:
     """An alert in one line for a person."""
     order = f" order {alert.order_id}" if alert.order_id else ""
-    return f"! {alert.name}{order}: {alert.meaning}" + (f" ({alert.detail})" if alert.detail else "")
+    detail = alert.detail or (f"wait until {utc(alert.value)}" if alert.name in _WAITS else "")
+    return f"! {alert.name}{order}: {alert.meaning}" + (f" ({detail})" if detail else "")
+
+
+def utc(time_ns: int) -> str:
+    """A time, ns since the epoch, to the second above."""
+    return datetime.fromtimestamp(-(-time_ns // 10**9), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def alert(name: str, *, order_id: int = 0, instrument: int = -1, value: int = 0, detail: str = "") -> Alert:

@@ -53,6 +53,11 @@ class OwnOrder(NamedTuple):
     side: int
 
 
+def fate(kind: int, local_ns: int, egress_ns: int, request: int, order_id: int, code: int) -> bytes:
+    """SENT or NOT_SENT: what became of a request. egress_ns: monotonic, of the time it left; code: what it was for."""
+    return _LAYOUT.pack(0, local_ns, 0, kind, 0, 0, 0, 0, 0, 0, egress_ns, request, order_id, code)
+
+
 def fact(kind: int, order: OwnOrder, venue_ns: int, local_ns: int, price: int, qty: int, code: int) -> bytes:
     """ACK, REJECT, CANCELLED, EXPIRED, AMENDED, UNKNOWN, CANCEL_REJECT or AMEND_REJECT: one row."""
     return _LAYOUT.pack(

@@ -1,6 +1,7 @@
 """The venue's limits, kept below: weight per minute of this address, orders per window of this account, hold-offs and bans.
 
-What was sent counts at once; what the venue's headers say counts when it is more. A share of each minute's weight is kept for cancels.
+What was sent counts at once; what the venue's headers say counts when it is more. A share of each minute's weight is kept for
+cancels, and part of it, with a share of each window's orders, for orders that only close: they have room before a limit is met.
 A hold-off (429) and a ban (418) stop everything until they end: a request in between would only lengthen them, a cancel's too. Their ends
 are wall times, so that a restart keeps them. The limits are per address: gateways of one market behind one address share a budget.
 """
@@ -8,7 +9,8 @@ are wall times, so that a restart keeps them. The limits are per address: gatewa
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-CANCEL_RESERVE_PPM: Final = 200_000
+CANCEL_RESERVE_PPM: Final = 200_000  # Of the weight; closing orders may use half of it.
+CLOSING_RESERVE_PPM: Final = 100_000  # Of each window's orders.
 MINUTE_NS: Final = 60_000_000_000
 
 
@@ -17,7 +19,8 @@ class WeightBudget:
 
     def __init__(self, limit: int, *, cancel_reserve_ppm: int = CANCEL_RESERVE_PPM) -> None:
         self.limit = limit
-        self._open_limit = limit - limit * cancel_reserve_ppm // 1_000_000
+        reserve = limit * cancel_reserve_ppm // 1_000_000
+        self._open_limit, self._closing_limit = limit - reserve, limit - reserve // 2
         self._minute = -1
         self._used = 0
         self.held_off_until_ns = 0
@@ -34,15 +37,20 @@ class WeightBudget:
         until_ns = max(self.held_off_until_ns, self.banned_until_ns)
         return until_ns if until_ns > now_ns else 0
 
-    def takes(self, weight: int, now_ns: int, *, is_cancel: bool) -> bool:
-        """Spend the weight of a request if it may be sent now."""
+    def takes(self, weight: int, now_ns: int, *, is_cancel: bool, is_closing: bool = False) -> bool:
+        """Spend the weight of a request if it may be sent now. is_closing: an order that only lowers a position."""
         if now_ns < self.held_off_until_ns or now_ns < self.banned_until_ns:
             return False
         self._turn(now_ns)
-        if self._used + weight > (self.limit if is_cancel else self._open_limit):
+        limit = self.limit if is_cancel else self._closing_limit if is_closing else self._open_limit
+        if self._used + weight > limit:
             return False
         self._used += weight
         return True
+
+    def next_minute_ns(self, now_ns: int) -> int:
+        """When the count begins anew."""
+        return (now_ns // MINUTE_NS + 1) * MINUTE_NS
 
     def used(self, now_ns: int) -> int:
         """Weight used in the present minute."""
@@ -80,6 +88,8 @@ class OrderBudget:
         self._suffixes = [suffix.lower() for suffix, _, _ in windows]
         self._lengths_ns = [length_ms * 1_000_000 for _, length_ms, _ in windows]
         self._limits = [limit for _, _, limit in windows]
+        self._open_limits = [limit - limit * CLOSING_RESERVE_PPM // 1_000_000 for limit in self._limits]
+        self.full_until_ns = 0  # When the window ends that refused last.
         self._shortest_ns = min(self._lengths_ns)  # Every other length is a multiple of it.
         self._turn_ns = 0
         self._number = [-1] * len(windows)
@@ -96,14 +106,15 @@ class OrderBudget:
         # Nothing begins anew before the next window of the shortest length does.
         self._turn_ns = (now_ns // self._shortest_ns + 1) * self._shortest_ns
 
-    def takes(self, orders: int, now_ns: int) -> bool:
-        """Spend the orders of a request if every window has room."""
+    def takes(self, orders: int, now_ns: int, *, is_closing: bool = False) -> bool:
+        """Spend the orders of a request if every window has room; the last of each window is for closing orders."""
         if orders == 0:
             return True
         self._turn(now_ns)
         used = self._used
-        for at, limit in enumerate(self._limits):
+        for at, limit in enumerate(self._limits if is_closing else self._open_limits):
             if used[at] + orders > limit:
+                self.full_until_ns = (self._number[at] + 1) * self._lengths_ns[at]
                 return False
         for at in range(len(used)):
             used[at] += orders

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twinloop.data.binance_reports import CANCELLED, EXPIRED, LIVE, REJECTED, FillReport
+from twinloop.data.binance_reports import CANCELLED, EXPIRED, FILLED, LIVE, REJECTED, FillReport
 from twinloop.data.errors import DataError
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.orders import MODIFY, OPEN, REDUCE, REPLACE, Amend, Order, from_plain, to_plain
@@ -87,8 +87,8 @@ def _report(fields: list[Any]) -> FillReport:
 def rebuild(gateway: "Gateway", desk: "Desk", segments: Sequence[tuple[int, Rows]]) -> None:
     """Take over journal rows in order, as (epoch they were written in, rows): from the start, or from a restored snapshot on.
 
-    An order without SENT may be at the venue or not: it is in doubt, as is every open one, and the outcome says so to the kernel. One with
-    NOT_SENT alone is refused. Fills are booked from their rows and not told again.
+    An order without SENT may be at the venue or not: it is in doubt, as is every open one, and the outcome says so to the kernel. One that
+    has filled wholly is not: it has ended. One with NOT_SENT alone is refused. Fills are booked from their rows and not told again.
     """
     journal = _Journal(gateway, desk)
     for epoch, array in segments:
@@ -98,13 +98,13 @@ def rebuild(gateway: "Gateway", desk: "Desk", segments: Sequence[tuple[int, Rows
     journal.finish()
 
 
-_OF_ORDERS: Final = frozenset(
+OF_ORDERS: Final = frozenset(
     {
         kinds.AMEND, kinds.CANCEL, kinds.SENT, kinds.NOT_SENT, kinds.ACK, kinds.REJECT, kinds.CANCELLED, kinds.EXPIRED,
         kinds.AMENDED, kinds.UNKNOWN, kinds.CANCEL_REJECT, kinds.AMEND_REJECT,
     }
 )  # fmt: skip
-_ENDS: Final = {kinds.CANCELLED: CANCELLED, kinds.EXPIRED: EXPIRED, kinds.REJECT: REJECTED}
+ENDS: Final = {kinds.CANCELLED: CANCELLED, kinds.EXPIRED: EXPIRED, kinds.REJECT: REJECTED}
 
 
 class _Journal:
@@ -132,7 +132,7 @@ class _Journal:
                 self.head = None
         elif row.kind == kinds.EXTERNAL_WORKING:
             self.strangers.kernel_knows(row.instrument, (row.word_32, row.word_40))
-        elif row.kind in _OF_ORDERS:
+        elif row.kind in OF_ORDERS:
             order = self._order(row.word_48)
             if order is not None:
                 self._fact(order, row)
@@ -187,11 +187,11 @@ class _Journal:
             order.unknown = True
         elif row.kind == kinds.CANCEL_REJECT:
             order.cancel_asked = False
-        elif row.kind in _ENDS:
+        elif row.kind in ENDS:
             order.ended = row.kind
             order.amend = None
             for leg in order.legs:
-                leg.state = leg.state if leg.state not in OPEN else _ENDS[row.kind]
+                leg.state = leg.state if leg.state not in OPEN else ENDS[row.kind]
                 leg.reason = row.word_56
 
     def _amend(self, order: Order, row: RowFields) -> None:
@@ -242,10 +242,15 @@ class _Journal:
                 order.amend = None
                 for leg in order.legs:
                     self.tracker.refuse(leg, codes.REASON_NOT_SENT)
+            filled = not order.ended and order.amend is None and order.filled >= order.qty
+            if filled and len(order.legs) == 1 and order.legs[0].state in OPEN:
+                order.legs[
+                    0
+                ].state = FILLED  # Of several legs the rows do not say which has filled: they are asked about.
             for leg in order.legs:
                 leg.in_doubt = leg.state in OPEN
             # The kernel counts amends without an answer: what ends the order answers one that has nothing under way.
             order.shrunk = self.unanswered[order.order_id] > (order.amend is not None)
-            if not order.ended and not never_sent and not order.unknown:
+            if order.open and not order.ended and not never_sent and not order.unknown:
                 self.tracker.unknown(order)
             self.tracker.settle(order)

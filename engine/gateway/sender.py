@@ -11,6 +11,7 @@ from twinloop.data.binance_orders import NewOrder, Request, Requests, rest_text,
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_templates import Template
 from twinloop.engine.gateway import outcome as kinds
+from twinloop.engine.gateway.alerts import alert
 from twinloop.engine.gateway.clock_offset import ClockOffset
 from twinloop.engine.gateway.orders import Leg, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
@@ -44,6 +45,7 @@ class Sender:
         self.now_ns = 0
         self.mono_ns = 0
         self.outcome = Outcome()
+        self._told_ns = 0
         self.socket_up = False  # Of the WebSocket API; without it orders go over REST.
 
     def begin(self, now_ns: int, mono_ns: int, outcome: Outcome) -> None:
@@ -55,16 +57,26 @@ class Sender:
         """The venue's clock now, as far as it is known."""
         return self.now_ns + self.clock.offset_ns
 
-    def _refusal(self, request: Request, *, is_cancel: bool) -> int:
+    def _refusal(self, request: Request, *, is_cancel: bool, is_closing: bool) -> int:
         # A cancel goes out with the best time known: at worst the venue refuses it.
         if request.signed and not is_cancel and not self.clock.within(self.now_ns, self.mono_ns):
             return codes.REASON_CLOCK
         venue_ns = self.now_ns + self.clock.offset_ns
-        if not self.weight.takes(request.weight, venue_ns, is_cancel=is_cancel):
+        if not self.weight.takes(request.weight, venue_ns, is_cancel=is_cancel, is_closing=is_closing):
+            blocked_ns = self.weight.blocked_until_ns(venue_ns)  # Told of when it began.
+            if not blocked_ns:
+                self._tell_wait(self.weight.next_minute_ns(venue_ns))
             return codes.REASON_RATE
-        if request.orders and not self.orders.takes(request.orders, venue_ns):
+        if request.orders and not self.orders.takes(request.orders, venue_ns, is_closing=is_closing):
+            self._tell_wait(self.orders.full_until_ns)
             return codes.REASON_RATE
         return 0
+
+    def _tell_wait(self, until_ns: int) -> None:
+        """What is left of a limit is kept, or nothing is left: told once for each time that it lasts."""
+        if until_ns > self._told_ns:
+            self._told_ns = until_ns
+            self.outcome.alerts.append(alert("LIMIT_NEAR", value=until_ns))
 
     def send(
         self,
@@ -77,9 +89,10 @@ class Sender:
         instrument: int = -1,
         venue_id: int = 0,
         is_cancel: bool = False,
+        is_closing: bool = False,
     ) -> int:
-        """Put a request into the outcome: 0, or the reason why it may not go now."""
-        refused = self._refusal(request, is_cancel=is_cancel)
+        """Put a request into the outcome: 0, or the reason why it may not go now. is_closing: an order that only lowers a position."""
+        refused = self._refusal(request, is_cancel=is_cancel, is_closing=is_closing)
         if refused:
             return refused
         settings = self.settings
@@ -123,6 +136,7 @@ class Sender:
             amend=amend,
             instrument=order.instrument,
             is_cancel=is_cancel,
+            is_closing=kind == kinds.PLACE and order.flags & codes.REDUCE_ONLY != 0,
         )
 
     def send_new(self, order: Order, leg: Leg, form: Callable[[Order, Leg], NewOrder]) -> int:
@@ -135,7 +149,7 @@ class Sender:
         if template is None:
             template = Template(self.dialect, form(order, leg), self.settings.window_ms, self._credentials)
             self._templates[key] = template
-        refused = self._refusal(template.request, is_cancel=False)
+        refused = self._refusal(template.request, is_cancel=False, is_closing=order.flags & codes.REDUCE_ONLY != 0)
         if refused:
             return refused
         self._number = number = self._number + 1

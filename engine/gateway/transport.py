@@ -137,6 +137,10 @@ class Transport:
             for each in early:
                 self._departures.stays(each)
 
+    def reopen(self) -> None:
+        """After `run` has ended: what is sent from here on waits until it runs again."""
+        self._ended, self._tasks, self._client = False, None, None
+
     async def _tick(self) -> None:
         while True:
             self.take(self.gateway.on_tick(*self.times))

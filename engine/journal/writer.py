@@ -204,6 +204,11 @@ class JournalWriter:
     # ---- Its state.
 
     @property
+    def core(self) -> journal_write.CommitBuffer:
+        """The buffer itself, for compiled code of the thread that appends."""
+        return self._core
+
+    @property
     def failure(self) -> str:
         """Why the journal failed; empty while it has not."""
         number = self._core.failure()

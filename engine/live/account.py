@@ -1,26 +1,42 @@
 """What a live session asks of its venue before it trades: what is on the account, and what the key may do."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 
-from twinloop.data.binance_answers import KeyRights, read_account, read_error, read_key_rights, read_server_time
-from twinloop.data.binance_orders import KEY_RIGHTS, Market, Request, requests_of, rest_text
+from twinloop.data.binance_answers import (
+    KeyRights,
+    read_account,
+    read_asset_mode,
+    read_error,
+    read_key_rights,
+    read_position_mode,
+    read_server_time,
+    read_symbol_settings,
+)
+from twinloop.data.binance_orders import KEY_RIGHTS, Market, Request, UsdmRequests, requests_of, rest_text
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.http_client import ask, open_client
 from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.trading_modes import TradingModes
 
 WINDOW_MS: Final = 5000
 ASK_S: Final = 10.0
 
 
-async def ask_account(
-    endpoints: Endpoints, credentials: Credentials, market: Market
-) -> tuple[AccountReport, KeyRights | None]:
-    """Balances and positions, whole, and what the key may do, None where the venue has no such call (a test network, say).
+class AccountTold(NamedTuple):
+    """held: balances and positions, whole. rights: None where the venue has no such call (a test network, say). modes: None on spot."""
+
+    held: AccountReport
+    rights: KeyRights | None
+    modes: TradingModes | None
+
+
+async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Market) -> AccountTold:
+    """What is on the account, how it trades, and what the key may do.
 
     SessionError where the venue does not say: unknown is never nothing.
     """
@@ -30,11 +46,22 @@ async def ask_account(
         try:
             clock, account = dialect.server_time(), dialect.account()
             server_ms = read_server_time(await _told(client, endpoints.rest, clock, "", "its time"))
-            query = rest_text(account, server_ms, WINDOW_MS, credentials)
-            held = read_account(await _told(client, endpoints.rest, account, query, "the account"))
+
+            async def signed(request: Request, what: str) -> bytes:
+                query = rest_text(request, server_ms, WINDOW_MS, credentials)
+                return await _told(client, endpoints.rest, request, query, what)
+
+            held = read_account(await signed(account, "the account"))
+            modes = None
+            if isinstance(dialect, UsdmRequests):
+                modes = TradingModes(
+                    hedge=read_position_mode(await signed(dialect.position_mode(), "the position mode")),
+                    multi_assets=read_asset_mode(await signed(dialect.asset_mode(), "the asset mode")),
+                    symbols=read_symbol_settings(await signed(dialect.symbol_settings(), "margin type and leverage")),
+                )
             query = rest_text(KEY_RIGHTS, server_ms, WINDOW_MS, credentials)
             body = await _told(client, endpoints.rights, KEY_RIGHTS, query, "what the key may do", optional=True)
-            return held, read_key_rights(body) if body else None
+            return AccountTold(held, read_key_rights(body) if body else None, modes)
         except DecodeError as error:
             raise SessionError("the account cannot be read", got=error.what) from None
 

@@ -30,6 +30,9 @@ DEFAULT_REST: Final = {
 }
 
 
+Leverage = Annotated[int, Field(strict=True, ge=1, le=125)]
+
+
 def _check_addresses(*addresses: tuple[str, str, tuple[str, str]]) -> None:
     """ValueError for an address (field, text, safe and plain scheme) that is neither secure nor of this machine."""
     for field, text, schemes in addresses:
@@ -90,6 +93,17 @@ class PaperTable(Table):
     queue_model: Literal["risk_averse", "power", "log"] = "risk_averse"
 
 
+class WarmupTable(Table):
+    """[warmup]: history that strategies see before they trade, at a session's first start. Empty and 0: none."""
+
+    catalog: str = ""  # A catalog's folder, from the file's on: trades, and books or quotes as `shown`.
+    last: Duration = 0  # Of the catalog, the last so much; 0: all of it.
+    trades: Annotated[Duration, Field(le=24 * 3_600_000_000_000)] = (
+        0  # The venue's aggregated trades of so long, by REST.
+    )
+    gap_max: Duration = 3_600_000_000_000  # The history may end so long before now.
+
+
 class AccountTable(Table):
     """[account]: what a paper session starts with; of a live one the venue says it."""
 
@@ -110,6 +124,10 @@ class OrdersTable(Table):
     reconcile_every: Duration = (
         60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
     )
+    margin: Literal["cross", "isolated"] = (
+        "cross"  # What USD-M must say of each symbol at a start; never set from here.
+    )
+    leverage: Leverage | dict[str, Leverage] | None = None  # The same, for all symbols or by symbol; None: only told.
     calls: str = ""  # Host of the WebSocket API; the venue's own, or the feed's where that is given.
 
     @model_validator(mode="after")
@@ -150,6 +168,7 @@ class LiveConfig(Table):
 
     session: SessionTable = SessionTable()
     feed: FeedTable
+    warmup: WarmupTable = WarmupTable()
     paper: PaperTable = PaperTable()
     account: AccountTable = AccountTable()
     orders: OrdersTable | None = None
@@ -206,10 +225,20 @@ class LoadedSession:
         given = self.document.get("limits")
         return {"preset": given} if isinstance(given, str) else dict(given or {})
 
+    def leverage_of(self, symbol: str) -> int | None:
+        """What the file says a symbol's leverage is at the venue; None: nothing."""
+        orders = self.config.orders
+        given = None if orders is None else orders.leverage
+        return given.get(symbol) if isinstance(given, dict) else given
+
 
 def _check_live(config: LiveConfig, path: Path) -> None:
     """What only a session with real orders needs."""
-    problems = (
+    orders = config.orders or OrdersTable()
+    only_usdm = sorted(orders.model_fields_set & {"margin", "leverage"}) if config.feed.venue != "binance-usdm" else []
+    by_symbol = orders.leverage if isinstance(orders.leverage, dict) else {}
+    strangers = sorted(set(by_symbol) - set(config.feed.symbols))
+    problems: tuple[tuple[bool, str, str, str], ...] = (
         (config.orders is None, "orders", "an [orders] table", "nothing"),
         (
             config.feed.venue not in MARKETS,
@@ -225,6 +254,8 @@ def _check_live(config: LiveConfig, path: Path) -> None:
             "group or strict",
             "async",
         ),
+        (bool(only_usdm), "orders", "no margin or leverage outside binance-usdm", ", ".join(only_usdm)),
+        (bool(strangers), "orders.leverage", "symbols of [feed]", ", ".join(strangers)),
     )
     for wrong, field, expected, got in problems:
         if wrong:

@@ -22,9 +22,10 @@ from twinloop.data.errors import TwinloopError
 from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg
 from twinloop.data.feed_codes import BACKUP, PRIMARY, SOURCE_NAME
 from twinloop.data.instruments import Instrument
+from twinloop.data.live_turn import FrameWay
 from twinloop.data.rowfile import Rows
 from twinloop.engine.live.config import LoadedSession
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.loop import TAKEN, LiveLoop
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.seam import WORLD, ReceiveClock
@@ -46,6 +47,13 @@ class Source:
     rest: str
 
 
+class TakeFrame(Protocol):
+    """LiveLoop.take_frame."""
+
+    def __call__(self, way: FrameWay, frame: bytes, local_ns: int, /, *, alone: bool) -> int:
+        """Handle a frame of the active leg."""
+
+
 class Tap(Protocol):
     """Who wants what came as it came: the active feed's frames, and the answers to its questions for books."""
 
@@ -65,7 +73,10 @@ class _Connection:
 
 
 class Feeds:
-    """Every connection of a session's market. take: the loop's; poll_after_ns: 0 never asks by REST for what does not stream."""
+    """Every connection of a session's market. take, take_frame: the loop's; without the second, and with a tap, frames go as rows.
+
+    poll_after_ns: 0 never asks by REST for what does not stream.
+    """
 
     def __init__(
         self,
@@ -73,6 +84,7 @@ class Feeds:
         arbiter: FeedArbiter,
         *,
         take: Callable[[Rows], None],
+        take_frame: TakeFrame | None = None,
         clock: ReceiveClock,
         client: aiohttp.ClientSession,
         polled: PolledMarket | None = None,
@@ -85,6 +97,7 @@ class Feeds:
         self.connects = 0
         self.reasons: dict[int, str] = {}
         self._take = take
+        self._take_frame = take_frame if tap is None else None
         self._tap = tap
         self._clock = clock
         self._client = client
@@ -158,24 +171,33 @@ class Feeds:
 
     async def _read(self, connection: _Connection) -> None:
         """Read until the connection is over, however it ends. A session that ends tells nobody of it."""
-        leg, socket, arbiter = connection.leg, connection.socket, self.arbiter
-        stream, tap = leg.stream, self._tap
+        leg, socket = connection.leg, connection.socket
+        stream = leg.stream
         try:
             async with socket:
                 while True:
-                    frame = await socket.recv(decode=False)
-                    now_ns = self._clock.local_ns()
-                    rows = arbiter.on_frame(leg, frame, now_ns)
-                    if tap is not None and leg is arbiter.active:
-                        tap.on_raw(stream.place, frame, now_ns)
-                    if len(rows):
-                        self._take(rows)
+                    self.on_frame(leg, await socket.recv(decode=False))
                     if stream.place >= 0 and stream.waits(stream.place):
                         self._ask(connection)
         except (OSError, WebSocketException) as error:
             self.reasons[connection.source.number] = str(error) or type(error).__name__
         self._connections.remove(connection)
-        self._take(arbiter.on_closed(leg, self._clock.local_ns()))
+        self._take(self.arbiter.on_closed(leg, self._clock.local_ns()))
+
+    def on_frame(self, leg: Leg, frame: bytes) -> None:
+        """A frame of a connection goes to the node. The usual one of the active leg in one call, and what only watchdogs ask for after it."""
+        arbiter, now_ns = self.arbiter, self._clock.local_ns()
+        left = -1
+        if self._take_frame is not None and leg is arbiter.active:
+            left = self._take_frame(leg.way, frame, now_ns, alone=len(arbiter.legs) == 1)
+            if left == TAKEN:
+                arbiter.took(leg, now_ns)
+                return
+        rows = arbiter.on_frame(leg, frame, now_ns, left)
+        if self._tap is not None and leg is arbiter.active:
+            self._tap.on_raw(leg.stream.place, frame, now_ns)
+        if len(rows):
+            self._take(rows)
 
     def _ask(self, connection: _Connection) -> None:
         for symbol in connection.leg.stream.wanting:
@@ -290,7 +312,7 @@ def make_feeds(
         rest = (config.backup_rest or loaded.rest).rstrip("/")
         sources.append(Source(BACKUP, names.url(config.backup_stream.rstrip("/")), rest))
     return Feeds(
-        sources, arbiter, take=loop.take, clock=loop.clock, client=client,
+        sources, arbiter, take=loop.take, take_frame=loop.take_frame, clock=loop.clock, client=client,
         polled=PolledMarket(config.venue, instruments, depth=depth), poll_after_ns=config.poll_after,
         poll_every_ns=config.poll_every,
     )  # fmt: skip

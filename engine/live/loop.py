@@ -5,15 +5,16 @@ leave, and the session ends. This module must not know sockets; a session's task
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS, FrameWay
 from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.journal.errors import JournalError
 from twinloop.engine.live.node import LiveNode
-from twinloop.engine.live.recorded import RecordedNode
+from twinloop.engine.live.recorded import RecordedNode, Sealed
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
@@ -22,27 +23,55 @@ from twinloop.kernels.rows import CANCEL, HALT, ROW
 # Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
 OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
 SESSION_END: Final = -2  # The HALT with which a session ends in order: the next one may undo it, unlike anybody else's.
+WARM_UP: Final = -4  # The HALT under which history is fed; the RESUME of the start ends it.
 SESSION_START: Final = (
     codes.RESUME_OF_START
 )  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
+TAKEN: Final = -2  # By the compiled way.
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {
     "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,
 }  # fmt: skip
 
 
-@dataclass
 class Counts:
-    """What a session did so far, for a person and for metrics. Changed once a turn."""
+    """What a session did so far, for a person and for metrics: a view of words that every turn counts in."""
 
-    turns: int = 0
-    facts: int = 0
-    requests: int = 0
-    refused: int = 0
-    fills: int = 0
-    commands: int = 0
-    by_kind: dict[int, int] = field(default_factory=dict)
+    def __init__(self, words: npt.NDArray[np.int64]) -> None:
+        self._words = words
+        self.commands = 0
+
+    @property
+    def turns(self) -> int:
+        """How often facts were handled."""
+        return int(self._words[COUNT_TURNS])
+
+    @property
+    def facts(self) -> int:
+        """Rows that were handled."""
+        return int(self._words[COUNT_FACTS])
+
+    @property
+    def requests(self) -> int:
+        """Requests to the venue."""
+        return int(self._words[COUNT_REQUESTS])
+
+    @property
+    def refused(self) -> int:
+        """Calls that the gate warned of or refused."""
+        return int(self._words[COUNT_REFUSED])
+
+    @property
+    def fills(self) -> int:
+        """Fills, of two rows each."""
+        return int(self._words[COUNT_KINDS + table.FILL]) // 2
+
+    @property
+    def by_kind(self) -> dict[int, int]:
+        """Rows by their kind, those that occurred."""
+        kinds = self._words[COUNT_KINDS:]
+        return {int(kind): int(kinds[kind]) for kind in np.flatnonzero(kinds)}
 
 
 class LiveLoop:
@@ -64,7 +93,7 @@ class LiveLoop:
         self.recorded = recorded
         self.node: LiveNode = recorded.node
         self.clock = clock
-        self.counts = Counts()
+        self.counts = Counts(recorded.counts)
         self.failure = ""
         self._send = send
         self._on_turn = on_turn
@@ -74,36 +103,40 @@ class LiveLoop:
     def start(self) -> None:
         """Call the strategies' on_start."""
         sealed = self.recorded.start()
-        self._leave(sealed.mark, sealed.handled.requests)
+        self._leave(sealed)
 
     def take(self, rows: Rows) -> None:
         """Handle facts that just came. Their local times are set here: never falling, whatever the clock does."""
         if self.failure or not len(rows):
             return
-        last = int(self.node.decision["clock"]["now_ns"])
-        local = rows["local_ns"]
-        if int(local[0]) < last or (len(local) > 1 and (np.diff(local) < 0).any()):
-            rows = rows.copy()
-            rows["local_ns"] = np.maximum.accumulate(np.maximum(local, last))
         try:
             sealed = self.recorded.handle(rows)
         except JournalError as error:  # Also a full buffer: the node is ahead of the journal, which must not be.
             self._stop(str(error))
             return
-        handled = sealed.handled
-        counts = self.counts
-        counts.turns += 1
-        counts.facts += len(handled.facts)
-        counts.requests += len(handled.requests)
-        counts.refused += len(handled.verdicts)
-        for kind, number in zip(*np.unique(handled.facts["kind"], return_counts=True), strict=True):
-            counts.by_kind[int(kind)] = counts.by_kind.get(int(kind), 0) + int(number)
-        counts.fills = counts.by_kind.get(table.FILL, 0) // 2
-        self._leave(sealed.mark, handled.requests)
+        if sealed.mark:
+            self._leave(sealed)
         if self._on_turn is not None:
             self._on_turn()
 
-    def note(self, rows: Rows) -> None:
+    def take_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> int:
+        """Handle a frame of the active leg in one call: TAKEN, or as of RecordedNode.handle_frame what is left to the arbiter."""
+        if self.failure:
+            return -1
+        try:
+            sealed = self.recorded.handle_frame(way, frame, local_ns, alone=alone)
+        except JournalError as error:
+            self._stop(str(error))
+            return TAKEN
+        if isinstance(sealed, int):
+            return sealed
+        if sealed.mark:
+            self._leave(sealed)
+        if self._on_turn is not None:
+            self._on_turn()
+        return TAKEN
+
+    def note(self, rows: Rows | bytes) -> None:
         """Seal annotations. A journal that fails stops trading."""
         if self.failure:
             return
@@ -118,12 +151,16 @@ class LiveLoop:
         if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
             self.take(self.node.clock_row(now_ns))
 
-    def command(self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED, value: int = 0) -> int:
-        """An operator's word: a fact like any other, journalled before it acts. Its sequence."""
+    def command(
+        self, name: str, code: int = 0, *, strategy: int = codes.UNASSIGNED, value: int = 0, local_ns: int = 0
+    ) -> int:
+        """An operator's word: a fact like any other, journalled before it acts. local_ns: of it, 0: now. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
         row = self._operator_row(COMMANDS[name], code, strategy)
         row["value"] = value
+        if local_ns:
+            row["local_ns"] = local_ns
         self.take(row)
         return sequence
 
@@ -148,15 +185,21 @@ class LiveLoop:
             row["code"] = code
         return row
 
-    def _leave(self, mark: int, requests: Rows) -> None:
+    def _leave(self, sealed: Sealed) -> None:
         """Cancels leave now, the rest as soon as their commit is safe."""
-        if self._send is None or not len(requests):
+        requests, mark = sealed.requests, sealed.mark
+        if self._send is None or not mark:
             return
-        cancels = requests["kind"] == CANCEL
-        if cancels.any():
+        if sealed.cancels == 0:
+            if not self._waiting and self.recorded.journal.is_safe(mark):
+                self._send(requests)
+                return
+            self._waiting.append((mark, requests))
+        else:
+            cancels = requests["kind"] == CANCEL
             self._send(pick(requests, cancels))
-        if not cancels.all():
-            self._waiting.append((mark, pick(requests, ~cancels)))
+            if sealed.cancels < len(requests):
+                self._waiting.append((mark, pick(requests, ~cancels)))
         self.release()
 
     def release(self) -> None:
@@ -169,6 +212,11 @@ class LiveLoop:
             _, requests = self._waiting.pop(0)
             if self._send is not None:
                 self._send(requests)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether every fact so far is as safe in the journal as its durability says."""
+        return self.recorded.journal.is_safe(self.recorded.journal.commits)
 
     def is_fenced(self) -> bool:
         """Whether the watchdog has taken this instance's right to send; if so, trading stops here for good."""

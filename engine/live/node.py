@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from twinloop.data.live_turn import REQUESTED
 from twinloop.data.rowfile import Rows, join_rows
 from twinloop.engine.assembly import Assembly, StrategySlot
 from twinloop.engine.limits import apply_limits
@@ -46,7 +47,7 @@ class Handled:
 
 
 class LiveNode:
-    """An assembly fed row by row. `sequence` is the next fact's, `requested` the outbox row up to which requests were taken.
+    """An assembly fed row by row. `sequence` is the next fact's.
 
     compiled: the session's strategies, where they are at hand.
     """
@@ -79,7 +80,7 @@ class LiveNode:
         self.node["inbox_mask"] = assembly.size.inbox_rows - 1
         assembly.call["more_local"] = 1
         self._inbox, self._outbox = self.node["inbox"], self.node["outbox"]
-        self.requested = 0
+        self.marks = np.zeros(2, np.int64)  # What the compiled turn shares; its places are named in data/live_turn.pyx.
         self.started = False
 
     def _set_times(self) -> None:
@@ -109,6 +110,15 @@ class LiveNode:
         return Handled(EMPTY, self._take_requests(), self._take_verdicts())
 
     @property
+    def requested(self) -> int:
+        """The outbox row up to which requests were taken."""
+        return int(self.marks[REQUESTED])
+
+    @requested.setter
+    def requested(self, row: int) -> None:
+        self.marks[REQUESTED] = row
+
+    @property
     def sequence(self) -> int:
         """Of the next fact."""
         return int(self.node["inbox_head"])
@@ -124,21 +134,26 @@ class LiveNode:
         rows["local_ns"], rows["kind"] = local_ns, CLOCK
         return rows
 
-    def handle(self, rows: Rows) -> Handled:
+    def handle(self, rows: Rows, *, begun: int | None = None) -> Handled:
         """Hand facts to the kernel in order; local times must not fall. A fact of two rows must be whole.
 
-        Raises SessionError for what the kernel cannot handle: the session must stop.
+        begun: where the compiled turn called the kernel with these rows once, the inbox's head before that. Raises SessionError for what
+        the kernel cannot handle: the session must stop.
         """
         found: tuple[list[Rows], list[Rows], list[Rows]] = ([], [], [])
-        for at in self._pieces(rows):
-            self._run(rows[at], found)
+        if begun is not None:
+            self._go_on(found, begun, int(self.assembly.call["status"]))
+        else:
+            for at in self.pieces(rows):
+                self._run(rows[at], found)
         return Handled(*(parts[0] if len(parts) == 1 else join_rows(parts) for parts in found))
 
     @staticmethod
-    def _pieces(rows: Rows) -> Iterator[slice]:
+    def pieces(rows: Rows, rows_max: int = BATCH_ROWS) -> Iterator[slice]:
+        """Where to cut rows into parts of rows_max at most; a fact of two rows stays whole, and such a part is one row longer."""
         at, count = 0, len(rows)
         while at < count:
-            end = min(at + BATCH_ROWS, count)
+            end = min(at + rows_max, count)
             if end < count and rows[end - 1]["flags"] & FLAG_CONTINUES:
                 end += 1
             yield slice(at, end)
@@ -156,14 +171,19 @@ class LiveNode:
             assembly.venue["next_row"] = 0
             call["market"], call["market_count"] = market.ctypes.data, len(market)
         call["local"], call["local_count"], call["start"] = rows.ctypes.data, len(rows), 0
+        head = self.sequence
+        self._go_on(found, head, assembly.replay(BATCH_ROWS))
+
+    def _go_on(self, found: tuple[list[Rows], list[Rows], list[Rows]], head: int, status: int) -> None:
+        """Collect what the kernel has done since a head, and call it until nothing is left of the rows it has."""
         while True:
-            head = self.sequence
-            status = assembly.replay(BATCH_ROWS)
             found[0].append(ring_rows(self._inbox, head, self.sequence))
             found[1].append(self._take_requests())
             found[2].append(self._take_verdicts())
             if status not in _GOES_ON:
                 break
+            head = self.sequence
+            status = self.assembly.replay(BATCH_ROWS)
         if status != codes.RUN_LOCAL_CHUNK:
             self._check_status()
             raise SessionError(

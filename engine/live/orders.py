@@ -20,6 +20,7 @@ from twinloop.engine.gateway.alerts import Alert
 from twinloop.engine.gateway.endpoints import Endpoints
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
+from twinloop.engine.gateway.own_rows import fate
 from twinloop.engine.gateway.transport import Transport
 from twinloop.engine.live.holdings import with_rates
 from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
@@ -151,9 +152,5 @@ class OrderEdge:
     def _note_fate(self, outgoing: Outgoing, kind: int) -> None:
         if not outgoing.order_id:
             return
-        row = np.zeros(1, ROW)
-        row["kind"], row["local_ns"] = kind, outgoing.sent_ns
-        row["request"], row["order_id"], row["code"] = outgoing.number, outgoing.order_id, outgoing.kind
-        if kind == table.SENT:
-            row["egress_ns"] = outgoing.sent_mono_ns
-        self.loop.note(row)
+        egress_ns = outgoing.sent_mono_ns if kind == table.SENT else 0
+        self.loop.note(fate(kind, outgoing.sent_ns, egress_ns, outgoing.number, outgoing.order_id, outgoing.kind))

@@ -5,6 +5,9 @@
 
 Open loop: every fact comes from the journal, own orders and timers too; what the kernel asks for is compared with what it asked for
 then, byte by byte. The first difference names the fact it stands at. Nothing but the journal and the strategies' files is read.
+
+How many facts came at once must not matter. As committed, they come in the batches of the session, and what depends on those would be
+the same again: `batch` cuts them otherwise.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from twinloop.data.rowfile import Rows
+from twinloop.data.errors import ConfigError
+from twinloop.data.rowfile import Rows, join_rows
 from twinloop.engine.journal.reader import Commit, Journal, open_journal
 from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
@@ -51,14 +55,19 @@ class Parity:
     decision_hash: str = ""
 
 
-def replay_journal(folder: Path, progress: Callable[[int, int], None] | None = None) -> Parity:
+def replay_journal(folder: Path, progress: Callable[[int, int], None] | None = None, *, batch: int = 0) -> Parity:
     """Replay a journal and compare. Raises the project's errors for a journal that is damaged or cannot be replayed."""
     journal = open_journal(folder)
-    return replay(journal, progress)
+    return replay(journal, progress, batch=batch)
 
 
-def replay(journal: Journal, progress: Callable[[int, int], None] | None = None) -> Parity:
-    """Replay a journal that was read already. progress: called with commits done and commits in all."""
+def replay(journal: Journal, progress: Callable[[int, int], None] | None = None, *, batch: int = 0) -> Parity:
+    """Replay a journal that was read already. progress: called with commits done and commits in all.
+
+    batch: rows handed to the kernel at once, at most; 0: those of a commit together, as they came.
+    """
+    if batch < 0:
+        raise ConfigError("a batch has rows", field="batch", expected="0 for those of the session, or more", got=batch)
     session = session_from_plain(journal.segments[0].header.session)
     compiled = compiled_strategies(session)
     found = Parity(changed=changed_since(session, compiled))
@@ -68,7 +77,7 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None)
     node = LiveNode(session, "recorded", compiled)
     for commit in every_commit(journal):
         facts = commit.facts
-        handled = node.handle(facts) if commit.number else node.start()
+        handled = _in_batches(node, facts, batch) if commit.number else node.start()
         found.commits += 1
         found.facts += len(facts)
         found.difference = _compare(commit, facts, node, handled, found)
@@ -79,6 +88,17 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None)
     found.decisions = node.decisions()
     found.decision_hash = f"{node.decision_hash() & (2**64 - 1):016x}"
     return found
+
+
+def _in_batches(node: LiveNode, facts: Rows, batch: int) -> Handled:
+    if not batch or len(facts) <= batch:
+        return node.handle(facts)
+    parts = [node.handle(facts[at]) for at in node.pieces(facts, batch)]
+    return Handled(
+        join_rows([part.facts for part in parts]),
+        join_rows([part.requests for part in parts]),
+        join_rows([part.verdicts for part in parts]),
+    )
 
 
 def every_commit(journal: Journal) -> Iterator[Commit]:

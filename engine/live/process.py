@@ -25,12 +25,12 @@ from twinloop.data.errors import ConfigError, DataError, TwinloopError
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
-from twinloop.engine.gateway.alerts import ALERTS, told_of
+from twinloop.engine.gateway.alerts import ALERTS, Alert, told_of, utc
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
-from twinloop.engine.journal.recovery import make_ready
+from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
@@ -51,6 +51,9 @@ from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
+from twinloop.engine.live.trading_modes import check_modes
+from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
+from twinloop.engine.live.warm_up import feed_history, history
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -120,6 +123,7 @@ class LiveProcess:
         self.published: Published
         self._rebuilt: Outcome | None = None
         self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
+        self._cancelled = False  # Everything was asked to be cancelled, because the session ends.
         self._may_resume = False  # No person has to say that the journal's session goes on.
 
     async def run(self) -> None:
@@ -139,6 +143,9 @@ class LiveProcess:
                         tasks.create_task(self._reconcile(self.orders), name="reconcile")
             except* _StoppedError:
                 self._in_order = True
+            except* Exception as group:
+                await self._cancel_after(group)
+                raise
             finally:
                 server.close()
                 place.unlink(missing_ok=True)
@@ -147,6 +154,7 @@ class LiveProcess:
     async def _start(self, client: aiohttp.ClientSession) -> None:
         loaded, config = self.loaded, self.loaded.config
         venue = config.feed.venue
+        refuse_while_waiting(loaded.place, loaded.rest, self.clock.local_ns())
         body = await get(client, loaded.rest + info_path(venue))
         fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
@@ -154,13 +162,15 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         held: AccountReport | None = None
         if credentials is not None:
-            held, rights = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
+            held, rights, modes = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
             if rights is None:
                 self._say(
                     "! the venue does not tell what the key may do: see to it that it cannot withdraw or transfer"
                 )
             else:
                 check_rights(rights, MARKETS[venue])
+            for line in [] if modes is None else check_modes(loaded, modes):
+                self._say(line)
             session = msgspec.structs.replace(
                 session, cash=wallet(held, session.currency), stock=stock(held, instruments)
             )
@@ -170,18 +180,44 @@ class LiveProcess:
                 crash_points.reach("start-lock")
             self.published = Published(loaded.place)
             compiled = compiled_strategies(session)
-            found = self._open(with_digests(session, compiled), compiled, held, lock)
+            ready = make_ready(loaded.place / "journal")
+            if crash_points.armed:
+                crash_points.reach("start-ready")
+            past = np.zeros(0, ROW)
+            if ready.journal is None:
+                past = await history(loaded, instruments, client, self.clock.local_ns())
+            if len(past):
+                session = msgspec.structs.replace(
+                    session, start_ns=int(past["local_ns"][0]), traded_from_ns=self.started_ns
+                )
+            found = self._open(with_digests(session, compiled), compiled, held, lock, ready)
         except BaseException:
             lock.close()
             raise
+        try:
+            await self._begin(client, credentials, found, past)
+        except BaseException:
+            asyncio.get_running_loop().remove_reader(self.loop.recorded.journal.notice_fd)
+            self.loop.recorded.journal.close()  # And its lock: what the journal holds is whole, and so is how far it came.
+            raise
+
+    async def _begin(
+        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: Rows
+    ) -> None:
+        """From a node behind a journal to a session that trades as soon as its sockets are open."""
+        loaded = self.loaded
         session = self.loop.node.session
         if credentials is not None:
             self._make_edge(credentials, found)
         if found is None:
             self.loop.start()
+            if len(past):
+                await feed_history(self.loop, past)
         elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
             self.loop.command("resume", SESSION_START)
-        self.feed = make_feeds(loaded, instruments, self.loop, client)
+        self.feed = make_feeds(loaded, session.instruments, self.loop, client)
+        if len(past):
+            self._end_warm_up(past)
         for line in limits_lines(session.limits()):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -189,18 +225,37 @@ class LiveProcess:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
+    def _end_warm_up(self, past: Rows) -> None:
+        """From history to now: timers in between fire, every market is stale and no book to be trusted, and only then it may trade."""
+        loop = self.loop
+        loop.take(self.feed.arbiter.begin(self.clock.local_ns()))
+        refused = loop.counts.refused
+        loop.command("resume", SESSION_START)
+        span_s = (int(past["local_ns"][-1]) - int(past["local_ns"][0])) / 1e9
+        self._say(
+            f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
+        )
+
     def _open(
-        self, session: Session, compiled: "list[CompiledStrategy]", held: AccountReport | None, lock: FolderLock
+        self,
+        session: Session,
+        compiled: "list[CompiledStrategy]",
+        held: AccountReport | None,
+        lock: FolderLock,
+        ready: Ready,
     ) -> Rebuilt | None:
         """The node, new or as its journal left it, behind a journal of a new epoch. None: there was no journal."""
         folder, live = self.loaded.place / "journal", session.mode == "live"
-        ready, found = make_ready(folder), None
-        if crash_points.armed:
-            crash_points.reach("start-ready")
+        found = None
         if ready.journal is not None:
             found = recover(ready.journal, session, compiled, self._progress)
             node = found.node
             session = node.session
+            if found.said.warming:
+                raise SessionError(
+                    "the journal ends in the middle of its warm-up", file=folder, expected="a session that has traded, or none",
+                    got="strategies that saw half of their history", remedy="nothing was traded: remove the folder, or give the session another name",
+                )  # fmt: skip
             if live:
                 node.go_live()
             self._may_resume = found.may_resume
@@ -241,14 +296,14 @@ class LiveProcess:
         settings = GatewaySettings(
             market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
-            currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.start_ns,
+            currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.traded_from_ns or session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6, websocket=config.orders.websocket,
         )  # fmt: skip
         gateway = Gateway(settings, credentials)
         endpoints = self.loaded.endpoints
         self.orders = OrderEdge(
             gateway, credentials, endpoints, loop,
-            tell=lambda alert: self._say(told_of(alert)),
+            tell=self._tell,
         )  # fmt: skip
         every_ns = config.orders.reconcile_every
         self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
@@ -261,6 +316,11 @@ class LiveProcess:
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
             if crash_points.armed:
                 crash_points.reach("start-rebuilt")
+
+    def _tell(self, alert: Alert) -> None:
+        self._say(told_of(alert))
+        if alert.name in {"BANNED", "HELD_OFF"}:
+            keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
 
     async def _reconcile(self, orders: OrderEdge) -> None:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
@@ -296,8 +356,34 @@ class LiveProcess:
             await self._no_orders_left(self.orders)
         raise _StoppedError
 
+    async def _cancel_after(self, group: BaseException) -> None:
+        """The session ends by an error: whatever it was, cancel what works at the venue, as far as that can be done from here.
+
+        The tasks are gone, the order connections with them: they are opened once more for this. The sidecar and the venue's own timer
+        stand behind it, for a process that cannot even do that.
+        """
+        orders = self.orders
+        reason = str(_first_of(group)) or type(_first_of(group)).__name__
+        self._say(f"! the session ends by an error: {reason}")
+        if orders is None or self._cancelled:
+            return
+        orders.transport.reopen()
+        try:
+            if not self.loop.failure:
+                self.loop.end_trading()
+        except Exception as error:  # noqa: BLE001 - a node that stopped handles nothing more; cancels need no node
+            self.loop.failure = str(error)
+        try:
+            async with asyncio.timeout(CANCEL_S + REQUEST_S), asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(orders.transport.run(), name="cancels")
+                await self._no_orders_left(orders)
+                sending.cancel()
+        except* Exception as again:  # noqa: BLE001 - the first error is raised; of this one a person has to know
+            self._say(f"! its orders could not all be cancelled from here: {_first_of(again)}; look at the venue")
+
     async def _no_orders_left(self, orders: OrderEdge) -> None:
         """Wait until the venue has proven that nothing of ours works there; say what remains when it takes too long."""
+        self._cancelled = True
         orders.take(orders.gateway.cancel_all(*orders.times()))
         waited_s = 0.0
         while orders.gateway.open_orders and waited_s < CANCEL_S:
@@ -332,6 +418,7 @@ class LiveProcess:
                 gateway = self.orders.gateway
                 feeds.append({
                     "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
+                    "wait until": utc(until_ns) if (until_ns := gateway.weight.blocked_until_ns(gateway.sender.venue_ns)) else "",
                     "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
                 })  # fmt: skip
             feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
@@ -403,6 +490,13 @@ class LiveProcess:
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
         )
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """The first error in groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class _StoppedError(Exception):

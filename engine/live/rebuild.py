@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from twinloop.data.errors import CorruptError, TwinloopError
 from twinloop.data.rowfile import Rows, join_rows, pick
+from twinloop.engine.gateway.needed_rows import READ, needed_rows
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
 from twinloop.engine.live import node_state
@@ -33,15 +34,14 @@ if TYPE_CHECKING:
 _IS_COMMAND: Final = np.isin(np.arange(256), [table.HALT, table.REDUCE, table.RESUME, table.FLATTEN])
 _OWN: Final = [kind for kind, origin in ORIGIN.items() if origin == table.OWN_ORDER]
 _IS_MADE_AGAIN: Final = np.isin(np.arange(256), [*_OWN, table.TIMER])
-_REQUESTS: Final = [kind for kind, origin in ORIGIN.items() if origin == table.REQUEST]
-_IS_OF_ORDERS: Final = np.isin(np.arange(256), [*_OWN, *_REQUESTS, table.SENT, table.NOT_SENT])
+_IS_OF_ORDERS: Final = np.isin(np.arange(256), list(READ))
 
 
 class Rebuilt:
     """A node after `commit` commits of a journal; checksum: of the last of them.
 
-    facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) of everything about orders, for a
-    gateway; a snapshot keeps them too. extra: what a snapshot held besides, with its words. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) about orders that a gateway needs;
+    a snapshot keeps them too. extra: what a snapshot held besides, with its words. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
     """
 
     def __init__(self, session: Session, folder: Path, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
@@ -140,12 +140,12 @@ class Rebuilt:
 
     def parts(self) -> dict[str, node_state.Memory]:
         """The memory of a snapshot of the node as it is now, to be written before it goes on."""
-        orders = {
-            f"orders-{epoch}": join_rows([rows for each, rows in self.of_orders if each == epoch])
+        self.of_orders = needed_rows([
+            (epoch, join_rows([rows for each, rows in self.of_orders if each == epoch]))
             for epoch in sorted({each for each, _ in self.of_orders})
-        }
-        self.of_orders = [(int(name.partition("-")[2]), rows) for name, rows in orders.items()]
-        return node_state.parts_of(self.node) | {name: rows.view(np.uint8) for name, rows in orders.items()}
+        ])  # fmt: skip
+        orders = {f"orders-{epoch}": rows.view(np.uint8) for epoch, rows in self.of_orders}
+        return node_state.parts_of(self.node) | orders
 
     def restore(self, path: Path, config: str) -> Head:
         """Take a snapshot over; TwinloopError where it is damaged or not of this session and code. The node must be new."""

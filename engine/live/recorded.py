@@ -1,27 +1,48 @@
 """A node and its journal as one: what the node handled is sealed before anything that depends on it leaves.
 
     session = RecordedNode(node, journal)
-    out = session.handle(rows)        # facts, requests and verdicts are in the journal; out.mark is their commit
+    out = session.handle(rows)        # facts, requests and verdicts are in the journal; out.mark is the commit of out.requests
     if journal.is_safe(out.mark): ...  # now requests may be sent; cancels need not wait
 
-This module must not send anything.
+The usual turn of a live session is one compiled call (data/live_turn.pyx); what stands here defines what it does, and does the rest. This
+module must not send anything.
 """
 
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
+import numpy as np
+
+from twinloop.data.live_turn import (
+    BEGUN,
+    COUNT_FACTS,
+    COUNT_KINDS,
+    COUNT_REFUSED,
+    COUNT_REQUESTS,
+    COUNT_TURNS,
+    COUNTS_SIZE,
+    DECISIONS,
+    UNUSUAL,
+    FrameWay,
+    LiveTurn,
+)
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.live.node import Handled, LiveNode
+from twinloop.engine.live.node import EMPTY, Handled, LiveNode
+from twinloop.engine.live.quick import make_turn
 from twinloop.engine.seam import WORLD
+from twinloop.kernels.rows import CANCEL, ROW
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """What was handled, and the mark of its commit."""
+class Sealed(NamedTuple):
+    """Requests that were sealed, how many of them are cancels, and the mark of their commit; 0 without requests."""
 
-    handled: Handled
+    requests: Rows
+    cancels: int
     mark: int
+
+
+NOTHING: Final = Sealed(EMPTY, 0, 0)
 
 
 class RecordedNode:
@@ -30,20 +51,66 @@ class RecordedNode:
     def __init__(self, node: LiveNode, journal: JournalWriter) -> None:
         self.node = node
         self.journal = journal
-        self._decisions = node.decisions()
+        node.marks[DECISIONS] = node.decisions()
+        self.counts = np.zeros(
+            COUNTS_SIZE, np.int64
+        )  # Of what was handled; their places are named in data/live_turn.pyx.
+        self._turn = make_turn(node, journal, self.counts)
 
     def start(self) -> Sealed:
         """Call every strategy's on_start and seal what it asked for: always the journal's first commit."""
         sealed = self.node.start()
-        self._decisions = -1
+        self.node.marks[DECISIONS] = -1
         return self._seal(sealed)
 
     def handle(self, rows: Rows) -> Sealed:
-        """Handle facts and seal them with what followed from them."""
-        return self._seal(self.node.handle(rows))
+        """Handle facts and seal them with what followed from them. Local times that fall are made equal: time never goes back."""
+        turn = self._usable_turn()
+        if turn is None:
+            return self._handle(rows)
+        made = turn.handle(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
+        return self._handle(rows) if made == UNUSUAL else self._made(turn, made)
 
-    def note(self, rows: Rows) -> int:
-        """Seal annotations: the mark."""
+    def handle_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> Sealed | int:
+        """Handle a market's frame of the active leg. An int: it has to be handled as rows, and so many of it are decoded; -1: none is."""
+        turn = self._turn
+        if turn is None or self.node.edge != "live" or crash_points.armed:
+            return -1
+        made = turn.frame(way, frame, local_ns, alone, WORLD.monotonic_ns(), WORLD.wall_ns())
+        if made == 0:  # The way of most frames: no call more than it takes.
+            return NOTHING
+        return way.decoded if made == UNUSUAL else self._made(turn, made)
+
+    def _usable_turn(self) -> LiveTurn | None:
+        return self._turn if self.node.edge == "live" and not crash_points.armed else None
+
+    def _made(self, turn: LiveTurn, made: int) -> Sealed:
+        """What a compiled turn came to; one that it began is gone on with."""
+        if made == 0:
+            return NOTHING
+        if made == BEGUN:
+            return self._handle(EMPTY, begun=turn.head)
+        return Sealed(np.ndarray(made, ROW, turn.requests()), turn.cancels, turn.mark)
+
+    def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
+        """The twin of the compiled turn."""
+        if begun is None:
+            rows = _in_time(rows, int(self.node.decision["clock"]["now_ns"]))
+        handled = self.node.handle(rows, begun=begun)
+        sealed = self._seal(handled)
+        counts = self.counts
+        counts[COUNT_TURNS] += 1
+        counts[COUNT_FACTS] += len(handled.facts)
+        counts[COUNT_REQUESTS] += len(handled.requests)
+        counts[COUNT_REFUSED] += len(handled.verdicts)
+        counts[COUNT_KINDS:] += np.bincount(handled.facts["kind"], minlength=256)
+        return sealed
+
+    def note(self, rows: Rows | bytes) -> int:
+        """Seal annotations, rows or their bytes: the mark."""
+        turn = self._usable_turn()
+        if turn is not None:
+            return turn.note(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
         self.journal.append(rows)
         return self._commit()
 
@@ -62,10 +129,11 @@ class RecordedNode:
                 journal.append(rows)
                 if crash_points.armed:
                     crash_points.reach(point)
-        if self.node.decisions() != self._decisions:
-            self._decisions = self.node.decisions()
+        if self.node.decisions() != self.node.marks[DECISIONS]:
+            self.node.marks[DECISIONS] = self.node.decisions()
             journal.append(self.node.hash_row())
-        return Sealed(handled, self._commit())
+        mark, requests = self._commit(), handled.requests
+        return Sealed(requests, int((requests["kind"] == CANCEL).sum()), mark) if len(requests) else NOTHING
 
     def _commit(self) -> int:
         now_ns = int(self.node.decision["clock"]["now_ns"])
@@ -75,3 +143,13 @@ class RecordedNode:
         if crash_points.armed:
             crash_points.reach("committed")
         return mark
+
+
+def _in_time(rows: Rows, last_ns: int) -> Rows:
+    """The rows, or a copy, with local times that never fall and none before the last one."""
+    local = rows["local_ns"]
+    if int(local[0]) >= last_ns and (len(local) == 1 or not (np.diff(local) < 0).any()):
+        return rows
+    rows = rows.copy()
+    rows["local_ns"] = np.maximum.accumulate(np.maximum(local, last_ns))
+    return rows

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def same_session(was: Session, now: Session) -> list[str]:
     """What two sessions differ in, in words; the start and the folder do not count, nor what a live account holds now."""
-    ignored = {"start_ns", "folder"} | ({"cash", "stock"} if now.mode == "live" else set())
+    ignored = {"start_ns", "traded_from_ns", "folder"} | ({"cash", "stock"} if now.mode == "live" else set())
     return [
         name.replace("_", " ")
         for name in Session.__struct_fields__

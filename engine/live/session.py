@@ -57,6 +57,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}  # Balances of base assets when a live spot session began: its positions count from there.
     folder: str = ""  # Where relative paths of strategies start.
     seed: int = 0
+    traded_from_ns: int = (
+        0  # When it began to trade, where history was fed before: nothing earlier at the venue is its own.
+    )
     session_start_ns: int = 0  # Start of the loss cap's day, ns after midnight UTC.
     day_ns: int = DAY_NS
     sample_interval_ns: int = 1_000_000_000

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from twinloop.engine.gateway import alerts
-from twinloop.engine.live.loop import OF_ALERT, SESSION_END, SESSION_START
+from twinloop.engine.live.loop import OF_ALERT, SESSION_END, SESSION_START, WARM_UP
 from twinloop.kernels import codes
-from twinloop.kernels.rows import REDUCE, RESUME
+from twinloop.kernels.rows import HALT, REDUCE, RESUME
 
 
 def ends_by_itself(kind: int, code: int) -> bool:
@@ -27,17 +27,24 @@ class Words:
     def __init__(self) -> None:
         self._of_person = False
         self._by_itself = False
+        self.warming = False  # History was being fed, and nothing ended that.
         self._ended: tuple[int, int] | None = None  # State and reason before the session ended in order.
 
     def to_plain(self) -> dict[str, Any]:
         """Plain data of it."""
-        return {"of_person": self._of_person, "by_itself": self._by_itself, "ended": self._ended}
+        return {
+            "of_person": self._of_person,
+            "by_itself": self._by_itself,
+            "ended": self._ended,
+            "warming": self.warming,
+        }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Words":
         """What `to_plain` gave."""
         words = cls()
         words._of_person, words._by_itself = bool(plain["of_person"]), bool(plain["by_itself"])
+        words.warming = bool(plain["warming"])
         ended = plain["ended"]
         words._ended = None if ended is None else (int(ended[0]), int(ended[1]))
         return words
@@ -45,6 +52,7 @@ class Words:
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""
         self._ended = None
+        self.warming = (kind == HALT and code == WARM_UP) or (self.warming and kind != RESUME)
         if kind == RESUME and code == codes.RESUME_BY_ITSELF:
             self._by_itself = False
         elif kind == RESUME:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import binance_lines as sample
+from reference.mutations import mutated
 
 from twinloop.data import binance_codes as codes
 from twinloop.data.binance_frames import NO_ROOM, NOT_OURS, NOT_USUAL, FrameScanner, frame_rows
@@ -242,44 +243,8 @@ def test_every_truncation_and_every_added_byte_is_met_alike() -> None:
 def test_mutated_frames_give_what_the_twin_gives(seed: int) -> None:
     rng = random.Random(seed)
     both = Both(futures=rng.random() < 0.8, aggregate=rng.random() < 0.3)
-    pieces = [
-        b"",
-        b'"',
-        b"\\",
-        b"-",
-        b".",
-        b"e5",
-        b"9" * 20,
-        b" ",
-        b"\0",
-        b"\xff",
-        b"null",
-        b"[",
-        b"]",
-        b"{}",
-        b"0",
-        b"NaN",
-        b'"s":"X",',
-    ]
     for _ in range(40):
-        text = bytearray(rng.choice(FRAMES))
-        for _ in range(rng.choice([0, 1, 1, 2, 3])):
-            at = rng.randrange(len(text))
-            choice = rng.randrange(5)
-            if choice == 0:
-                text[at] = rng.randrange(256)
-            elif choice == 1:
-                text[at : at + rng.randrange(1, 4)] = rng.choice(pieces)
-            elif choice == 2:
-                del text[at : at + rng.randrange(1, 12)]
-            elif choice == 3:
-                text[at:at] = text[rng.randrange(len(text)) :][: rng.randrange(20)]
-            else:
-                other = rng.choice(FRAMES)
-                text[at:] = other[rng.randrange(len(other)) :]
-            if not text:
-                break
-        both.feed(bytes(text), NOW + rng.randrange(-5, 5) * 10**6)
+        both.feed(mutated(rng, rng.choice(FRAMES), FRAMES), NOW + rng.randrange(-5, 5) * 10**6)
 
 
 @given(frame=st.binary(max_size=200))

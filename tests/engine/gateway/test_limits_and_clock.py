@@ -122,3 +122,17 @@ def test_a_refused_key_asks_for_a_halt() -> None:
     world.new(17)
     world.respond(world.take(kinds.PLACE), 401, refusal(-2015, "Invalid API-key, IP, or permissions for action."))
     assert any(alert.name == "KEY_REFUSED" and alert.demand == HALT for alert in world.alerts)
+
+
+def test_a_closing_order_leaves_where_an_opening_one_has_to_wait() -> None:
+    world = World("usdm")
+    world.new(17)
+    world.settle()
+    world.respond(world.gateway_probe(), 200, b"[]", {"X-MBX-ORDER-COUNT-10S": "270"})
+    world.new(18)
+    assert world.orders[18].code == codes.REASON_RATE
+    world.new(19)
+    assert world.names().count("LIMIT_NEAR") == 1, "told once for one wait"
+    world.new(20, side=-1, flags=codes.REDUCE_ONLY)
+    world.settle()
+    assert world.orders[20].state == "ACKED"

@@ -4,66 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.busy_session import busy_market, busy_session
+from reference.live_sessions import strategies
 
-from twinloop.data.instruments import MONEY_ONE, Instrument
-from twinloop.data.rowfile import join_rows
-from twinloop.data.synth import SynthSymbol, synthesise
-from twinloop.engine.live.session import Session, StrategySpec
-
-STRATEGY = '''
-import twinloop as tl
-
-
-class Busy(tl.Strategy):
-    """Makes and takes, on a timer and on the book, so that every kind of request and answer occurs."""
-
-    instrument: tl.Symbol = "BTCUSDT"
-    qty: int = 20
-    ticks: tl.State[int] = 0
-    quote: tl.State[int] = 0
-
-    def on_start(self, ctx):
-        ctx.set_timer(1, 0, 100_000_000)
-
-    def on_timer(self, ctx, timer):
-        bid = ctx.bid_scaled(self.instrument)
-        ask = ctx.ask_scaled(self.instrument)
-        if bid <= 0 or ask <= 0:
-            return
-        self.ticks += 1
-        side = 1 if (self.ticks // 7) % 2 == 0 else -1
-        if self.ticks % 3 == 0:
-            ctx.market_scaled(self.instrument, side, self.qty)
-        elif self.ticks % 5 == 0 and ctx.is_open(self.quote):
-            ctx.amend_scaled(self.quote, bid if side > 0 else ask, self.qty)
-        else:
-            ctx.cancel_all(self.instrument)
-            self.quote = ctx.limit_scaled(self.instrument, side, bid if side > 0 else ask, self.qty, tl.GTC, True)
-'''
+from twinloop.data.instruments import Instrument
+from twinloop.engine.live.session import Session
 
 
 @pytest.fixture(scope="module")
 def market() -> tuple[Instrument, Any]:
-    instrument = Instrument.make(
-        symbol="BTCUSDT", venue="synthetic", contract="linear", base="BTC", quote="USDT", tick_size="0.1", lot_size="0.001",
-        max_qty="1000", maker_fee="0.0002", taker_fee="0.0005",
-    )  # fmt: skip
-    instruments, chunks = synthesise([SynthSymbol(instrument=instrument)], duration_s=6.0, seed=3)
-    return instruments[0], join_rows(list(chunks))
+    return busy_market()
 
 
 @pytest.fixture(scope="module")
 def strategy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("strategies")
-    (folder / "busy.py").write_text(STRATEGY)
-    return folder
+    return strategies(tmp_path_factory.mktemp("strategies")).parent
 
 
 @pytest.fixture(scope="module")
 def session(market: tuple[Instrument, Any], strategy_folder: Path) -> Session:
-    instrument, tape = market
-    return Session(
-        name="test", mode="paper", instruments=[instrument], shown=["depth"], currency="USDT", cash=100_000 * MONEY_ONE,
-        strategies=[StrategySpec(name="busy", path="busy.py:Busy")], limits_section={"preset": "research"},
-        start_ns=int(tape[0]["local_ns"]), folder=str(strategy_folder), entry_latency_ns=2_000_000, response_latency_ns=3_000_000,
-    )  # fmt: skip
+    return busy_session(market, strategy_folder)

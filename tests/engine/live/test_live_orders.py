@@ -519,3 +519,28 @@ def test_no_key_is_in_the_journal(tmp_path: Path, strategy_folder: Path) -> None
             assert PRACTICE_SECRET.encode() not in data
             assert PRACTICE_KEY.encode() not in data
     assert rows.SENT
+
+
+def test_a_ban_is_told_with_its_end_and_a_restart_asks_nothing(tmp_path: Path, strategy_folder: Path) -> None:
+    said: list[str] = []
+    paths: list[Path] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await traded(process, task, 1)
+        server.faults.arm("banned", 1)
+        await sessions.until(lambda: "BANNED" in alerts_of(process), task)
+        await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            paths.append(configuration(tmp_path, server.port, strategy_folder))
+            await sessions.in_session(paths[0], said, lambda process, task: what(server, process, task))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("twinloop.engine.live.process.CANCEL_S", 0.2)  # Nothing can be proven during a ban.
+        asyncio.run(all_of_it())
+    told = next(line for line in said if "BANNED" in line)
+    assert " UTC)" in told
+    # The exchange is gone: whatever would have been asked now would be another error.
+    with pytest.raises(SessionError, match=r"banned this address.*expected a start after .* UTC.*nothing was sent"):
+        asyncio.run(LiveProcess(load_session(paths[0]), said.append).run())

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from twinloop.engine.gateway.alerts import ALERT_CODE
-from twinloop.engine.live.loop import OF_ALERT, OF_PERSON, SESSION_END, SESSION_START
+from twinloop.engine.live.loop import OF_ALERT, OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.engine.live.words import Words
 from twinloop.kernels import codes
 from twinloop.kernels.rows import FLATTEN, HALT, REDUCE, RESUME
@@ -49,3 +49,27 @@ def test_who_has_the_last_word(words: list[tuple[int, int]], state: int, reason:
     assert said.may_resume(*now) == resumes
     again = Words.from_plain(msgspec.json.decode(msgspec.json.encode(said.to_plain())))
     assert again.may_resume(*now) == resumes
+
+
+@pytest.mark.parametrize(
+    ("words", "warming"),
+    [
+        ([(HALT, WARM_UP)], True),
+        ([(HALT, WARM_UP), (HALT, PERSON)], True),
+        ([(HALT, WARM_UP), (RESUME, SESSION_START)], False),
+        ([(REDUCE, SESSION_START)], False),  # A session that died before its orders were proven starts again.
+        ([(REDUCE, SESSION_START), (RESUME, SESSION_START)], False),
+        ([END], False),
+    ],
+)
+def test_only_history_that_nothing_ended_is_a_warm_up(words: list[tuple[int, int]], warming: bool) -> None:
+    said = Words()
+    for word in words:
+        said.take(*word, ACTIVE, codes.ALLOW)
+    assert said.warming == warming
+    assert Words.from_plain(msgspec.json.decode(msgspec.json.encode(said.to_plain()))).warming == warming
+
+
+def test_no_two_words_of_a_session_have_one_code() -> None:
+    own = [SESSION_END, SESSION_START, WARM_UP, codes.RESUME_BY_OPERATOR, codes.RESUME_BY_ITSELF]
+    assert len(set(own)) == len(own)

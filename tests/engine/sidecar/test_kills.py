@@ -31,7 +31,7 @@ def survive(
 ) -> Survived:
     async def all_of_it() -> Survived:
         async with Server(seed=SEED, turns_per_s=100) as server:
-            path, place = live_file(folder, server.port, quoter, strategy="Churner"), folder / "sessions" / "live"
+            path, place = live_file(folder, server.port, quoter, busy=True), folder / "sessions" / "live"
             if point:
                 return await at_point(server, path, place, point, times, SEED)
             return await at_random(server, path, place, seconds or [])

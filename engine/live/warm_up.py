@@ -1,0 +1,182 @@
+"""History that a session's strategies see before they trade: rows of a catalog, and recent trades by REST.
+
+    rows = await history(loaded, instruments, client, now_ns)      # flagged WARMUP, in the order of their own times
+    await feed_history(loop, rows)                                 # through the same loop, with trading halted
+
+The rows are facts like any other, at the times that they are of: they are journalled, so that a replay takes every decision again from the
+journal alone. Trading is HALTED meanwhile by a row in the journal, so the risk gate refuses every order; a request that came out all the
+same would end the session before there is anything it could leave by. This module must not resume trading.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from twinloop.data.binance_scan_py import BadLineError, scaled
+from twinloop.data.catalog import Catalog
+from twinloop.data.errors import ConfigError
+from twinloop.data.instruments import Instrument
+from twinloop.data.merge import open_tape
+from twinloop.data.rowfile import Rows, join_rows, pick, whole_facts
+from twinloop.engine.live.config import LoadedSession
+from twinloop.engine.live.loop import WARM_UP, LiveLoop
+from twinloop.engine.live.rest import get
+from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.seam import WORLD
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import FLAG_WARMUP, ROW
+
+PAGE: Final = 1000  # Trades in one answer: the venue's most.
+PAGES_MAX: Final = 50  # Of one symbol: 1,000 of USD-M's weight of 2,400 a minute.
+ROWS_MAX: Final = 2_000_000  # 128 MB, and as much in the journal.
+CHUNK_ROWS: Final = 4096
+WAIT_S: Final = 0.001
+_TRADES: Final = {
+    "binance-spot": "/api/v3/aggTrades",
+    "binance-usdm": "/fapi/v1/aggTrades",
+    "binance-coinm": "/dapi/v1/aggTrades",
+}
+_BOOK: Final = (table.LEVEL, table.SNAPSHOT_BEGIN, table.SNAPSHOT_LEVEL, table.SNAPSHOT_END, table.CLEAR)
+
+
+class _Trade(msgspec.Struct):
+    a: Annotated[int, msgspec.Meta(gt=0, lt=10**18)]
+    p: str
+    q: str
+    T: Annotated[int, msgspec.Meta(gt=0, lt=9 * 10**12)]
+    m: bool
+
+
+_DECODER: Final = msgspec.json.Decoder(list[_Trade])
+
+
+async def history(
+    loaded: LoadedSession, instruments: Sequence[Instrument], client: aiohttp.ClientSession, now_ns: int
+) -> Rows:
+    """Rows of the configured warm-up by local time, none later than now_ns; empty without one. SessionError or ConfigError otherwise."""
+    config = loaded.config.warmup
+    parts: list[Rows] = []
+    if config.catalog:
+        parts.append(_of_catalog(loaded, instruments, now_ns))
+    if config.trades:
+        for slot, instrument in enumerate(instruments):
+            rows = await _of_rest(loaded, slot, instrument, client, now_ns)
+            if parts and len(parts[0]):  # A trade that is in the catalog already does not come again.
+                rows = pick(rows, rows["local_ns"] > int(parts[0]["local_ns"][-1]))
+            parts.append(rows)
+    rows = join_rows(parts) if parts else np.zeros(0, ROW)
+    if not len(rows):
+        if config.catalog or config.trades:
+            raise SessionError("a warm-up without rows", field="warmup", expected="rows before now", got="none")
+        return rows
+    if len(rows) > ROWS_MAX:
+        raise SessionError(
+            "the warm-up is too long", field="warmup", expected=f"at most {ROWS_MAX:,} rows", got=f"{len(rows):,}",
+            remedy="shorten last or trades under [warmup]",
+        )  # fmt: skip
+    rows = pick(rows, np.argsort(rows["local_ns"], kind="stable"))
+    gap_ns = now_ns - int(rows["local_ns"][-1])
+    if gap_ns > config.gap_max:
+        raise SessionError(
+            "the warm-up ends long before now: indicators would jump", field="warmup.gap_max", expected=f"at most {config.gap_max / 1e9:g} s",
+            got=f"{gap_ns / 1e9:.0f} s", remedy='add trades = "10m", ingest newer data, or raise gap_max',
+        )  # fmt: skip
+    rows["flags"] |= FLAG_WARMUP
+    return rows
+
+
+def _of_catalog(loaded: LoadedSession, instruments: Sequence[Instrument], now_ns: int) -> Rows:
+    """Trades, and books or quotes as the session shows them, of a catalog's last part before now."""
+    config = loaded.config.warmup
+    catalog = Catalog(loaded.folder / Path(config.catalog).expanduser())
+    names = [f"{loaded.config.feed.venue}:{each.symbol}" for each in instruments]
+    tape = open_tape(catalog.rows(names), catalog.cache)
+    slot_of = np.full(len(tape.instruments), -1, np.int64)
+    for at, held in enumerate(tape.instruments):
+        slot = [each.symbol for each in instruments].index(held.symbol)
+        ours = instruments[slot]
+        if (held.price_scale, held.qty_scale) != (ours.price_scale, ours.qty_scale):
+            raise ConfigError(
+                "the catalog has the instrument in other scales than the venue", field="warmup.catalog",
+                expected=f"{ours.symbol} with price_scale {ours.price_scale} and qty_scale {ours.qty_scale}",
+                got=f"{held.price_scale} and {held.qty_scale}", remedy="ingest it again with the venue's rules",
+            )  # fmt: skip
+        slot_of[at] = slot
+    kinds = (table.TRADE, *(_BOOK if loaded.config.feed.shown == "depth" else (table.QUOTE,)))
+    local = tape.local
+    first = int(np.searchsorted(local["local_ns"], int(local["local_ns"][-1]) - config.last)) if config.last else 0
+    until = int(np.searchsorted(local["local_ns"], now_ns, side="right"))
+    if until - first > ROWS_MAX:
+        raise SessionError(
+            "the warm-up is too long", field="warmup.catalog", expected=f"at most {ROWS_MAX:,} rows", got=f"{until - first:,}",
+            remedy='take its last part only, such as last = "1h"',
+        )  # fmt: skip
+    rows = np.array(local[first:until])
+    rows = pick(rows, np.isin(rows["kind"], kinds))
+    rows["instrument"] = slot_of[rows["instrument"]]
+    return rows
+
+
+async def _of_rest(
+    loaded: LoadedSession, slot: int, instrument: Instrument, client: aiohttp.ClientSession, now_ns: int
+) -> Rows:
+    """Aggregated trades of the last `trades`, asked for backwards page by page."""
+    feed = loaded.config.feed
+    since_ns, found = now_ns - loaded.config.warmup.trades, list[Rows]()
+    address = f"{loaded.rest}{_TRADES[feed.venue]}?symbol={instrument.symbol}&limit={PAGE}"
+    before = 0
+    for _ in range(PAGES_MAX):
+        rows = _read(
+            await get(client, address + (f"&fromId={max(before - PAGE, 0)}" if before else "")), slot, instrument
+        )
+        if before:
+            rows = pick(rows, rows["trade_id"] < before)
+        if not len(rows):
+            break
+        found.append(rows)
+        before = int(rows["trade_id"][0])
+        if int(rows["local_ns"][0]) <= since_ns or before <= 1:
+            break
+    rows = join_rows(found[::-1]) if found else np.zeros(0, ROW)
+    rows["local_ns"] = np.maximum.accumulate(rows["local_ns"])
+    return pick(rows, (rows["local_ns"] > since_ns) & (rows["local_ns"] <= now_ns))
+
+
+def _read(body: bytes, slot: int, instrument: Instrument) -> Rows:
+    """Rows of one answer by id. SessionError for one that cannot be read: half a history is none."""
+    try:
+        found = sorted(_DECODER.decode(body), key=lambda each: each.a)
+        rows = np.zeros(len(found), ROW)
+        rows["kind"], rows["instrument"] = table.TRADE, slot
+        for row, each in zip(rows, found, strict=True):
+            row["trade_id"] = row["sequence"] = each.a
+            row["venue_ns"] = row["local_ns"] = each.T * 10**6
+            row["price"], row["qty"] = scaled(each.p, instrument.price_scale), scaled(each.q, instrument.qty_scale)
+            row["side"] = -1 if each.m else 1
+    except (msgspec.MsgspecError, UnicodeDecodeError, BadLineError) as error:
+        raise SessionError("the venue's past trades cannot be read", field=instrument.symbol, got=str(error)) from None
+    if len(rows) and min(int(rows[name].min()) for name in ("trade_id", "venue_ns", "price", "qty")) <= 0:
+        raise SessionError(
+            "the venue's past trades cannot be read", field=instrument.symbol, expected="ids, times, prices and quantities above 0", got="one that is not"
+        )  # fmt: skip
+    return rows
+
+
+async def feed_history(loop: LiveLoop, rows: Rows) -> None:
+    """Halt, and hand the rows to the loop, each chunk safe in the journal before the next. Trading stays halted."""
+    loop.command("halt", WARM_UP, local_ns=int(rows["local_ns"][0]))
+    began = loop.counts.requests
+    for chunk in whole_facts(rows, CHUNK_ROWS):
+        loop.take(chunk)
+        if loop.failure:
+            raise SessionError(loop.failure)
+        if loop.counts.requests != began:
+            raise SessionError(
+                "a request came out of the warm-up", expected="none while trading is halted", got=str(loop.counts.requests - began)
+            )  # fmt: skip
+        while not loop.is_caught_up and not loop.failure:
+            await WORLD.sleep(WAIT_S)

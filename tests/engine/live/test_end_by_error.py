@@ -1,0 +1,77 @@
+"""A session that ends by an error of its own leaves nothing working at the venue."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference import sessions
+from reference.live_config import configuration
+
+from twinloop.engine.exchange.model import OPEN
+from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.live.config import load_session
+from twinloop.engine.live.parity import replay_journal
+from twinloop.engine.live.process import LiveProcess
+from twinloop.engine.live.session_errors import SessionError
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINLOOP_API_KEY", PRACTICE_KEY)
+    monkeypatch.setenv("TWINLOOP_API_SECRET", PRACTICE_SECRET)
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    """Stands for a mistake of ours somewhere in the session."""
+    raise ArithmeticError("a planted error")
+
+
+def stops(*_: Any, **__: Any) -> Any:
+    """Stands for a kernel that stopped."""
+    raise SessionError("the loop stopped: planted")
+
+
+def in_a_feed(process: LiveProcess) -> None:
+    process.feed.arbiter.on_tick = fails  # type: ignore[method-assign]
+
+
+def in_the_node(process: LiveProcess) -> None:
+    process.loop.recorded.handle = stops  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+@pytest.mark.parametrize(("plant", "told"), [(in_a_feed, "a planted error"), (in_the_node, "the loop stopped")])
+def test_a_session_that_fails_cancels_what_works_and_says_why(
+    tmp_path: Path, strategy_folder: Path, plant: Callable[[LiveProcess], None], told: str, market: Any
+) -> None:
+    said: list[str] = []
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            exchange = server.exchanges[market]
+            account = exchange.accounts[PRACTICE_KEY]
+
+            def working() -> int:
+                return sum(order.status in OPEN for order in account.orders.values())
+
+            path = configuration(tmp_path, server.port, strategy_folder, market)
+            process = LiveProcess(load_session(path), said.append)
+            task = asyncio.create_task(process.run())
+            await sessions.until(lambda: working() > 0, task)
+            # One more that the strategy never touches, so that something works whenever the error comes.
+            far = exchange.markets["BTCUSDT"].last_price * 99 // 100
+            far -= far % exchange.markets["BTCUSDT"].symbol.tick_size
+            exchange.place(account, "BTCUSDT", 1, "LIMIT", 50 if market == "usdm" else 50_000, price=far)
+            plant(process)
+            with pytest.raises(ExceptionGroup) as ended:
+                await task
+            assert told in repr(ended.value)
+            assert working() == 0
+            assert process.result["open_orders"] == []
+
+    asyncio.run(all_of_it())
+    assert any("the session ends by an error" in line and told in line for line in said), said
+    found = replay_journal(tmp_path / "sessions" / "live" / "journal")
+    assert found.difference is None, str(found.difference)
