@@ -18,6 +18,7 @@ import badinput  # noqa: F401 - registers its bars, as do the next
 import books  # noqa: F401
 import decoding  # noqa: F401
 import exactness  # noqa: F401
+import faults  # noqa: F401
 import files  # noqa: F401
 import fills  # noqa: F401
 import harness

@@ -426,38 +426,57 @@ def test_what_a_person_stopped_stays_stopped_over_a_restart(tmp_path: Path, stra
     replays(tmp_path)
 
 
-class FullDisk(FileLayer):
-    """A disk that is full from a moment on."""
+class FailingDisk(FileLayer):
+    """A disk on which one operation fails from a moment on: every time, or the first time alone, as kernels report a failed sync."""
 
-    def __init__(self) -> None:
-        self.plan = self.faults = np.array([[journal_write.WRITE, 1 << 40, 1 << 40, -errno.ENOSPC]], np.int64)
+    def __init__(self, operation: int, error: int, *, once: bool) -> None:
+        self.once = once
+        self.plan = self.faults = np.array([[operation, 1 << 40, 1 << 40, -error]], np.int64)
 
-    def fill_up(self) -> None:
-        self.plan[0, 1] = 0
+    def fail(self, done: int) -> None:
+        """done: how often the operation was done so far."""
+        self.plan[0, 1:3] = (done + 1, done + 2) if self.once else (0, 1 << 40)
 
 
-def test_a_full_disk_ends_trading_and_nothing_is_left_working(
-    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("operation", "error", "once", "said"),
+    [
+        pytest.param(journal_write.WRITE, errno.ENOSPC, False, "No space left", id="k1-full"),
+        pytest.param(journal_write.SYNC, errno.EIO, True, "Input/output error", id="k2-one-failed-sync"),
+        pytest.param(journal_write.WRITE, errno.EIO, True, "Input/output error", id="k2-one-failed-write"),
+    ],
+)
+def test_a_disk_that_fails_ends_trading_and_nothing_is_left_working(
+    tmp_path: Path,
+    strategy_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: int,
+    error: int,
+    once: bool,
+    said: str,
 ) -> None:
     """Without a journal no order leaves; cancels do, and again where they are lost, until the venue has proven that nothing works."""
-    disk = FullDisk()
+    disk = FailingDisk(operation, error, once=once)
     monkeypatch.setattr("twinloop.engine.live.process.JournalWriter", partial(JournalWriter, layer=disk))
-    said: list[str] = []
 
     async def all_of_it() -> Server:
         async with Server(seed=4, turns_per_s=100) as server:
             path = configuration(tmp_path, server.port, strategy_folder)
-            process = LiveProcess(load_session(path), said.append)
+            process = LiveProcess(load_session(path), lambda _: None)
             task = asyncio.create_task(process.run())
             await sessions.until(lambda: hasattr(process, "feed"), task)
             await sessions.until(lambda: bool(working(server)), task)
-            disk.fill_up()
+            journal = process.loop.recorded.journal
+            disk.fail(journal.operations()[operation == journal_write.SYNC])
             while not process.loop.failure:  # noqa: ASYNC110 - in the very turn
                 await asyncio.sleep(0)
             server.faults.arm("lose_request", 2)
             with pytest.raises(ExceptionGroup) as ended:
                 await task
-            assert ended.group_contains(SessionError, match="No space left")
+            assert ended.group_contains(SessionError, match=said)
+            assert not once or journal.operations()[operation == journal_write.SYNC] <= int(disk.plan[0, 2]), (
+                "never tried again"
+            )
             return server
 
     server = asyncio.run(all_of_it())
