@@ -3,8 +3,9 @@
 An alert carries numbers and words of ours; text that came from a venue is cut to plain ASCII first. Nothing here sends anything.
 """
 
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
+
+import numpy as np
 
 NOTE: Final = 0  # Worth recording.
 WARN: Final = 1
@@ -97,7 +98,8 @@ def told_of(alert: Alert) -> str:
 
 def utc(time_ns: int) -> str:
     """A time, ns since the epoch, to the second above."""
-    return datetime.fromtimestamp(-(-time_ns // 10**9), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    seconds = np.datetime64(-(-time_ns // 10**9), "s")
+    return f"{seconds}".replace("T", " ") + " UTC"
 
 
 def alert(name: str, *, order_id: int = 0, instrument: int = -1, value: int = 0, detail: str = "") -> Alert:
