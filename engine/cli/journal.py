@@ -241,7 +241,9 @@ def archive(folder: Path, *, keep: int = 2, json: Flag = False) -> int:
 
 
 @app.command
-def retire(folder: Path, *, older_than: str = "", beyond: str = "", json: Flag = False) -> int:
+def retire(
+    folder: Path, *, older_than: str = "", beyond: str = "", archive: Path | None = None, json: Flag = False
+) -> int:
     """Remove the oldest archived segments: those older than a time, or beyond a size in all.
 
     For example:
@@ -249,8 +251,9 @@ def retire(folder: Path, *, older_than: str = "", beyond: str = "", json: Flag =
         twinloop journal retire sessions/paper/journal --older-than 90d
         twinloop journal retire sessions/paper/journal --beyond 50GB
 
-    What goes cannot be replayed any more: copy the archive to another host first. Only
-    what a snapshot stands for is removed, so that the session can start again.
+    Copy the archive elsewhere first: with --archive nothing goes that its copy there does
+    not give back, and `twinloop replay --archive` reads it from there. Only what a
+    snapshot stands for is removed, so that the session can start again.
 
     Parameters
     ----------
@@ -260,6 +263,8 @@ def retire(folder: Path, *, older_than: str = "", beyond: str = "", json: Flag =
         Remove what is wholly older, such as 90d.
     beyond
         Remove the oldest until the archive is no larger, such as 50GB.
+    archive
+        The folder with the copies of the archive's Parquet files.
     json
         Print one JSON document.
     """
@@ -281,7 +286,14 @@ def retire(folder: Path, *, older_than: str = "", beyond: str = "", json: Flag =
     segments_of(folder)
     lock = FolderLock(folder / ARCHIVE)
     try:
-        gone = remove(folder, now_ns=time.time_ns(), age_ns=age_ns, size=size, up_to_commit=_snapshot_commit(folder))
+        gone = remove(
+            folder,
+            now_ns=time.time_ns(),
+            age_ns=age_ns,
+            size=size,
+            up_to_commit=_snapshot_commit(folder),
+            copies=archive,
+        )
     finally:
         lock.close()
     if json:
@@ -294,14 +306,11 @@ def retire(folder: Path, *, older_than: str = "", beyond: str = "", json: Flag =
 
 def _snapshot_commit(folder: Path) -> int:
     """How many commits the oldest whole snapshot stands for: a later one may yet prove damaged. ConfigError where there is none."""
-    from twinloop.data.errors import DataError  # noqa: PLC0415
-    from twinloop.engine.journal.snapshot import read_snapshot, snapshots_of  # noqa: PLC0415
+    from twinloop.engine.journal.snapshot import oldest_whole  # noqa: PLC0415
 
-    for path in reversed(snapshots_of(folder)):
-        try:
-            return read_snapshot(path)[0].commit
-        except DataError:
-            continue
+    commit = oldest_whole(folder)
+    if commit is not None:
+        return commit
     raise ConfigError(
         "no snapshot stands for what would be removed: the session could not start again", file=folder,
         expected="a whole snapshot", got="none", remedy="let `twinloop sidecar` follow the session first",

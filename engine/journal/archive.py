@@ -3,9 +3,11 @@
     archive(folder)                       # every sealed segment but the newest `keep` becomes Parquet
     restore_segment(parquet, target)      # the segment again, byte for byte
     each_archived(folder)                 # the commits before those of Journal.each
-    retire(folder, now_ns=..., age_ns=..., size=...)
+    copy_archive(folder, copies)          # the Parquet files in another folder, each read back
+    retire(folder, now_ns=..., age_ns=..., size=..., copies=...)
 
 A segment is removed only after its Parquet file was read back and gave the same digest, and only when the index on disk stands for it.
+One that was retired is there again as soon as its Parquet file is: in the journal's archive, or in the folder that a reader names.
 The segment being written is never touched. This module must not decide when.
 """
 
@@ -22,7 +24,7 @@ import polars as pl
 from twinloop.data.atomic import atomic_file, sync_folder
 from twinloop.data.errors import CorruptError
 from twinloop.data.parquet import GROUP, read_records, rows_to_frame, write_records
-from twinloop.engine.journal.archive_index import Archived, read_index, write_index
+from twinloop.engine.journal.archive_index import Archived, parquet_path, place_of, read_index, write_index
 from twinloop.engine.journal.folder import ARCHIVE, segment_number, segments_of
 from twinloop.engine.journal.format import read_header
 from twinloop.engine.journal.segment import Commit, Segment, each_commit, read_segment
@@ -30,11 +32,6 @@ from twinloop.kernels.rows import ROW
 
 HEADER_KEY: Final = "twinloop.journal_header"
 _ANY: Final = GROUP["events"]  # Every field and word of any row has a column there.
-
-
-def parquet_path(folder: Path, number: int) -> Path:
-    """Where a segment's Parquet file is."""
-    return folder / ARCHIVE / f"segment-{number:06d}.parquet"
 
 
 def archive(folder: Path, *, keep: int = 1) -> list[Archived]:
@@ -94,24 +91,53 @@ def segment_bytes(parquet: Path) -> bytes:
     return b"".join((base64.b64decode(header), *parts))
 
 
-def each_archived(folder: Path) -> Iterator[Commit]:
-    """The commits that are Parquet now, in order: those before Journal.each. CorruptError where one is retired or not as it was."""
+def each_archived(folder: Path, copies: Path | None = None) -> Iterator[Commit]:
+    """The commits that are Parquet now, in order: those before Journal.each. CorruptError where one is retired or not as it was.
+
+    copies: a folder that holds the Parquet files of retired segments.
+    """
     for entry in read_index(folder):
-        content = archived_bytes(folder, entry)
+        content = archived_bytes(folder, entry, copies)
         header, size = read_header(content, parquet_path(folder, entry.segment))
         rows = np.frombuffer(content, np.uint8, offset=size).view(ROW)
         yield from each_commit(rows, header.segment, header.first_commit, header.checksum, size)
 
 
-def archived_bytes(folder: Path, entry: Archived) -> bytes:
-    """The bytes of a segment that was put away. CorruptError where it is retired or not as it was."""
-    path = parquet_path(folder, entry.segment)
-    if entry.retired_ns:
+def archived_bytes(folder: Path, entry: Archived, copies: Path | None = None) -> bytes:
+    """The bytes of a segment that was put away. CorruptError where it is retired and nowhere to be found, or not as it was."""
+    path = place_of(folder, entry, copies)
+    if path is None:
         raise CorruptError(
-            "the beginning of this journal was retired", file=path, expected="every commit from the first on",
-            got=f"none before commit {entry.next_commit}", remedy="restore the archive from where it was copied to",
+            "the beginning of this journal was retired", file=parquet_path(folder, entry.segment),
+            expected="every commit from the first on", got=f"none before commit {entry.next_commit}",
+            remedy="copy the Parquet files back into the journal's archive, or name the folder that holds them with `twinloop replay --archive`",
         )  # fmt: skip
     return _checked(path, entry)
+
+
+def copy_archive(folder: Path, copies: Path) -> list[Archived]:
+    """Copy every Parquet file to another folder that is not there yet, and read each back: those copied now.
+
+    CorruptError where a file of that name holds something else, as of another journal: nothing is ever overwritten.
+    """
+    done: list[Archived] = []
+    for entry in read_index(folder):
+        path = parquet_path(folder, entry.segment)
+        copy = copies / path.name
+        if not path.exists():
+            continue
+        if copy.exists():  # Read again before anything is retired for it.
+            if copy.stat().st_size != entry.parquet_size:
+                raise CorruptError(
+                    "a copy of a segment is not of this journal", file=copy, expected=f"{entry.parquet_size} bytes",
+                    got=f"{copy.stat().st_size} bytes", remedy="give this session's copies a folder of their own, or remove the broken file",
+                )  # fmt: skip
+            continue
+        with atomic_file(copy) as temporary:
+            temporary.write_bytes(path.read_bytes())
+            _checked(temporary, entry)
+        done.append(entry)
+    return done
 
 
 def _checked(parquet: Path, entry: Archived | None) -> bytes:
@@ -137,11 +163,13 @@ def restore_segment(parquet: Path, target: Path) -> None:
 
 
 def retire(
-    folder: Path, *, now_ns: int, age_ns: int | None = None, size: int | None = None, up_to_commit: int | None = None
-) -> list[Archived]:
+    folder: Path, *, now_ns: int, age_ns: int | None = None, size: int | None = None, up_to_commit: int | None = None,
+    copies: Path | None = None,
+) -> list[Archived]:  # fmt: skip
     """Remove Parquet files whose newest commit is older than age_ns, and the oldest beyond `size` bytes in all: those removed now.
 
     up_to_commit: nothing of this commit or one behind it: what a snapshot stands for may go, the rest is needed by the next start.
+    copies: nothing but what a copy in this folder was just read to give back; CorruptError where one does not.
     Only what was archived, oldest first, without a gap; the index keeps a line for each, so that the chain still has its beginning.
     """
     entries = read_index(folder)
@@ -155,6 +183,8 @@ def retire(
         needed = up_to_commit is not None and entry.next_commit > up_to_commit
         if needed or (not too_old and not too_much):
             break
+        if copies is not None:
+            _require_copy(copies / parquet_path(folder, entry.segment).name, entry)
         entries[at] = msgspec.structs.replace(entry, retired_ns=now_ns)
         write_index(folder, entries)
         parquet_path(folder, entry.segment).unlink(missing_ok=True)
@@ -163,3 +193,12 @@ def retire(
     if removed:
         sync_folder(folder / ARCHIVE)
     return removed
+
+
+def _require_copy(copy: Path, entry: Archived) -> None:
+    if not copy.exists():
+        raise CorruptError(
+            "a segment is not retired: nobody else holds it", file=copy, expected="a copy of its Parquet file", got="none",
+            remedy="copy the journal's archive there first",
+        )  # fmt: skip
+    _checked(copy, entry)

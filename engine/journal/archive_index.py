@@ -57,3 +57,23 @@ def read_index(folder: Path) -> list[Archived]:
 def write_index(folder: Path, entries: list[Archived]) -> None:
     """Replace the index durably."""
     write_atomic(folder / ARCHIVE / INDEX, msgspec.json.format(msgspec.json.encode(entries)))
+
+
+def parquet_path(folder: Path, number: int) -> Path:
+    """Where a segment's Parquet file is."""
+    return folder / ARCHIVE / f"segment-{number:06d}.parquet"
+
+
+def place_of(folder: Path, entry: Archived, copies: Path | None = None) -> Path | None:
+    """The Parquet file of a segment; None where it was retired and is neither back in the archive nor among the copies."""
+    path = parquet_path(folder, entry.segment)
+    if not entry.retired_ns or path.exists():
+        return path
+    copy = copies / path.name if copies is not None else path
+    return copy if copy.exists() else None
+
+
+def first_held(folder: Path, copies: Path | None = None) -> int:
+    """Number of the first commit from which on nothing is missing."""
+    missing = [entry.next_commit for entry in read_index(folder) if place_of(folder, entry, copies) is None]
+    return max(missing, default=0)

@@ -69,14 +69,17 @@ class _Memory:
 
 
 class JournalFollower:
-    """Follows the journal of a folder from commit `commit` on; checksum: of the commit before, where it is known.
+    """Follows the journal of a folder from commit `commit` on; checksum: of the commit before, where it is known; copies: of retired segments.
 
     header: of the segment being read, None before the first. commit, checksum, sequence: of the next commit, what it continues, and its
     next fact; -1 where any may come.
     """
 
-    def __init__(self, folder: Path, *, commit: int = 0, checksum: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, commit: int = 0, checksum: int | None = None, copies: Path | None = None
+    ) -> None:
         self.folder = folder
+        self._copies = copies
         self.header: Header | None = None
         self.commit, self.checksum, self.sequence = 0, 0, _ANY_SEQUENCE
         self._from, self._expected = commit, checksum
@@ -168,7 +171,7 @@ class JournalFollower:
                 raise CorruptError(
                     "a journal segment is missing", file=path, remedy="put every segment back as it was written"
                 ) from None
-            opened = _Memory(archived_bytes(self.folder, entry))
+            opened = _Memory(archived_bytes(self.folder, entry, self._copies))
         start = opened.read_at(0, claimed_size(opened.read_at(0, ROW_SIZE)))
         if not start.strip(b"\0"):
             opened.close()

@@ -76,6 +76,16 @@ def snapshots_of(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[9:-6]), reverse=True)
 
 
+def oldest_whole(folder: Path) -> int | None:
+    """How many commits the oldest whole snapshot stands for; None where there is none. A later one may yet prove damaged."""
+    for path in reversed(snapshots_of(folder)):
+        try:
+            return read_snapshot(path)[0].commit
+        except DataError:
+            continue
+    return None
+
+
 def write_snapshot(folder: Path, head: Head, parts: Mapping[str, Memory]) -> Path:
     """Write a snapshot of a journal's folder, durably, whole or not at all. Raises OSError as the system gives it."""
     body: list[bytes] = []

@@ -157,6 +157,19 @@ class SidecarTable(Table):
         return self
 
 
+class JournalTable(Table):
+    """[journal]: how long it stays on its disk; carried out by the sidecar. archive: folder of the copies, one folder a session in it."""
+
+    archive: str = ""  # Empty: nothing is archived by itself.
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0  # 0: nothing is removed.
+
+    @model_validator(mode="after")
+    def _copies(self) -> "JournalTable":
+        if self.keep_days and not self.archive:
+            raise ValueError("keep_days needs an archive: nothing is removed that no copy holds")
+        return self
+
+
 def _check_variables(*names: str) -> None:
     for name in names:
         if not name.isidentifier() or not name.isupper():
@@ -173,6 +186,7 @@ class LiveConfig(Table):
     account: AccountTable = AccountTable()
     orders: OrdersTable | None = None
     sidecar: SidecarTable = SidecarTable()
+    journal: JournalTable = JournalTable()
     limits: str | dict[str, Any] | None = None
     strategy: Annotated[list[StrategyTable], Field(min_length=1)]
 
@@ -195,6 +209,12 @@ class LoadedSession:
     def place(self) -> Path:
         """Folder of everything the session keeps."""
         return Path(self.config.session.out).expanduser() / self.name
+
+    @property
+    def copies(self) -> Path | None:
+        """Folder of the copies of the journal's archive, if any are made."""
+        archive = self.config.journal.archive
+        return Path(archive).expanduser() / self.name if archive else None
 
     @property
     def stream(self) -> str:

@@ -39,8 +39,18 @@ def sidecar_status(place: Path, now_ns: int) -> dict[str, str]:
         return {"sidecar": "gone: nobody watches this session"}
     return {
         "sidecar": "watches", "commits followed": f"{words['commit']:,}", "snapshot at": f"{words['snapshot_commit']:,}",
-        "alarms": str(words["alarms"]), "not delivered": str(words["failed"]),
+        "alarms": str(words["alarms"]), "not delivered": str(words["failed"]), **_shown_disk(words),
     } | (shown_gap(words) if words["shadow_on"] else {})  # fmt: skip
+
+
+def _shown_disk(words: dict[str, int]) -> dict[str, str]:
+    """When the journal's disk is full, and what was put away."""
+    found = {"disk full in": f"{words['disk_full_s'] / 3600:,.0f} h"} if words["disk_full_s"] >= 0 else {}
+    if words["copied"] or words["retired"] or words["retention_failed"]:
+        found["segments copied"] = f"{words['copied']:,}, {words['retired']:,} retired"
+        if words["retention_failed"]:
+            found["archiving"] = "FAILS: see the alarms"
+    return found
 
 
 def shown_gap(words: dict[str, int]) -> dict[str, str]:

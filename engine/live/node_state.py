@@ -7,11 +7,14 @@ elsewhere. This module must not read or write files.
 import hashlib
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from twinloop.data.errors import CorruptError
+from twinloop.engine.journal.snapshot import Head
 from twinloop.engine.live.node import LiveNode
 from twinloop.kernels.node import STANDARD, node_dtype
 from twinloop.kernels.venue import venue_dtype
@@ -45,6 +48,28 @@ def words_of(node: LiveNode) -> dict[str, int]:
     return words | {"requested": node.requested, "market_count": int(node.assembly.call["market_count"])}
 
 
+def take_over(node: LiveNode, path: Path, head: Head, parts: Mapping[str, Memory], config: str) -> None:
+    """Make a new node what a snapshot holds. CorruptError where that is of another session or code, or not the state it says.
+
+    path: of the snapshot, for errors. config: digest of the session.
+    """
+    for what, expected, got in (
+        ("kernels", node.session.code, head.code),
+        ("session", config, head.config),
+        ("layout", layout(), head.layout),
+    ):
+        if expected != got:
+            raise CorruptError(f"a snapshot of another {what}", file=path, expected=expected[:12], got=got[:12])
+    try:
+        restore(node, parts, head.words)
+    except (KeyError, ValueError, TypeError) as error:
+        raise CorruptError("a snapshot without what this version needs", file=path, got=repr(error)) from None
+    if node.state_hash() != head.state_hash or node.decision_hash() != head.decision_hash:
+        raise CorruptError(
+            "a snapshot whose state is not what it says", file=path, expected=head.state_hash, got=node.state_hash()
+        )
+
+
 def restore(node: LiveNode, parts: Mapping[str, Memory], words: Mapping[str, Any]) -> None:
     """Make a new node of the same session and edge what the other was. The caller compared layout and digests."""
     for name in _PARTS:
@@ -53,6 +78,6 @@ def restore(node: LiveNode, parts: Mapping[str, Memory], words: Mapping[str, Any
         node.node[name] = words[name]
     if node.edge == "paper":
         node.assembly.memory("venue")[:] = parts["venue"]
-    node.assembly.call["market_count"] = words["market_count"]
+        node.assembly.call["market_count"] = words["market_count"]
     node.requested = words["requested"]
     node.started = True

@@ -6,6 +6,9 @@
 Open loop: every fact comes from the journal, own orders and timers too; what the kernel asks for is compared with what it asked for
 then, byte by byte. The first difference names the fact it stands at. Nothing but the journal and the strategies' files is read.
 
+Where the beginning was retired and is not at hand, it starts at the oldest snapshot that stands for it: of what came before, that state is
+all that is taken on trust, and `uncovered` says so.
+
 How many facts came at once must not matter. As committed, they come in the batches of the session, and what depends on those would be
 the same again: `batch` cuts them otherwise.
 """
@@ -13,14 +16,21 @@ the same again: `batch` cuts them otherwise.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twinloop.data.errors import ConfigError
+from twinloop.data.errors import ConfigError, CorruptError, TwinloopError
 from twinloop.data.rowfile import Rows, join_rows
+from twinloop.engine.journal.archive_index import first_held
+from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import Commit, Journal, open_journal
+from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
+from twinloop.engine.live import node_state
 from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.live.session import changed_since, compiled_strategies, session_from_plain
 from twinloop.kernels.rows import HASH, KIND_NAME, ORIGIN, REQUEST, ROW_SIZE, VERDICT
+
+if TYPE_CHECKING:
+    from twinloop.engine.strategy_compiler import CompiledStrategy
 
 _WORDS = ("venue_ns", "local_ns", "sequence")
 
@@ -42,7 +52,10 @@ class Difference:
 
 @dataclass
 class Parity:
-    """What a replay found. changed: what is no longer as it was when the session ran."""
+    """What a replay found. changed: what is no longer as it was when the session ran.
+
+    from_commit, from_sequence: where it began; what came before is not proven. passed_over: why older snapshots could not be used.
+    """
 
     commits: int = 0
     facts: int = 0
@@ -53,18 +66,33 @@ class Parity:
     difference: Difference | None = None
     changed: list[str] = field(default_factory=list)
     decision_hash: str = ""
+    from_commit: int = 0
+    from_sequence: int = 0
+    passed_over: list[str] = field(default_factory=list)
+
+    @property
+    def uncovered(self) -> str:
+        """What the replay says nothing about, in words; empty where it is all of the journal."""
+        if not self.from_commit:
+            return ""
+        return f"facts 0 to {self.from_sequence - 1} (commits 0 to {self.from_commit - 1})"
 
 
-def replay_journal(folder: Path, progress: Callable[[int, int], None] | None = None, *, batch: int = 0) -> Parity:
+def replay_journal(
+    folder: Path, progress: Callable[[int, int], None] | None = None, *, batch: int = 0, copies: Path | None = None
+) -> Parity:
     """Replay a journal and compare. Raises the project's errors for a journal that is damaged or cannot be replayed."""
     journal = open_journal(folder)
-    return replay(journal, progress, batch=batch)
+    return replay(journal, progress, batch=batch, copies=copies)
 
 
-def replay(journal: Journal, progress: Callable[[int, int], None] | None = None, *, batch: int = 0) -> Parity:
+def replay(
+    journal: Journal, progress: Callable[[int, int], None] | None = None, *, batch: int = 0, copies: Path | None = None
+) -> Parity:
     """Replay a journal that was read already. progress: called with commits done and commits in all.
 
     batch: rows handed to the kernel at once, at most; 0: those of a commit together, as they came.
+    copies: a folder with the Parquet files of segments that were retired.
     """
     if batch < 0:
         raise ConfigError("a batch has rows", field="batch", expected="0 for those of the session, or more", got=batch)
@@ -75,7 +103,11 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None,
     if found.difference is not None:
         return found
     node = LiveNode(session, "recorded", compiled)
-    for commit in every_commit(journal):
+    commits = every_commit(journal, copies)
+    if journal.first_commit and (held := first_held(journal.folder, copies)):
+        node, head = _from_snapshot(journal, compiled, node, held, found)
+        commits = _commits_from(journal.folder, head, copies)
+    for commit in commits:
         facts = commit.facts
         handled = _in_batches(node, facts, batch) if commit.number else node.start()
         found.commits += 1
@@ -84,7 +116,7 @@ def replay(journal: Journal, progress: Callable[[int, int], None] | None = None,
         if found.difference is not None:
             break
         if progress is not None and found.commits % 256 == 0:
-            progress(found.commits, journal.start[0])
+            progress(found.commits, journal.start[0] - found.from_commit)
     found.decisions = node.decisions()
     found.decision_hash = f"{node.decision_hash() & (2**64 - 1):016x}"
     return found
@@ -101,13 +133,46 @@ def _in_batches(node: LiveNode, facts: Rows, batch: int) -> Handled:
     )
 
 
-def every_commit(journal: Journal) -> Iterator[Commit]:
+def every_commit(journal: Journal, copies: Path | None = None) -> Iterator[Commit]:
     """The commits of a journal from the first on, those in its archive too. CorruptError where its beginning was retired."""
     if journal.first_commit:
         from twinloop.engine.journal.archive import each_archived  # noqa: PLC0415 - Polars is loaded when it is needed
 
-        yield from each_archived(journal.folder)
+        yield from each_archived(journal.folder, copies)
     yield from journal.each()
+
+
+def _from_snapshot(
+    journal: Journal, compiled: list["CompiledStrategy"], node: LiveNode, held: int, found: Parity
+) -> tuple[LiveNode, Head]:
+    """The node of the oldest snapshot from which on every commit is there. held: the first commit that is. CorruptError without one."""
+    for path in reversed(snapshots_of(journal.folder)):
+        try:
+            head, parts = read_snapshot(path)
+            if head.commit < held:
+                continue
+            node_state.take_over(node, path, head, parts, journal.header.config)
+        except (TwinloopError, OSError) as error:
+            found.passed_over.append(f"snapshot {path.name} is not used: {error}")
+            node = LiveNode(node.session, "recorded", compiled)
+            continue
+        found.from_commit, found.from_sequence = head.commit, head.sequence
+        return node, head
+    raise CorruptError(
+        "the beginning of this journal was retired, and no snapshot stands for it", file=journal.folder,
+        expected=f"a snapshot of commit {held} or a later one", got="; ".join(found.passed_over) or "none",
+        remedy="name the folder that holds the retired segments' Parquet files: `twinloop replay --archive FOLDER`",
+    )  # fmt: skip
+
+
+def _commits_from(folder: Path, head: Head, copies: Path | None) -> Iterator[Commit]:
+    """The commits behind a snapshot."""
+    follower = JournalFollower(folder, commit=head.commit, checksum=head.checksum, copies=copies)
+    try:
+        while read := follower.read():
+            yield from read
+    finally:
+        follower.close()
 
 
 def _same_session(journal: Journal) -> Difference | None:

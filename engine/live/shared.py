@@ -42,7 +42,7 @@ PHASE_NAME: Final = {0: "absent", STARTING: "starting", RUNNING: "running", ENDE
 SIDECAR: Final = (
     "instance", "pid", "mono_ns", "watch", "watched_instance", "commit", "facts", "behind_bytes", "snapshots", "snapshot_commit",
     "alarms", "delivered", "failed", "late", "fenced_instance", "cancel_outcome", "shadow_on", "fills_live", "fills_shadow", "gap_qty",
-    "gap_slippage", "gap_profit",
+    "gap_slippage", "gap_profit", "disk_full_s", "archived", "copied", "retired", "retention_failed",
 )  # fmt: skip
 
 # Written by the sidecar: the instance that must not send any more.

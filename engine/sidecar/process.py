@@ -3,7 +3,8 @@
     asyncio.run(run_sidecar(load_session(Path("live.toml")), say))
 
 It maps the session's counters read-only and reads its journal; what it may do is fence a mute session, cancel by a key of its own, and send
-alarms. None of it waits for the session, and the session waits for none of it. This module must not place an order or write to a journal.
+alarms. None of it waits for the session, and the session waits for none of it. This module must not place an order or write to a
+journal's newest segments.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from twinloop.engine.sidecar.fence import Fence
 from twinloop.engine.sidecar.journal_alarms import row_alarms, state_alarm
 from twinloop.engine.sidecar.metrics import Metrics
 from twinloop.engine.sidecar.replica import Replica
+from twinloop.engine.sidecar.retention import Retention
 from twinloop.engine.sidecar.watchdog import ALIVE, MUTE, OVER, Watchdog
 from twinloop.kernels.codes import ACTIVE
 
@@ -38,6 +40,7 @@ FOLDER: Final = "sidecar"
 ALARMS: Final = "alarms.jsonl"
 LOOK_S: Final = 0.1
 FOLLOW_S: Final = 0.1
+RETAIN_S: Final = 60.0
 DRAIN_S: Final = 5.0
 UNPROVEN_AGAIN_ROUNDS: Final = 5
 OLD_NS: Final = 3_600_000_000_000  # What the journal told longer ago than this is no news.
@@ -77,6 +80,7 @@ class Sidecar:
             shadow=(side.shadow_entry_latency, side.shadow_response_latency) if side.shadow else None,
         )  # fmt: skip
         self.disk = DiskWatch()
+        self.retention = Retention(self.place / "journal", loaded.copies, config.journal.keep_days)
         self.session = SharedReader(self.place / COUNTERS, SESSION)
         before = _before(self.place)
         self._told_from = before.get("commit", 0)
@@ -101,6 +105,7 @@ class Sidecar:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch(tasks), name="watch")
                 tasks.create_task(self._follow(), name="follow")
+                tasks.create_task(self._retain(), name="retain")
                 tasks.create_task(self._until_stopped(), name="stop")
         except* _StoppedError:
             pass
@@ -153,7 +158,9 @@ class Sidecar:
                 )  # fmt: skip
                 self._taking_over = tasks.create_task(self._take_over(self._fenced, mute=False), name="take-over")
             if words is not None and verdict == ALIVE and words["free_bytes"]:
-                full = self.disk.look(now_ns, self.replica.counts.rows, words["free_bytes"], str(self.place))
+                full = self.disk.look(
+                    now_ns, self.replica.counts.rows, words["free_bytes"], str(self.place), self.retention.freed_bytes
+                )
                 if full is not None:
                     self.channel.tell(full)
             self._publish()
@@ -216,6 +223,17 @@ class Sidecar:
             if not commits:
                 await WORLD.sleep(FOLLOW_S)
 
+    async def _retain(self) -> None:
+        """Put away, copy and remove what is due, again and again. What fails is told, and tried again: nothing was removed for it."""
+        while self.retention.on:
+            failure = await asyncio.to_thread(self.retention.round)
+            if failure:
+                self._tell(
+                    "retention", WARNING, f"the journal's segments cannot be archived: {failure}",
+                    "see to the folder of [journal] archive; nothing is removed that no copy holds",
+                )  # fmt: skip
+            await WORLD.sleep(RETAIN_S)
+
     def _hear(self, commits: list[Commit]) -> None:
         rebuilt = self.replica.rebuilt
         if rebuilt is None:
@@ -247,7 +265,8 @@ class Sidecar:
             "behind_bytes": -1 if not self._following else self.replica.behind_bytes, "snapshots": counts.snapshots,
             "snapshot_commit": counts.snapshot_commit, "alarms": alarms.told - alarms.repeated, "delivered": alarms.of(alarms.delivered),
             "failed": alarms.of(alarms.failed) + alarms.of(alarms.dropped), "late": alarms.late, "fenced_instance": self._fenced,
-            "cancel_outcome": self._cancelled,
+            "cancel_outcome": self._cancelled, "disk_full_s": -1 if self.disk.full_in_s is None else int(self.disk.full_in_s),
+            **self.retention.counts(),
         } | ({"shadow_on": 1, **msgspec.structs.asdict(self.replica.gap)} if self.replica.gap is not None else {})  # fmt: skip
 
     def _publish(self) -> None:

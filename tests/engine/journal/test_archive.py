@@ -11,8 +11,8 @@ from reference.small_journals import OPTIONS, append, facts, read, writer, writt
 
 from twinloop.data.errors import CorruptError
 from twinloop.engine.journal import archive as archive_module
-from twinloop.engine.journal.archive import archive, each_archived, parquet_path, restore_segment, retire, segment_bytes
-from twinloop.engine.journal.archive_index import read_index
+from twinloop.engine.journal.archive import archive, each_archived, restore_segment, retire, segment_bytes
+from twinloop.engine.journal.archive_index import parquet_path, read_index
 from twinloop.engine.journal.forecast import HOUR_NS, forecast
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.recovery import resume

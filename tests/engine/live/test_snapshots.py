@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from twinloop.data.errors import CorruptError, DataError
 from twinloop.data.instruments import Instrument
+from twinloop.engine import cli
 from twinloop.engine.journal.archive import archive, retire
 from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.retention import keep
 from twinloop.engine.journal.snapshot import FOLDER, Head, keep_newest, read_snapshot, snapshots_of, write_snapshot
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import LiveNode
@@ -33,7 +35,7 @@ STEP = 400
 def writer(folder: Path, session: Session, **more: Any) -> JournalWriter:
     return JournalWriter(
         folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(), durability="async",
-        segment_rows=2000, **more,
+        **({"segment_rows": 2000} | more),
     )  # fmt: skip
 
 
@@ -69,8 +71,8 @@ def catch_up(replica: Replica) -> None:
         pass
 
 
-def paper(folder: Path, session: Session) -> RecordedNode:
-    recorded = RecordedNode(LiveNode(session, "paper"), writer(folder, session))
+def paper(folder: Path, session: Session, **more: Any) -> RecordedNode:
+    recorded = RecordedNode(LiveNode(session, "paper"), writer(folder, session, **more))
     recorded.start()
     return recorded
 
@@ -155,9 +157,9 @@ def test_a_recovery_from_any_snapshot_is_the_recovery_without_one(
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory, digested: Session, market: tuple[Instrument, Any]) -> Path:
-    """A session's journal with three snapshots, the newest at its end."""
+    """A session's journal of many segments, with three snapshots, the newest at its end."""
     folder = tmp_path_factory.mktemp("followed") / "journal"
-    recorded = paper(folder, digested)
+    recorded = paper(folder, digested, segment_rows=500)
     replica = Replica(folder, every_rows=10**9, every_ns=10**18)
     for at in range(0, 3000, 1000):
         handle(recorded, market[1][at : at + 1000], [25])
@@ -252,12 +254,69 @@ def test_an_archived_session_replays_and_goes_on_and_a_retired_one_goes_on_from_
     newest.write_bytes(kept)
     assert retire(copied, now_ns=2**62, age_ns=1, up_to_commit=read_snapshot(newest)[0].commit)
     assert recover(copied, digested).node.state_hash() == whole.node.state_hash()
-    with pytest.raises(CorruptError, match="retired"):
-        replay_journal(copied)
     for path in snapshots_of(copied):
         path.unlink()
+    with pytest.raises(CorruptError, match="retired, and no snapshot"):
+        replay_journal(copied)
     with pytest.raises(CorruptError, match="retired"):
         recover(copied, digested)
+
+
+def test_a_retired_journal_replays_from_its_oldest_snapshot_and_from_its_copies_as_a_whole(
+    copied: Path, digested: Session, tmp_path: Path
+) -> None:
+    whole, parity = recover(copied, digested), replay_journal(copied)
+    oldest = read_snapshot(snapshots_of(copied)[-1])[0]
+    copies = tmp_path / "copies"
+    kept = keep(copied, copies, age_ns=1, now_ns=2**62)
+    assert [each.segment for each in kept.copied] == [each.segment for each in kept.archived]
+    assert kept.retired
+    assert kept.retired[-1].next_commit <= oldest.commit
+    assert kept.freed_bytes > 0
+    assert keep(copied, copies, age_ns=1, now_ns=2**62).freed_bytes == 0
+    assert recover(copied, digested).node.state_hash() == whole.node.state_hash()
+    # Without the copies: from the snapshot on, and it says so.
+    part = replay_journal(copied)
+    assert (part.difference, part.decision_hash, part.decisions) == (None, parity.decision_hash, parity.decisions)
+    assert (part.from_commit, part.from_sequence) == (oldest.commit, oldest.sequence)
+    assert part.commits == parity.commits - oldest.commit
+    assert part.uncovered == f"facts 0 to {oldest.sequence - 1} (commits 0 to {oldest.commit - 1})"
+    # With them, or once they are back in place: all of it, and recovery needs no snapshot.
+    again = replay_journal(copied, copies=copies)
+    assert (again.difference, again.commits, again.facts, again.uncovered) == (None, parity.commits, parity.facts, "")
+    for path in copies.iterdir():
+        shutil.copy(path, copied / "archive" / path.name)
+    assert replay_journal(copied).facts == parity.facts
+    shutil.rmtree(copied / FOLDER)
+    found = recover(copied, digested)
+    assert (found.from_snapshot, found.node.state_hash()) == (0, whole.node.state_hash())
+
+
+def test_a_replay_from_a_snapshot_shows_a_difference_behind_it_and_passes_over_a_damaged_one(
+    copied: Path, tmp_path: Path
+) -> None:
+    keep(copied, tmp_path / "copies", age_ns=1, now_ns=2**62)
+    oldest, older = snapshots_of(copied)[-1], snapshots_of(copied)[-2]
+    oldest.write_bytes(b"")
+    found = replay_journal(copied)
+    assert found.from_commit == read_snapshot(older)[0].commit
+    assert oldest.name in found.passed_over[0]
+    head, parts = read_snapshot(older)
+    parts["decision"][:] = 0
+    write_snapshot(copied, head, parts)
+    newest = read_snapshot(snapshots_of(copied)[0])[0]
+    assert replay_journal(copied).from_commit == newest.commit, "a state that is not what it says is no beginning"
+
+
+def test_the_command_line_says_what_a_replay_does_not_cover(
+    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = tmp_path / "copies"
+    keep(copied, copies, age_ns=1, now_ns=2**62)
+    assert cli.run(["replay", str(copied)]) == cli.INCOMPLETE
+    assert "! not covered: facts 0 to " in capsys.readouterr().out
+    assert cli.run(["replay", str(copied), "--archive", str(copies)]) == cli.OK
+    assert "not covered" not in capsys.readouterr().out
 
 
 def test_snapshots_come_by_rows_and_the_oldest_go(
