@@ -40,6 +40,7 @@ COMMANDS: Final = (
     ("synth", "Make a seeded synthetic market."),
     ("report", "Build a finished run's report again, or open it."),
     ("bench", "Measure this machine, or run one of the project's named bars."),
+    ("practice", "Trade on paper on a practice exchange of this machine, and watch."),
     ("exchange", "Run a practice exchange on this machine."),
     ("record", "Record a venue's market, as it came and as rows."),
     ("live", "Run a session on a live feed, with its journal and limits."),

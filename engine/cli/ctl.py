@@ -60,7 +60,7 @@ def ctl(
 
     place = session / SOCKET
     if command == "watch":
-        return _watch(place, every)
+        return watch(place, every)
     document: dict[str, Any] = {"command": command}
     if at_market:
         _confirmed(command, session.name, confirm)
@@ -99,7 +99,8 @@ def _confirmed(command: str, name: str, typed: str) -> None:
         )
 
 
-def _watch(place: Path, every: float) -> int:
+def watch(place: Path, every: float) -> int:
+    """Show a session's status every so many seconds until Ctrl-C. place: its control socket."""
     from rich.live import Live  # noqa: PLC0415
 
     from twinloop.engine.cli.screen import out  # noqa: PLC0415
