@@ -27,6 +27,8 @@ import latency  # noqa: F401
 import memory  # noqa: F401
 import newcomer  # noqa: F401
 import parity  # noqa: F401
+import planted  # noqa: F401
+import security  # noqa: F401
 import speed  # noqa: F401
 import start  # noqa: F401
 

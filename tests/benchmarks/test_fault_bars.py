@@ -1,6 +1,7 @@
 """The bars of faults name tests that there are, and every fault that they promise."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,3 +34,21 @@ def test_every_promised_fault_names_tests_that_there_are(module: ModuleType) -> 
     missing = [name for tests in module.FAULTS.values() for name in tests if not exists(name)]
     assert missing == []
     assert not exists("tests/engine/live/test_order_faults.py::test_v1")
+
+
+def test_every_planted_bug_names_tests_that_there_are(module: ModuleType) -> None:
+    from planted_bugs import BUGS
+
+    exists = sys.modules["named_tests"].exists
+    assert module.FAULTS
+    assert len(BUGS) == 12
+    assert [name for bug in BUGS.values() for name in bug.tests if not exists(name)] == []
+
+
+def test_the_bar_on_security_names_tests_that_there_are(module: ModuleType) -> None:
+    exists = sys.modules["named_tests"].exists
+    assert module.FAULTS
+    names = re.findall(r'"(test_\w+|tests/[^"]+::\w+)"', (BARS / "security.py").read_text())
+    assert len(names) >= 10
+    names = [name if "::" in name else f"tests/engine/live/test_keys.py::{name}" for name in names]
+    assert [name for name in names if not exists(name)] == []

@@ -177,3 +177,18 @@ def test_more_than_was_ordered_is_booked_and_asks_for_a_halt() -> None:
     assert world.fills[-1][3] == 2 * LOT
     overfill = next(alert for alert in world.alerts if alert.name == "OVERFILL")
     assert (overfill.value, overfill.demand) == (LOT, HALT)
+
+
+def test_a_price_that_is_no_number_is_not_booked_and_the_trade_is_asked_for() -> None:
+    world = World("spot")
+    world.new(17, 2 * LOT)
+    world.settle()
+    world.venue.fill(world.of(17), LOT)
+    frame = world.venue.frames.pop()
+    for text in (b"NaN", b"Infinity", b"-inf"):
+        facts = len(world.facts)
+        world.frame(frame.replace(b'"L": "100.00"', b'"L": "' + text + b'"'))
+        assert len(world.facts) == facts, "nothing is booked of it"
+    assert "BAD_MESSAGE" in world.names()
+    world.run(15)
+    assert [int(each[0]["price"]) for each in world.facts if len(each) == 2] == [10_000]

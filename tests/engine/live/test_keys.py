@@ -229,6 +229,23 @@ def test_the_command_line_shows_no_key(tmp_path: Path, strategy_folder: Path) ->
     assert leaks(everything_under(tmp_path / "sessions")) == []
 
 
+def test_a_venue_that_cannot_be_reached_shows_no_key(tmp_path: Path, strategy_folder: Path) -> None:
+    """Nobody listens at the address: the whole traceback of that is free of keys."""
+    path = configuration(tmp_path, 1, strategy_folder)
+    found = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", "from twinloop.engine.cli import main; main()", "live", str(path), "--traceback", "--json"],
+        env={
+            **os.environ, "TWINLOOP_API_KEY": CANARY_KEY, "TWINLOOP_API_SECRET": CANARY_SECRET, "PYTHONASYNCIODEBUG": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        text=True, capture_output=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert found.returncode != 0
+    assert "Traceback" in found.stderr
+    assert leaks(found.stdout + found.stderr) == []
+    assert leaks(everything_under(tmp_path)) == []
+
+
 def test_words_between_colons_stay_words(capsys: pytest.CaptureFixture[str]) -> None:
     show_failure(ConfigError("not a name", got=":key: :warning:"), 2, json=False, trace=False)
     assert ":key: :warning:" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def perform(
 
     async def all_of_it() -> Stage:
         async with Server(seed=4, turns_per_s=100) as server, OrderRelay(server.port, b"POST /fapi/v1/order") as relay:
-            path = live_file(folder, server.port, strategies(folder), strategy="Churner")
+            path = live_file(folder, server.port, strategies(folder), busy=True)
             text = path.read_text().replace('dead_man_timeout = "60s"', f'dead_man_timeout = "60s"\n{orders}')
             if relayed:
                 text = text.replace(f'rest = "http://127.0.0.1:{server.port}"', f'rest = "{relay.address}"')
@@ -346,7 +346,7 @@ def damaged(folder: Path, damage: Callable[[Path, int], None], after: Play) -> S
 
     async def all_of_it() -> Stage:
         async with Server(seed=4, turns_per_s=100) as server:
-            path = live_file(folder, server.port, strategies(folder), strategy="Churner")
+            path = live_file(folder, server.port, strategies(folder), busy=True)
             place = folder / "sessions" / "live"
             async with started("live", str(path)) as live:
                 stage = Stage(server, path, place, live)
