@@ -45,11 +45,14 @@ async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Ma
     async with open_client(tls_context(endpoints.ca_file), headers) as client:
         try:
             clock, account = dialect.server_time(), dialect.account()
-            server_ms = read_server_time(await _told(client, endpoints.rest, clock, "", "its time"))
 
-            async def signed(request: Request, what: str) -> bytes:
+            async def signed(
+                request: Request, what: str, host: str = endpoints.rest, *, optional: bool = False
+            ) -> bytes:
+                # The time anew for each: on a busy machine the questions before this one may have taken longer than the window.
+                server_ms = read_server_time(await _told(client, endpoints.rest, clock, "", "its time"))
                 query = rest_text(request, server_ms, WINDOW_MS, credentials)
-                return await _told(client, endpoints.rest, request, query, what)
+                return await _told(client, host, request, query, what, optional=optional)
 
             held = read_account(await signed(account, "the account"))
             modes = None
@@ -59,8 +62,7 @@ async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Ma
                     multi_assets=read_asset_mode(await signed(dialect.asset_mode(), "the asset mode")),
                     symbols=read_symbol_settings(await signed(dialect.symbol_settings(), "margin type and leverage")),
                 )
-            query = rest_text(KEY_RIGHTS, server_ms, WINDOW_MS, credentials)
-            body = await _told(client, endpoints.rights, KEY_RIGHTS, query, "what the key may do", optional=True)
+            body = await signed(KEY_RIGHTS, "what the key may do", endpoints.rights, optional=True)
             return AccountTold(held, read_key_rights(body) if body else None, modes)
         except DecodeError as error:
             raise SessionError("the account cannot be read", got=error.what) from None
