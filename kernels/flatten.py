@@ -3,7 +3,7 @@
 Rounds. First all that works is proven gone; then, an instrument each, immediate-or-cancel orders against the account's position, no larger
 than the limits on one order let pass, at most `flatten_collar_e8` beyond the touch; when they have ended, the next round. A round that
 filled nothing is followed by a pause. The end is an account without a position that can be traded: what is less than the venue's
-smallest order stays, and of a spot position what fees took of its base asset. An order belongs to the strategy whose position it closes, else to the account's unassigned book; where books hold
+smallest order stays. An order belongs to the strategy whose position it closes, else to the account's unassigned book; where books hold
 both signs only the account's own excess is closed, so that every order lowers the venue's position.
 
 These orders are decisions like a strategy's, numbered and hashed, and pass no gate: it refuses everything in HALTED.
@@ -71,21 +71,10 @@ def _round(node: Any, account: int) -> int:
     sent = 0
     for i in range(decision["accounts"][account]["exposed_count"]):
         instrument = int(decision["exposed"][account, i])
-        held = _sellable(decision, account, instrument)
+        held = int(decision["account_holdings"][account][instrument]["position"]["qty"])
         if held != 0:
             sent += _close(node, account, instrument, held)
     return sent
-
-
-@njit(**INNER)
-def _sellable(decision: Any, account: int, instrument: int) -> int:
-    """The account's position; of a spot one no more than is left of its base asset: a venue takes fees of what was bought from that."""
-    held = int(decision["account_holdings"][account][instrument]["position"]["qty"])
-    rule = decision["instruments"][instrument]["rule"]
-    if rule["contract"] != SPOT or held <= 0:
-        return held
-    balance = int(decision["ledgers"][account][rule["base_currency"]]["balance"])
-    return min(held, max(balance, 0) // int(rule["base_unit"]))
 
 
 @njit(**INNER)

@@ -72,12 +72,6 @@ class Sender:
             return codes.REASON_RATE
         return 0
 
-    def _only_closes(self, order: Order) -> bool:
-        """Whether it can only lower a position. Spot knows no such instruction: there it is a sale that does not rest."""
-        if self.dialect.market == "spot":
-            return order.side < 0 and order.flags & codes.TIME_IN_FORCE_MASK == codes.IOC
-        return order.flags & codes.REDUCE_ONLY != 0
-
     def _tell_wait(self, until_ns: int) -> None:
         """What is left of a limit is kept, or nothing is left: told once for each time that it lasts."""
         if until_ns > self._told_ns:
@@ -142,7 +136,7 @@ class Sender:
             amend=amend,
             instrument=order.instrument,
             is_cancel=is_cancel,
-            is_closing=kind == kinds.PLACE and self._only_closes(order),
+            is_closing=kind == kinds.PLACE and order.flags & codes.REDUCE_ONLY != 0,
         )
 
     def send_new(self, order: Order, leg: Leg, form: Callable[[Order, Leg], NewOrder]) -> int:
@@ -155,7 +149,7 @@ class Sender:
         if template is None:
             template = Template(self.dialect, form(order, leg), self.settings.window_ms, self._credentials)
             self._templates[key] = template
-        refused = self._refusal(template.request, is_cancel=False, is_closing=self._only_closes(order))
+        refused = self._refusal(template.request, is_cancel=False, is_closing=order.flags & codes.REDUCE_ONLY != 0)
         if refused:
             return refused
         self._number = number = self._number + 1

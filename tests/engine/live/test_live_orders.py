@@ -544,37 +544,3 @@ def test_a_ban_is_told_with_its_end_and_a_restart_asks_nothing(tmp_path: Path, s
     # The exchange is gone: whatever would have been asked now would be another error.
     with pytest.raises(SessionError, match=r"banned this address.*expected a start after .* UTC.*nothing was sent"):
         asyncio.run(LiveProcess(load_session(paths[0]), said.append).run())
-
-
-def test_flatten_on_spot_sells_what_fees_have_left(tmp_path: Path, strategy_folder: Path) -> None:
-    """Bought by an account that holds none of the base asset: the fee is taken of it, and the whole position cannot be sold."""
-    kept: list[LiveProcess] = []
-
-    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        kept.append(process)
-        node = process.loop.node
-        held = node.decision["account_holdings"][0][0]["position"]
-        await sessions.until(lambda: int(held["qty"]) >= 20, task)
-        refused = sum(order.status == "REJECTED" for order in account_of(server, "spot").orders.values())
-        assert await asyncio.to_thread(cli.run, ["ctl", "flatten", str(process.loaded.place)]) == cli.OK
-        edge = process.orders
-        assert edge is not None
-        await sessions.until(lambda: int(node.decision["accounts"][0]["flatten"]) == 0, task)
-        await sessions.until(lambda: not edge.gateway.open_orders, task)
-        assert sum(order.status == "REJECTED" for order in account_of(server, "spot").orders.values()) == refused
-        assert process.loop.trading_state == "HALTED"
-
-    async def all_of_it() -> Server:
-        async with Server(seed=4, turns_per_s=100) as server:
-            account_of(server, "spot").balances["BTC"] = [0, 0]
-            path = configuration(tmp_path, server.port, strategy_folder, "spot")
-            await sessions.in_session(path, [], lambda process, task: what(server, process, task))
-            return server
-
-    server = asyncio.run(all_of_it())
-    assert_books_agree(server, kept[0], "spot")
-    instrument = kept[0].loop.node.session.instruments[0]
-    left = sum(account_of(server, "spot").balances["BTC"])
-    assert 0 <= left < 10 ** (8 - instrument.qty_scale) * instrument.lot_size, "less than a lot"
-    assert int(kept[0].loop.node.decision["account_holdings"][0][0]["position"]["qty"]) > 0, "what the fees took"
-    replays(tmp_path)
