@@ -22,6 +22,7 @@ from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.http_client import ask, open_client
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.trading_modes import TradingModes
+from twinloop.engine.seam import WORLD
 
 WINDOW_MS: Final = 5000
 ASK_S: Final = 10.0
@@ -46,12 +47,15 @@ async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Ma
         try:
             clock, account = dialect.server_time(), dialect.account()
 
+            server_ms = read_server_time(await _told(client, endpoints.rest, clock, "", "its time"))
+            told_ns = WORLD.monotonic_ns()
+
             async def signed(
                 request: Request, what: str, host: str = endpoints.rest, *, optional: bool = False
             ) -> bytes:
-                # The time anew for each: on a busy machine the questions before this one may have taken longer than the window.
-                server_ms = read_server_time(await _told(client, endpoints.rest, clock, "", "its time"))
-                query = rest_text(request, server_ms, WINDOW_MS, credentials)
+                # The time now: on a busy machine the questions before this one may have taken longer than the window.
+                now_ms = server_ms + (WORLD.monotonic_ns() - told_ns) // 10**6
+                query = rest_text(request, now_ms, WINDOW_MS, credentials)
                 return await _told(client, host, request, query, what, optional=optional)
 
             held = read_account(await signed(account, "the account"))
