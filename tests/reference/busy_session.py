@@ -9,13 +9,13 @@ from twinloop.data.synth import SynthSymbol, synthesise
 from twinloop.engine.live.session import Session, StrategySpec
 
 
-def busy_market() -> tuple[Instrument, Any]:
-    """An instrument, and six seconds of its market as rows."""
+def busy_market(duration_s: float = 6.0) -> tuple[Instrument, Any]:
+    """An instrument, and some seconds of its market as rows."""
     instrument = Instrument.make(
         symbol="BTCUSDT", venue="synthetic", contract="linear", base="BTC", quote="USDT", tick_size="0.1", lot_size="0.001",
         max_qty="1000", maker_fee="0.0002", taker_fee="0.0005",
     )  # fmt: skip
-    instruments, chunks = synthesise([SynthSymbol(instrument=instrument)], duration_s=6.0, seed=3)
+    instruments, chunks = synthesise([SynthSymbol(instrument=instrument)], duration_s=duration_s, seed=3)
     return instruments[0], join_rows(list(chunks))
 
 

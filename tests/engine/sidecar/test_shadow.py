@@ -6,10 +6,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from reference.busy_session import busy_market
 
 from twinloop.data.instruments import MONEY_ONE, Instrument
-from twinloop.data.rowfile import join_rows
-from twinloop.data.synth import SynthSymbol, synthesise
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.measured import shown_gap
@@ -26,12 +25,7 @@ LATENCIES = (2_000_000, 3_000_000)
 
 @pytest.fixture(scope="module")
 def tape() -> tuple[Instrument, Any]:
-    instrument = Instrument.make(
-        symbol="BTCUSDT", venue="synthetic", contract="linear", base="BTC", quote="USDT", tick_size="0.1", lot_size="0.001",
-        max_qty="1000", maker_fee="0.0002", taker_fee="0.0005",
-    )  # fmt: skip
-    instruments, chunks = synthesise([SynthSymbol(instrument=instrument)], duration_s=8.0, seed=3)
-    return instruments[0], join_rows(list(chunks))
+    return busy_market(8.0)
 
 
 @pytest.fixture(scope="module")
