@@ -3,12 +3,12 @@
 The file stands in the session's folder and names the venue's address it is of. This module must not ask the venue or wait.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from twinloop.data.atomic import write_atomic
 from twinloop.engine.gateway.alerts import utc
 from twinloop.engine.live.session_errors import SessionError
 
@@ -25,9 +25,7 @@ class VenueWait(msgspec.Struct, frozen=True):
 
 def keep_wait(place: Path, wait: VenueWait) -> None:
     """Write it down, whole or not at all."""
-    new = place / (FILE + ".new")
-    new.write_bytes(msgspec.json.encode(wait))
-    os.replace(new, place / FILE)  # noqa: PTH105 - one step for every reader
+    write_atomic(place / FILE, msgspec.json.encode(wait))
 
 
 def refuse_while_waiting(place: Path, rest: str, now_ns: int) -> None:
