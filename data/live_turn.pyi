@@ -12,7 +12,6 @@ COUNT_TURNS: Final[int]
 COUNT_FACTS: Final[int]
 COUNT_REQUESTS: Final[int]
 COUNT_REFUSED: Final[int]
-COUNT_COMMANDS: Final[int]
 COUNT_KINDS: Final[int]
 COUNTS_SIZE: Final[int]
 

@@ -32,8 +32,7 @@ cdef enum:
     FACTS = 1
     REQUESTS = 2
     REFUSED = 3
-    COMMANDS = 4
-    KINDS = 5
+    KINDS = 4
 
 UNUSUAL = IS_UNUSUAL  # Nothing was done.
 BEGUN = IS_BEGUN  # The kernel was called once: collect what it handled since `head`, and go on.
@@ -43,7 +42,6 @@ COUNT_TURNS = TURNS
 COUNT_FACTS = FACTS
 COUNT_REQUESTS = REQUESTS
 COUNT_REFUSED = REFUSED
-COUNT_COMMANDS = COMMANDS
 COUNT_KINDS = KINDS
 COUNTS_SIZE = KINDS + 256
 
