@@ -27,10 +27,11 @@ try:
 except ImportError:  # Not on this system: two processes that start at once both compile.
     fcntl = None  # type: ignore[assignment]
 
-_MAGIC: Final = b"twinloop image 1\n"
+_MAGIC: Final = b"twinloop image 2\n"
 _DOOR: Final = types.void(types.int64)
 
-# A part of the file: (name of a slot, or of a door behind "door:"; symbol; object code).
+# A part of the file: (name of a slot, or of a door behind "door:"; symbol; object code). Without code, a slot that is called through and
+# that another group's image fills.
 Part = tuple[str, str, bytes]
 
 
@@ -129,8 +130,8 @@ def load_parts(parts: list[Part]) -> dict[str, int]:
     context = cpu_target.target_context
     rtsys.initialize(context)  # Names that machine code may refer to.
     engine = context.codegen()._engine._ee  # noqa: SLF001
-    # What another group brought already is not loaded a second time.
-    parts = [part for part in parts if part[0].startswith("door:") or slot(part[0]).value == 0]
+    # What another group brought already is not loaded a second time; slots that another one brings are made known.
+    parts = [part for part in parts if part[0].startswith("door:") or (slot(part[0]).value == 0 and part[2])]
     for _, _, code in parts:
         engine.add_object_file(llvmlite.binding.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import llvmlite.binding
 from llvmlite import ir
@@ -32,6 +32,9 @@ class Linked(NamedTuple):
 
     symbol: str
     object_code: bytes
+
+
+NEEDED: Final = Linked("", b"")  # A slot that is called through and that another image fills.
 
 
 class Promised(NamedTuple):
@@ -103,6 +106,7 @@ def promise(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     dispatcher.overloads[arguments] = promised
     name = _slot_name(dispatcher, arguments)
     slot(name)  # Machine code that names it is made before anyone fills it.
+    _linked[name] = NEEDED
     call = _call_through(name, promised.signature, never_fails=not config.BOUNDSCHECK)
     cpu_target.target_context._defns[promised.entry_point].append(call, call.signature)  # noqa: SLF001
 
