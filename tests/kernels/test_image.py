@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import config
+from numba import config, types
 
 from twinloop.kernels import image, linking
 from twinloop.kernels.intrinsics import out_of_line, record_at
@@ -40,6 +40,24 @@ def share(counter: Any, parts: int) -> int:
     """May divide by zero."""
     out_of_line()
     return int(counter["total"] // parts)
+
+
+@njit
+def halve(counter: Any) -> int:
+    """Half the total."""
+    out_of_line()
+    return int(counter["total"] >> 1)
+
+
+def add_half(address: int) -> None:
+    counter = record_at(address, COUNTER)
+    add(counter, halve(counter))
+
+
+def halve_door(address: int) -> None:
+    counter = record_at(address, COUNTER)
+    counter["total"] = halve(counter)
+    count(counter)
 
 
 def add_twice(address: int) -> None:
@@ -96,6 +114,29 @@ def test_another_process_runs_the_same_code(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["12", "3"]
     assert {path.name: path.read_bytes() for path in folder.glob("*.image")} == before
+
+
+def test_a_group_calls_what_another_group_compiles(folder: Path) -> None:
+    promises = {"sharing": {count: types.none, halve: types.int64}}
+    groups = {"adding": {"add_twice": add_twice, "add_half": add_half}, "sharing": {"halve_door": halve_door}}
+    addresses = image.load("tiny", groups, COMMAND, promises)
+    symbols = {name: {part[1] for part in image.read(folder / f"tiny-{name}.image") or []} for name in groups}
+    assert any("halve" in symbol for symbol in symbols["sharing"])
+    assert not any("5halve" in symbol or "5count" in symbol for symbol in symbols["adding"])
+    counters = np.array([(7, 0)], COUNTER)
+    for name in ("add_half", "add_twice"):
+        ctypes.CFUNCTYPE(None, ctypes.c_int64)(addresses[name])(counters.ctypes.data)
+    assert counters[0].tolist() == (30, 1)  # 7 + 3 = 10; then 10 + 5 = 15, 15 + 15 = 30.
+
+
+@pytest.mark.parametrize("promised", [{halve: types.none}, {share: types.int64}], ids=["another type", "may fail"])
+def test_a_broken_promise_is_refused(folder: Path, promised: dict[Any, Any]) -> None:
+    if config.BOUNDSCHECK and share in promised:
+        pytest.skip("nothing is promised never to fail where bounds are checked")
+    doors = {"halve_door": halve_door, "add_share": add_share}
+    with pytest.raises(linking.BrokenPromiseError, match="was promised to return"):
+        image.make("tiny", "sharing", doors, {"sharing": promised})
+    assert not list(folder.glob("*.image"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
