@@ -20,7 +20,7 @@ from numba import cfunc, config, types
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-from twinloop.kernels.linking import check_kept, separate, slot
+from twinloop.kernels.linking import check_kept, promised, separate, slot
 
 try:
     import fcntl
@@ -85,6 +85,7 @@ def make(size: str, group: str, doors: Mapping[str, Any], promises: Promises = M
         for kernel, returned in promises.get(group, {}).items():
             check_kept(kernel, returned)
         parts += [(name, each.symbol, each.object_code) for name, each in linked.items()]
+        parts += [(name, "", b"") for name in promised()]  # Slots that this code names and another image fills.
     write(_path(size, group), parts)
     return addresses
 
@@ -129,8 +130,9 @@ def load_parts(parts: list[Part]) -> dict[str, int]:
     context = cpu_target.target_context
     rtsys.initialize(context)  # Names that machine code may refer to.
     engine = context.codegen()._engine._ee  # noqa: SLF001
-    # What another group brought already is not loaded a second time.
+    # Every slot is known before code that names it. What another group brought already is not loaded a second time.
     parts = [part for part in parts if part[0].startswith("door:") or slot(part[0]).value == 0]
+    parts = [part for part in parts if part[2]]
     for _, _, code in parts:
         engine.add_object_file(llvmlite.binding.ObjectFileRef.from_data(code))
     engine.finalize_object()

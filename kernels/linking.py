@@ -48,6 +48,7 @@ class BrokenPromiseError(Exception):
 
 _slots: dict[str, ctypes.c_int64] = {}
 _linked: dict[str, Linked] = {}
+_promised: set[str] = set()  # Slots that what was compiled since separate() began leaves to another image.
 _promises: dict[Any, Any] = {}  # What a dispatcher that another process compiles returns, for the while of separate().
 _fresh: dict[int, tuple[Any, dict[str, Any]]] | None = (
     None  # Dispatchers since separate() began, their options; None: not in force.
@@ -72,6 +73,7 @@ def separate(promises: Mapping[Any, Any] = MappingProxyType({})) -> Iterator[dic
     _fresh = {}
     _promises.update(promises)
     _linked.clear()
+    _promised.clear()
     collecting = gc.isenabled()
     gc.disable()  # The compiler makes millions of objects and hardly any garbage.
     try:
@@ -85,6 +87,11 @@ def separate(promises: Mapping[Any, Any] = MappingProxyType({})) -> Iterator[dic
             dispatcher.targetoptions.update(options)
         _promises.clear()
         _fresh = None
+
+
+def promised() -> list[str]:
+    """Slots that another image fills, of what was compiled last."""
+    return sorted(_promised)
 
 
 def begin(dispatcher: Any) -> None:
@@ -103,6 +110,7 @@ def promise(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     dispatcher.overloads[arguments] = promised
     name = _slot_name(dispatcher, arguments)
     slot(name)  # Machine code that names it is made before anyone fills it.
+    _promised.add(name)
     call = _call_through(name, promised.signature, never_fails=not config.BOUNDSCHECK)
     cpu_target.target_context._defns[promised.entry_point].append(call, call.signature)  # noqa: SLF001
 
