@@ -20,18 +20,17 @@ from numba import cfunc, config, types
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-from twinloop.kernels.linking import check_kept, separate, slot
+from twinloop.kernels.linking import check_kept, promised, separate, slot
 
 try:
     import fcntl
 except ImportError:  # Not on this system: two processes that start at once both compile.
     fcntl = None  # type: ignore[assignment]
 
-_MAGIC: Final = b"twinloop image 2\n"
+_MAGIC: Final = b"twinloop image 1\n"
 _DOOR: Final = types.void(types.int64)
 
-# A part of the file: (name of a slot, or of a door behind "door:"; symbol; object code). Without code, a slot that is called through and
-# that another group's image fills.
+# A part of the file: (name of a slot, or of a door behind "door:"; symbol; object code).
 Part = tuple[str, str, bytes]
 
 
@@ -86,6 +85,7 @@ def make(size: str, group: str, doors: Mapping[str, Any], promises: Promises = M
         for kernel, returned in promises.get(group, {}).items():
             check_kept(kernel, returned)
         parts += [(name, each.symbol, each.object_code) for name, each in linked.items()]
+        parts += [(name, "", b"") for name in promised()]  # Slots that this code names and another image fills.
     write(_path(size, group), parts)
     return addresses
 
@@ -130,8 +130,9 @@ def load_parts(parts: list[Part]) -> dict[str, int]:
     context = cpu_target.target_context
     rtsys.initialize(context)  # Names that machine code may refer to.
     engine = context.codegen()._engine._ee  # noqa: SLF001
-    # What another group brought already is not loaded a second time; slots that another one brings are made known.
-    parts = [part for part in parts if part[0].startswith("door:") or (slot(part[0]).value == 0 and part[2])]
+    # Every slot is known before code that names it. What another group brought already is not loaded a second time.
+    parts = [part for part in parts if part[0].startswith("door:") or slot(part[0]).value == 0]
+    parts = [part for part in parts if part[2]]
     for _, _, code in parts:
         engine.add_object_file(llvmlite.binding.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import llvmlite.binding
 from llvmlite import ir
@@ -34,9 +34,6 @@ class Linked(NamedTuple):
     object_code: bytes
 
 
-NEEDED: Final = Linked("", b"")  # A slot that is called through and that another image fills.
-
-
 class Promised(NamedTuple):
     """What callers need of an overload that another process compiles, under the names that a compile result has for it."""
 
@@ -51,6 +48,7 @@ class BrokenPromiseError(Exception):
 
 _slots: dict[str, ctypes.c_int64] = {}
 _linked: dict[str, Linked] = {}
+_promised: set[str] = set()  # Slots that what was compiled since separate() began leaves to another image.
 _promises: dict[Any, Any] = {}  # What a dispatcher that another process compiles returns, for the while of separate().
 _fresh: dict[int, tuple[Any, dict[str, Any]]] | None = (
     None  # Dispatchers since separate() began, their options; None: not in force.
@@ -75,6 +73,7 @@ def separate(promises: Mapping[Any, Any] = MappingProxyType({})) -> Iterator[dic
     _fresh = {}
     _promises.update(promises)
     _linked.clear()
+    _promised.clear()
     collecting = gc.isenabled()
     gc.disable()  # The compiler makes millions of objects and hardly any garbage.
     try:
@@ -88,6 +87,11 @@ def separate(promises: Mapping[Any, Any] = MappingProxyType({})) -> Iterator[dic
             dispatcher.targetoptions.update(options)
         _promises.clear()
         _fresh = None
+
+
+def promised() -> list[str]:
+    """Slots that another image fills, of what was compiled last."""
+    return sorted(_promised)
 
 
 def begin(dispatcher: Any) -> None:
@@ -106,7 +110,7 @@ def promise(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     dispatcher.overloads[arguments] = promised
     name = _slot_name(dispatcher, arguments)
     slot(name)  # Machine code that names it is made before anyone fills it.
-    _linked[name] = NEEDED
+    _promised.add(name)
     call = _call_through(name, promised.signature, never_fails=not config.BOUNDSCHECK)
     cpu_target.target_context._defns[promised.entry_point].append(call, call.signature)  # noqa: SLF001
 

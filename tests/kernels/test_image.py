@@ -95,18 +95,21 @@ def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(config, "CACHE_DIR", str(folder))
 
 
-def in_another_process(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run Python that knows this module as t in a process that must find all its images in a folder."""
-    places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
-    prologue = (
+def in_another_process(folder: Path, what: str) -> list[str]:
+    """Words of a sequence of numbers that a process computes which compiles nothing. what: Python, `t` is this module."""
+    here = Path(__file__)
+    places = os.pathsep.join([str(here.parent), str(here.parents[1]), *sys.path])
+    script = (
         "import test_image as t; t.config.CACHE_DIR = __import__('sys').argv[1]\n"
         "def never(*_): raise AssertionError('it was compiled again')\n"
-        "t.image.make = never\n"
+        f"t.image.make = never; print(*{what})"
     )
-    return subprocess.run(
-        [sys.executable, "-c", prologue + script, str(folder)],
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": places},
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
 
 def test_another_process_runs_the_same_code(folder: Path) -> None:
@@ -114,36 +117,30 @@ def test_another_process_runs_the_same_code(folder: Path) -> None:
     assert made == (12, 3)  # 1 + 5 = 6, 6 + 6 = 12; 12 shared among 3 + 1.
     before = {path.name: path.read_bytes() for path in folder.glob("*.image")}
     assert set(before) == {"tiny-adding.image", "tiny-sharing.image"}
-    done = in_another_process(folder, "print(*t.run(t.image.load('tiny', t.GROUPS, t.COMMAND)))")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["12", "3"]
+    assert in_another_process(folder, "t.run(t.image.load('tiny', t.GROUPS, t.COMMAND))") == ["12", "3"]
     assert {path.name: path.read_bytes() for path in folder.glob("*.image")} == before
 
 
 PROMISES = {"sharing": {count: types.none, halve: types.int64}}
-PROMISING = {"adding": {"add_twice": add_twice, "add_half": add_half}, "sharing": {"halve_door": halve_door}}
+CALLING = {"adding": {"add_twice": add_twice, "add_half": add_half}, "sharing": {"halve_door": halve_door}}
 
 
-def run_promising(addresses: dict[str, int]) -> tuple[int, int]:
+def run_calling(addresses: dict[str, int]) -> list[int]:
     counters = np.array([(7, 0)], COUNTER)
     for name in ("add_half", "add_twice"):
         ctypes.CFUNCTYPE(None, ctypes.c_int64)(addresses[name])(counters.ctypes.data)
-    return int(counters[0]["total"]), int(counters[0]["calls"])
+    return [int(counters[0]["total"]), int(counters[0]["calls"])]
 
 
 def test_a_group_calls_what_another_group_compiles(folder: Path) -> None:
-    expected = (30, 1)  # 7 + 3 = 10; then 10 + 5 = 15, 15 + 15 = 30.
-    assert run_promising(image.load("tiny", PROMISING, COMMAND, PROMISES)) == expected
-    symbols = {
-        name: {part[1] for part in image.read(folder / f"tiny-{name}.image") or [] if part[2]} for name in PROMISING
-    }
+    """In the process that compiles them, and in one that finds both images, the caller's first."""
+    addresses = image.load("tiny", CALLING, COMMAND, PROMISES)
+    symbols = {name: {part[1] for part in image.read(folder / f"tiny-{name}.image") or []} for name in CALLING}
     assert any("halve" in symbol for symbol in symbols["sharing"])
     assert not any("5halve" in symbol or "5count" in symbol for symbol in symbols["adding"])
-    done = in_another_process(
-        folder, "print(*t.run_promising(t.image.load('tiny', t.PROMISING, t.COMMAND, t.PROMISES)))"
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(each) for each in expected]
+    assert run_calling(addresses) == [30, 1]  # 7 + 3 = 10; then 10 + 5 = 15, 15 + 15 = 30.
+    what = "t.run_calling(t.image.load('tiny', t.CALLING, t.COMMAND, t.PROMISES))"
+    assert in_another_process(folder, what) == ["30", "1"]
 
 
 @pytest.mark.parametrize("promised", [{halve: types.none}, {share: types.int64}], ids=["another type", "may fail"])
