@@ -53,6 +53,7 @@ class OrderEdge:
         self._tell = tell
         self.after_facts: Callable[[], None] | None = None  # Called when the node has taken facts.
         self.needs_person = False  # An alert stopped trading that time does not explain.
+        self.account_missed = False  # The venue does not tell what the account holds.
         self._reducing = False  # An alert had positions only shrink until everything is proven.
 
     def times(self) -> tuple[int, int]:
@@ -109,6 +110,11 @@ class OrderEdge:
                 self._reducing = not stays
                 self.loop.command("reduce", OF_ALERT - alert.code)
 
+    def miss_account(self) -> None:
+        """The venue was asked what the account holds and did not say: positions only shrink until it does."""
+        self.account_missed = True
+        self._note(alerts.alert("ACCOUNT_NOT_TOLD"))
+
     def operator_spoke(self) -> None:
         """A person decides from here on: what an alert began does not end by itself any more."""
         self._reducing = self.needs_person = False
@@ -129,8 +135,9 @@ class OrderEdge:
 
     @property
     def settled(self) -> bool:
-        """Whether the venue's clock is known, no order in doubt, and nothing told while the user stream was away is missing."""
-        return self.gateway.caught_up and self.gateway.clock_known and self.gateway.unproven == 0
+        """Whether the venue's clock and the account are known, no order in doubt, and nothing told while the user stream was away missing."""
+        known = self.gateway.clock_known and not self.account_missed
+        return known and self.gateway.caught_up and self.gateway.unproven == 0
 
     # What becomes of a request.
 

@@ -1,21 +1,23 @@
 """What the venue holds compared with what the journal says, at a start and then again and again; and differences that a person accepts.
 
 A difference counts when several looks found it, each over all that was on its way meanwhile. It halts trading, and is never booked by
-itself: a person accepts it by its number, and it becomes an ADJUSTMENT row, booked for no strategy at the market's price, so that it makes
-neither profit nor loss. Why is kept beside the journal. This module must not decide when trading goes on.
+itself: a person accepts it by its number. A position then becomes an ADJUSTMENT row, booked for no strategy at the market's price, money a
+TRANSFER row; neither makes profit or loss. Why is kept beside the journal. This module must not decide when trading goes on.
 """
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from twinloop.data.binance_reports import AccountReport
-from twinloop.data.errors import ConfigError, DataError
-from twinloop.data.instruments import to_scaled
-from twinloop.engine.live.holdings import Break, of_journal, of_venue, position_breaks
+from twinloop.data.errors import ConfigError
+from twinloop.data.instruments import MONEY_SCALE, to_scaled
+from twinloop.data.rowfile import join_rows
+from twinloop.engine.live.holdings import Break, breaks_of, of_journal, of_venue
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.seam import WORLD
@@ -26,6 +28,7 @@ from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL, ROW
 LOOKS: Final = 3  # How often a difference is seen before it counts.
 APART_S: Final = 0.5
 ASK_AGAIN_S: Final = 20.0  # An account that was not told.
+MISSES: Final = 2  # Questions about the account without an answer before it is told.
 TICK_S: Final = 0.05
 REASONS: Final = "reconciliations.jsonl"
 REASON_MAX: Final = 500
@@ -34,13 +37,16 @@ REASON_MAX: Final = 500
 class Reconciler:
     """Of one session with real orders. say: lines for a person."""
 
-    def __init__(self, orders: OrderEdge, place: Path, every_ns: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, orders: OrderEdge, place: Path, every_ns: int, say: Callable[[str], None], cash_tolerance: int = 0
+    ) -> None:
         self.breaks: list[Break] = []
         self.looked_ns = 0  # When the last look that is done began; local time.
         self._orders = orders
         self._loop = orders.loop
         self._place = place
         self._every_ns = every_ns
+        self._cash_tolerance = cash_tolerance
         self._say = say
         self._wanted = False
 
@@ -60,22 +66,25 @@ class Reconciler:
         self._orders.after_facts = lambda: visited.append(of_journal(node))
         try:
             theirs = of_venue(node, await self._account())
-            found = position_breaks(node, theirs, visited)
+            found = breaks_of(node, theirs, visited, self._cash_tolerance)
             if found:
                 await self._every_trade_is_booked()
-                found = position_breaks(node, theirs, visited)
+                found = breaks_of(node, theirs, visited, self._cash_tolerance)
         finally:
             self._orders.after_facts = None
         return found
 
     async def _account(self) -> AccountReport:
-        """What the venue holds; asked again for as long as there is no answer."""
-        gateway, waited_s = self._orders.gateway, ASK_AGAIN_S
+        """What the venue holds; asked again for as long as there is no answer. Two that stay out are told: positions only shrink then."""
+        gateway, waited_s, asked = self._orders.gateway, ASK_AGAIN_S, 0
         while True:
             if waited_s >= ASK_AGAIN_S:
+                if asked == MISSES:
+                    self._orders.miss_account()
                 self._orders.take(gateway.ask_account(*self._orders.times()))
-                waited_s = 0.0
+                waited_s, asked = 0.0, asked + 1
             if gateway.account is not None:
+                self._orders.account_missed = False
                 return gateway.account
             await WORLD.sleep(TICK_S)
             waited_s += TICK_S
@@ -95,7 +104,9 @@ class Reconciler:
             for each in self.breaks:
                 self._say(f"! {each}")
             self._loop.command("halt", SESSION_START)
-            self._say("halted: positions differ from the journal's; see `twinloop reconcile`; nothing was booked")
+            self._say(
+                "halted: what the venue holds differs from the journal; see `twinloop reconcile`; nothing was booked"
+            )
 
     async def run(self) -> None:
         """Look again and again, and whenever it is asked for."""
@@ -146,7 +157,11 @@ class Reconciler:
         return sequence
 
     def _adjustment(self, found: Break, user: int) -> Any:
+        """Facts that book it. On spot a position that came without a trade came with the money that it is worth: none was spent."""
         node = self._loop.node
+        if found.currency >= 0:
+            amount = to_scaled(f"{found.theirs - found.ours:f}", MONEY_SCALE)
+            return self._transfer(found.currency, amount, user)
         if found.slot < 0:
             raise ConfigError(
                 "a symbol that is not in the session cannot be booked",
@@ -154,27 +169,31 @@ class Reconciler:
                 remedy="close that position at the venue",
             )
         instrument = node.session.instruments[found.slot]
-        try:
-            qty = to_scaled(f"{found.theirs - found.ours:f}", instrument.qty_scale)
-        except DataError:
-            difference = found.theirs - found.ours
-            lots = round(difference.scaleb(instrument.qty_scale))
-            qty = int(lots)
+        difference = found.theirs - found.ours
+        qty = round(difference.scaleb(instrument.qty_scale))
         price = _price(node.decision["instruments"][found.slot])
         if price <= 0 or qty == 0:
             raise ConfigError(
                 "no price to book it at yet", field=found.name, remedy="wait for the market, and accept again"
             )
+        settle = node.assembly.currencies.index(instrument.settle)
         rows = np.zeros(2, ROW)
         rows["kind"], rows["local_ns"] = table.ADJUSTMENT, self._loop.clock.local_ns()
         rows["strategy"], rows["instrument"], rows["side"] = codes.UNASSIGNED, found.slot, 1 if qty > 0 else -1
         rows["flags"] = FLAG_CONTINUES, FLAG_TAIL
         rows["price"][0], rows["qty"][0] = price, abs(qty)
-        rows["cause_id"][1], rows["fee_currency"][1] = (
-            OF_PERSON + user,
-            node.assembly.currencies.index(instrument.settle),
-        )
-        return rows
+        rows["cause_id"][1], rows["fee_currency"][1] = OF_PERSON + user, settle
+        if instrument.contract != "spot":
+            return rows
+        rule = node.decision["instruments"][found.slot]["rule"]
+        value = round(Fraction(qty * price * int(rule["multiplier"]), int(rule["divisor"])))  # As money.position_value.
+        return join_rows([self._transfer(settle, value, user), rows])
+
+    def _transfer(self, currency: int, amount: int, user: int) -> Any:
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"], row["strategy"] = table.TRANSFER, self._loop.clock.local_ns(), codes.UNASSIGNED
+        row["currency"], row["value"], row["code"] = currency, amount, OF_PERSON + user
+        return row
 
     def _remember(self, found: Break, reason: str, user: int) -> None:
         """Why, beside the journal: its rows hold no text."""
