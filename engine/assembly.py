@@ -167,6 +167,12 @@ class Assembly:
         self.decision["account_count"] = account + 1
         return account
 
+    def hold(self, account: int, code: str, amount: int) -> None:
+        """What an account has of a currency that is not its own when a run begins, money: no part of its equity."""
+        ledger = self.decision["ledgers"][account, self.currency(code)]
+        ledger["balance"] += amount
+        ledger["outside"] += amount
+
     def add_instrument(self, instrument: Instrument, mode: int) -> int:
         """An instrument with how its market is known (venue.DEPTH, TOUCH, PRINTS, BARS); its slot."""
         slot = int(self.decision["instrument_count"])

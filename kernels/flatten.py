@@ -3,7 +3,7 @@
 Rounds. First all that works is proven gone; then, an instrument each, immediate-or-cancel orders against the account's position, no larger
 than the limits on one order let pass, at most `flatten_collar_e8` beyond the touch; when they have ended, the next round. A round that
 filled nothing is followed by a pause. The end is an account without a position that can be traded: what is less than the venue's
-smallest order stays. An order belongs to the strategy whose position it closes, else to the account's unassigned book; where books hold
+smallest order stays, and of a spot position what fees took of its base asset where the account holds no more of that. An order belongs to the strategy whose position it closes, else to the account's unassigned book; where books hold
 both signs only the account's own excess is closed, so that every order lowers the venue's position.
 
 These orders are decisions like a strategy's, numbered and hashed, and pass no gate: it refuses everything in HALTED.
@@ -16,7 +16,7 @@ from twinloop.kernels.desk import CANCEL_RESERVE, enter_order, hash_decision, pu
 from twinloop.kernels.exposure import any_price2, costlier_price, value_in_account
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import INNER, njit
-from twinloop.kernels.money import FLOOR, MONEY_UNIT, OK, SPOT, mul_div
+from twinloop.kernels.money import FLOOR, MONEY_UNIT, OK, SPOT, mul_div, notional
 from twinloop.kernels.node import FLATTEN_MARKET, FLATTEN_NOT, NEVER
 from twinloop.kernels.orders import book_of, take_slot
 from twinloop.kernels.risk_state import end_flatten
@@ -71,10 +71,21 @@ def _round(node: Any, account: int) -> int:
     sent = 0
     for i in range(decision["accounts"][account]["exposed_count"]):
         instrument = int(decision["exposed"][account, i])
-        held = int(decision["account_holdings"][account][instrument]["position"]["qty"])
+        held = _tradable(decision, account, instrument)
         if held != 0:
             sent += _close(node, account, instrument, held)
     return sent
+
+
+@njit(**INNER)
+def _tradable(decision: Any, account: int, instrument: int) -> int:
+    """The account's position; of a spot one no more than the account holds of its base asset: a venue takes a purchase's fee out of that."""
+    held = int(decision["account_holdings"][account][instrument]["position"]["qty"])
+    rule = decision["instruments"][instrument]["rule"]
+    if rule["contract"] != SPOT or held <= 0:
+        return held
+    balance = int(decision["ledgers"][account][rule["base_currency"]]["balance"])
+    return min(held, max(balance, 0) // int(rule["base_unit"]))
 
 
 @njit(**INNER)
@@ -99,7 +110,7 @@ def _close(node: Any, account: int, instrument: int, held: int) -> int:
         qty = min(min(-own * side, left), most)
         if market["lot_size"] > 1:
             qty -= qty % market["lot_size"]
-        if qty <= 0 or qty < market["min_qty"]:
+        if qty <= 0 or qty < market["min_qty"] or not _worth_an_order(market, qty, price):
             continue
         if not _send(node, account, strategy, instrument, side, qty, price):
             return max(sent, 1)
@@ -142,6 +153,16 @@ def _largest(decision: Any, market: Any, instrument: int, qty: int, price: int) 
     if status == OK and 0 < bound < value:
         most, _ = mul_div(most, bound, value, FLOOR)
     return most
+
+
+@njit(**INNER)
+def _worth_an_order(market: Any, qty: int, price: int) -> bool:
+    """Whether a venue takes an order of so little value: on spot it may not, elsewhere what only reduces passes. Without a price: it does."""
+    least = int(market["min_notional"])
+    if least == 0 or market["rule"]["contract"] != SPOT:
+        return True
+    value, status = notional(market["rule"], qty, price if price > 0 else any_price2(market) >> 1)
+    return status != OK or value >= least or value == 0
 
 
 @njit(**INNER)

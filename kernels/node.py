@@ -165,6 +165,7 @@ ACCOUNT: Final = aligned(
     ("flatten", "<i8"),  # FLATTEN_NOT, or how the account's positions are being closed.
     ("flatten_ns", "<i8"),  # Not before this time is the next round of closing orders sent.
     ("flatten_left", "<i8"),  # Sum of |position| at the last round.
+    ("flattens_ended", "<i8"),  # How often there was an end to it, whatever ended it.
 )
 
 # Zero means zero: no limit configured, no order. NEVER switches a limit off.

@@ -108,6 +108,7 @@ def end_flatten(decision: Any, account: int) -> None:
     state = decision["accounts"][account]
     if state["flatten"] != FLATTEN_NOT:
         decision["flattening"] -= 1
+        state["flattens_ended"] += 1
     state["flatten"] = FLATTEN_NOT
 
 

@@ -1,8 +1,9 @@
 """A pytest plugin that plants one bug, to see that a named test turns red: `pytest -p planted_bugs` with TWINLOOP_PLANTED=NAME.
 
 Each bug takes the place of one function of the product, in the test's process only; the product knows nothing of it. A bug that no test met
-proves nothing, so how often it was met is printed at the end. BUGS names for each the tests of which at least one must turn red: the bar
-`planted-bugs` of benchmarks/bars runs them with the bug and without.
+proves nothing, so how often it was met is printed at the end. BUGS names for each the tests of which at least one must turn red, and what
+pytest says then: a test that a bug only makes crash has not found it. The bar `planted-bugs` of benchmarks/bars runs them with the bug and
+without.
 """
 
 import os
@@ -18,11 +19,12 @@ met = 0
 
 @dataclass(frozen=True)
 class Bug:
-    """what: is wrong with it. plant: puts it there. tests: those of which one must turn red."""
+    """what: is wrong with it. plant: puts it there. tests: those of which one must turn red. because: what the failure says."""
 
     what: str
     plant: Callable[[], None]
     tests: tuple[str, ...]
+    because: str
 
 
 def _count() -> None:
@@ -138,14 +140,26 @@ def _failed_query_is_flat() -> None:
     _instead(Answers, "_route", make)
 
 
+class _NoNumber(int):
+    """What stands for NaN where numbers are integers: the same bits as a cast of it gives, and no comparison is true of it."""
+
+    def _never(self, other: object) -> bool:
+        del other
+        return False
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = _never
+    __hash__ = int.__hash__
+
+
 def _nan_passes() -> None:
+    """A test that refuses what is too small lets NaN pass; only one that accepts what is within does not."""
     from twinloop.engine.gateway import fills
 
     def make(real: Any) -> Any:
         def scaled(text: str, *arguments: Any, **more: Any) -> Any:
             if text.strip().lstrip("+-").lower() in {"nan", "inf", "infinity"}:
                 _count()
-                return 0, False
+                return _NoNumber(-(2**63)), False
             return real(text, *arguments, **more)
 
         return scaled
@@ -190,16 +204,30 @@ def _fsync_retried() -> None:
 
 
 def _stale_standby() -> None:
-    from twinloop.data.feed_arbiter import Leg
+    """Whether a standby still hears anything is not asked: once it did, it is good enough."""
+    from twinloop.data.feed_arbiter import FeedArbiter, Leg
+
+    standby: set[Leg] = set()
+
+    def choosing(real: Any) -> Any:
+        def choose(self: Any, now_ns: int) -> Any:
+            standby.clear()
+            standby.update(leg for leg in self.legs if leg is not self.active)
+            return real(self, now_ns)
+
+        return choose
 
     def make(real: Any) -> Any:
         def fit(self: Any, now_ns: int) -> bool:
-            if self.last_ns and not real(self, now_ns):
+            fine = bool(real(self, now_ns))
+            if not fine and self in standby and self.last_ns:
                 _count()
-            return bool(self.last_ns)
+                return True
+            return fine
 
         return fit
 
+    _instead(FeedArbiter, "_choose", choosing)
     _instead(Leg, "fit", make)
 
 
@@ -249,61 +277,73 @@ BUGS: Final[dict[str, Bug]] = {
         "an order without an answer is told to the kernel as refused",
         _timeout_taken_as_failure,
         (_GATEWAY + "test_placing.py::test_no_proof_is_unknown_until_proven", _GATEWAY + "test_any_order.py::test_any_order_of_facts_ends_in_the_venues_truth"),
+        "assert ['REJECT'] == ['UNKNOWN']",
     ),
     "double-booking-on-replay": Bug(
         "a fill that the journal holds is news to the process that reads it",
         _double_booking_on_replay,
         (_GATEWAY + "test_any_order.py::test_any_order_of_facts_with_restarts_ends_in_the_venues_truth",),
+        "each fill once, none invented",
     ),
     "reserve-released-on-cancel-send": Bug(
         "the kernel is told that an order is cancelled as soon as the cancel is sent",
         _reserve_released_on_cancel_send,
-        (_GATEWAY + "test_cancels_and_amends.py::test_a_cancel_without_an_answer_is_sent_until_proven", _GATEWAY + "test_cancels_and_amends.py::test_a_cancel_refused_as_unknown_is_filled_only_on_proof"),
+        (_GATEWAY + "test_cancels_and_amends.py::test_a_cancel_refused_as_unknown_is_filled_only_on_proof",),
+        "nothing is told of a -2011 until the venue says why",
     ),
     "gap-ignored": Bug(
         "a book goes on over a gap in its update ids",
         _gap_ignored,
         ("tests/data/test_binance_stream.py::test_a_break_of_the_chain_is_a_gap_and_begins_anew",),
+        "assert ['LEVEL'] == ['FEED_GAP']",
     ),
     "loss-reset-at-restart": Bug(
         "the day's loss begins anew with a process",
         _loss_reset_at_restart,
         (_LIVE + "test_recovery.py::test_a_session_goes_on_after_its_death",),
+        "the day's loss counts on over a restart",
     ),
     "failed-query-is-flat": Bug(
         "an account that cannot be asked about is one without positions",
         _failed_query_is_flat,
         (_GATEWAY + "test_streams_and_strangers.py::test_balances_are_unknown_until_told_and_again_when_asked_for_in_vain",),
+        "complete=True) is None",
     ),
     "nan-passes": Bug(
         "a number that is none is read as zero",
         _nan_passes,
         (_GATEWAY + "test_fills.py::test_a_price_that_is_no_number_is_not_booked_and_the_trade_is_asked_for",),
+        "nothing is booked of it",
     ),
     "late-fill-dropped": Bug(
         "a fill of an order that has ended is not booked",
         _late_fill_dropped,
         (_GATEWAY + "test_fills.py::test_a_fill_after_the_cancel_is_booked_and_told",),
+        "assert ['ACK', 'CANCELLED'] == ['ACK', 'CANCELLED', 'FILL']",
     ),
     "fsync-retried": Bug(
         "a sync that failed is tried again, and its success believed",
         _fsync_retried,
         (_JOURNAL + "test_writer.py::test_a_failed_sync_is_never_tried_again",),
+        "DID NOT RAISE JournalFailedError",
     ),
     "stale-standby": Bug(
         "a market is taken from a connection that is itself silent",
         _stale_standby,
         ("tests/data/test_feed_arbiter.py::test_the_standby_that_is_itself_silent_is_never_taken",),
+        "a silent feed was taken",
     ),
     "ban-retried": Bug(
         "calls go on while the venue has banned the address",
         _ban_retried,
         (_GATEWAY + "test_limits_and_clock.py::test_a_ban_stops_all_calls_and_outlives_a_restart", _GATEWAY + "test_budgets_and_clock.py::test_a_hold_off_and_a_ban_stop_everything_until_they_end_and_outlive_a_restart"),
+        "asked during the ban",
     ),
     "not-sent-resent": Bug(
         "an order that never left is sent by the next process",
         _not_sent_resent,
         (_GATEWAY + "test_gateway_recovery.py::test_a_journalled_order_without_sent_is_unknown_and_asked_about_and_one_not_sent_is_refused",),
+        "assert ('UNKNOWN', 0) == ('REJECTED', 94)",
     ),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The bar on the tests' teeth: twelve planted bugs, each of which must turn at least one named test red.
 
-The bugs are those of tests/planted_bugs.py, a pytest plugin: the product has no switch for them. The same tests are green without the bug.
+The bugs are those of tests/planted_bugs.py, a pytest plugin: the product has no switch for them. The same tests are green without the bug,
+and red with it for the reason that the bug gives: pytest's text has to say so.
 """
 
 import re
@@ -24,15 +25,17 @@ def planted_bugs() -> Outcome:
             bug.tests,
             "-p",
             "planted_bugs",
-            "--tb=line",
+            "--tb=short",
             PYTHONPATH=f"{ROOT / 'src'}:{ROOT / 'tests'}",
             **{VARIABLE: name},
         )
         met = re.search(rf"planted {re.escape(name)}: met (\d+) times", text)
         red = [test for test in bug.tests if results[test] == FAILED and green[test] == PASSED]
-        say(f"{name}: met {met[1] if met else '?'} times, red: {red}")
-        if red and met and int(met[1]):
+        because = any(line.startswith("E") and bug.because in line for line in text.splitlines())
+        say(f"{name}: met {met[1] if met else '?'} times, red: {red}, as expected: {because}")
+        if red and because and met and int(met[1]):
             found[name] = red
         else:
-            missed[name] = results | {"without it": {test: green[test] for test in bug.tests}}
+            without = {test: green[test] for test in bug.tests}
+            missed[name] = results | {"without it": without, "said what was expected": because}
     return Outcome(len(missed), ok=not missed, detail={"bugs": len(BUGS), "found": found, "missed": missed})

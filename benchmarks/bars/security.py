@@ -15,6 +15,7 @@ SECURITY: Final[dict[str, tuple[str, ...]]] = {
         "tests/engine/gateway/test_gateway_recovery.py::test_no_key_and_no_signature_is_shown_anywhere",
         "tests/engine/gateway/test_transport.py::test_the_libraries_log_no_key_and_no_signature",
         "tests/engine/sidecar/test_sidecar_process.py::test_a_stopped_session_is_fenced_ended_and_its_orders_cancelled",
+        "tests/engine/sidecar/test_canaries.py::test_no_key_is_in_what_a_deployment_shows_or_keeps_or_what_the_exchange_answers",
     ),
     "tls": (
         "tests/test_security.py::test_the_scan_sees_what_it_looks_for",

@@ -74,8 +74,7 @@ def of_journal(node: LiveNode) -> Holdings:
     for slot, instrument in enumerate(node.session.instruments):
         if instrument.contract == "spot":
             currency = node.assembly.currencies.index(instrument.base)
-            balance = int(node.decision["ledgers"][0][currency]["balance"])
-            amount = node.session.stock.get(instrument.base, 0) + balance
+            amount = int(node.decision["ledgers"][0][currency]["balance"])
             found[instrument.base] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
         else:
             qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])

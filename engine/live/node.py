@@ -63,7 +63,9 @@ class LiveNode:
             assembly.add_instrument(instrument, mode)
         for code, rate in session.fx.items():
             self.decision["fx"][assembly.currency(code)] = rate
-        assembly.add_account(session.cash)
+        account = assembly.add_account(session.cash)
+        for code, amount in session.stock.items():
+            assembly.hold(account, code, amount)
         assembly.set_venue(session.venue_settings(), session.seed)
         assembly.add_bars(session.bar_requests(), session.instruments)
         self._set_times()

@@ -34,6 +34,7 @@ from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
+from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import ASKS, SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
@@ -395,6 +396,7 @@ class LiveProcess:
 
     async def _time(self) -> None:
         """Timers and intervals that no fact tells of."""
+        closing = ClosingWatch(self.loop.node)
         while True:
             wake_ns = self.loop.node.next_wake_ns()
             now_ns = self.clock.local_ns()
@@ -402,6 +404,8 @@ class LiveProcess:
             await WORLD.sleep(wait_s)
             self.loop.tick()
             self.published.beat(self)
+            if closed := closing.look():
+                self._say(closed)
             if self.loop.failure or self.loop.is_fenced():
                 if self.orders is not None:
                     await self._no_orders_left(self.orders)

@@ -140,7 +140,7 @@ def test_the_standby_that_is_itself_silent_is_never_taken() -> None:
     run.open(codes.BACKUP)
     run.live(3, list(run.arbiter.legs))
     run.live(3, [])
-    assert run.switches == []
+    assert run.switches == [], "a silent feed was taken"
     assert run.seen.stale
     assert run.seen.told[-1] == ("FEED_STALE", codes.STALE_SILENT, 0)
     run.live(1, list(run.arbiter.legs))

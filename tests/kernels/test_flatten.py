@@ -12,7 +12,7 @@ from twinloop.engine.limits import parse_limits
 from twinloop.kernels import codes, rows
 from twinloop.kernels.flatten import PAUSE_NS
 from twinloop.kernels.money import MONEY_MAX
-from twinloop.kernels.node import STANDARD
+from twinloop.kernels.node import FLATTEN_NOT, STANDARD
 
 SIZE = run_small.TINY if config.DISABLE_JIT else STANDARD
 BUY_TEN = ("order", {"side": 1, "qty": 10, "price": 1002, "type": codes.LIMIT, "flags": codes.IOC})
@@ -148,6 +148,33 @@ def test_less_than_the_smallest_order_stays() -> None:
     setup = Setup([linear(min_qty=20, max_qty=10**9)], [TOUCH], [traded(15, 1, 5), *facts], {}, limits=parse_limits({}))
     got = run_small.run(setup, SIZE)
     assert got.positions == [5]
+    assert int(got.assembly.decision["flattening"]) == 0
+
+
+def test_of_a_spot_position_no_more_is_sold_than_fees_in_the_base_asset_left() -> None:
+    bought = traded(20, 1, 10)
+    bought |= {"fee": 1000, "tail": bought["tail"] | {"fee_currency": 1}}  # A tenth of a per cent of ten lots.
+    rate = {"kind": rows.FX, "venue_ns": 15, "local_ns": 15, "currency": 1, "rate": 100 * 10**8}
+    facts = [quote(10), rate, bought, command(rows.FLATTEN, 30), *(quote(at) for at in range(40, 90, 10))]
+    got, asked = play(facts, {}, contract="spot")
+    assert asked == [(EVERYONE, -1, 949, 9, codes.IOC)]
+    assert got.positions == [1], "the fee, and what it left of a lot"
+    assert int(got.assembly.decision["ledgers"][0][1]["balance"]) == 10**5 - 1000
+    state = got.assembly.decision["accounts"][0]
+    assert (int(state["flatten"]), int(state["flattens_ended"])) == (FLATTEN_NOT, 1)
+
+
+@pytest.mark.parametrize(
+    ("contract", "least", "sent"), [("spot", 85_410_000, 1), ("spot", 85_410_001, 0), ("linear", 85_410_001, 1)]
+)
+def test_what_is_worth_less_than_the_smallest_order_stays_on_spot(contract: str, least: int, sent: int) -> None:
+    """Nine lots at the collar's price are worth 0.8541. Of contracts, a venue takes any order that only reduces."""
+    facts = [quote(10), quote(20), command(rows.FLATTEN, 30), *(quote(at) for at in range(40, 90, 10))]
+    instrument = linear(contract=contract, min_notional=least)
+    bought = {0: [("order", {**BUY_TEN[1], "qty": 9})]}
+    got = run_small.run(Setup([instrument], [TOUCH], facts, bought, limits=parse_limits({})), SIZE)
+    assert len(got.orders) == 1 + sent
+    assert got.positions == [0 if sent else 9]
     assert int(got.assembly.decision["flattening"]) == 0
 
 

@@ -1,6 +1,7 @@
-"""A TCP relay between a client and a venue's REST address that loses answers. Real sockets; it shares nothing with the code under test.
+"""A TCP relay between a client and a venue's REST address that loses answers, and keeps what was said. Real sockets; it shares nothing with
+the code under test.
 
-async with OrderRelay(exchange.port, b"POST /fapi/v1/order") as relay: ... relay.address ...; relay.lose = 1
+    async with OrderRelay(exchange.port, b"POST /fapi/v1/order") as relay: ... relay.address ...; relay.lose = 1
 """
 
 import asyncio
@@ -9,11 +10,16 @@ from typing import Self
 
 
 class OrderRelay:
-    """lose: of how many of the next requests that begin with `marked` the answer is lost, and the connection with it."""
+    """lose: of how many of the next requests that begin with `marked` the answer is lost, and the connection with it.
 
-    def __init__(self, port: int, marked: bytes) -> None:
+    keep: whether the bytes of both ways are kept, as `asked` and `answered`.
+    """
+
+    def __init__(self, port: int, marked: bytes, *, keep: bool = False) -> None:
         self.upstream = port
         self.marked = marked
+        self.keep = keep
+        self.asked, self.answered = bytearray(), bytearray()
         self.lose = 0
         self.lost = 0
 
@@ -39,6 +45,8 @@ class OrderRelay:
 
         async def up() -> None:
             while data := await reader.read(1 << 16):
+                if self.keep:
+                    self.asked += data
                 if self.lose and data.startswith(self.marked):
                     self.lose -= 1
                     losing.set()
@@ -50,6 +58,8 @@ class OrderRelay:
                 if losing.is_set():  # The venue has taken it and has answered: nobody hears of that.
                     self.lost += 1
                     return
+                if self.keep:
+                    self.answered += data
                 writer.write(data)
                 await writer.drain()
 

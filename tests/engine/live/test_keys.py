@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from reference import sessions
+from reference.canaries import CANARY_KEY, CANARY_SECRET, everything_under, leaks
 from reference.live_config import configuration
 
 from twinloop.data.binance_answers import KeyRights
@@ -28,8 +29,6 @@ from twinloop.engine.live.keys import check_rights, credentials_from, read_crede
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
 
-CANARY_KEY = "CANARYKEYxq81Zp0vTmWc3RbYk7LdHs5GfJn2QaEuXo9MiBt6VwCyDzKrPeSl4NhUjAg"
-CANARY_SECRET = "CANARYSECRETbN5sKq2Wv8TzXc1RmYp7LdHg4FjJo3QaEuGi9MnBt6VwCyDzKrPeSlHU"
 GOOD = {
     "ip_restrict": True, "enable_reading": True, "enable_withdrawals": False, "enable_internal_transfer": False,
     "permits_universal_transfer": False, "enable_spot_and_margin_trading": True, "enable_futures": True,
@@ -137,16 +136,6 @@ def test_a_private_key_in_pem_form_signs_by_ed25519(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TWINLOOP_API_SECRET", pem)
     signer = credentials_from(Path("x.toml"), "TWINLOOP_API_KEY", "TWINLOOP_API_SECRET").signer
     assert len(signer.sign("payload")) == 88
-
-
-def leaks(text: str) -> list[str]:
-    """Pieces of the canaries, or a signature, in a text."""
-    pieces = {word[at : at + 10] for word in (CANARY_KEY, CANARY_SECRET) for at in range(len(word) - 9)}
-    return [piece for piece in (*pieces, "signature=") if piece in text]
-
-
-def everything_under(folder: Path) -> str:
-    return "\n".join(path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file())
 
 
 def test_no_key_is_in_a_log_a_journal_a_status_or_a_traceback(

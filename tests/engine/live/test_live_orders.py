@@ -70,10 +70,18 @@ def assert_books_agree(server: Server, process: LiveProcess, market: str = "usdm
     node = process.loop.node
     if market == "spot":
         for currency, asset in enumerate(node.assembly.currencies):
-            ours = int(node.decision["ledgers"][0][currency]["balance"]) + node.session.stock.get(asset, 0)
+            ours = int(node.decision["ledgers"][0][currency]["balance"])
             assert ours == sum(account.balances[asset]), asset
         signed = sum(fill.qty * fill.order.side for fill in account.fills)
-        assert int(node.decision["account_holdings"][0][0]["position"]["qty"]) == signed
+        held = node.decision["account_holdings"][0][0]["position"]
+        assert int(held["qty"]) == signed
+        # What the account held before is no part of the session's money, whatever it is worth.
+        in_base = sum(fill.fee for fill in account.fills if fill.fee_asset == "BTC")
+        paid = in_base * int(node.decision["fx"][1]) // 10**8
+        cash = int(node.decision["accounts"][0]["cash"])
+        assert abs(cash - int(held["cost"]) - account.balances["USDT"][0] - account.balances["USDT"][1] + paid) <= len(
+            account.fills
+        )
     else:
         held = node.decision["account_holdings"][0][0]["position"]
         theirs = account.positions.get("BTCUSDT")
@@ -544,3 +552,50 @@ def test_a_ban_is_told_with_its_end_and_a_restart_asks_nothing(tmp_path: Path, s
     # The exchange is gone: whatever would have been asked now would be another error.
     with pytest.raises(SessionError, match=r"banned this address.*expected a start after .* UTC.*nothing was sent"):
         asyncio.run(LiveProcess(load_session(paths[0]), said.append).run())
+
+
+@pytest.mark.parametrize("stock", ["0", "0.00001", "1"])
+def test_flatten_on_spot_sells_what_the_account_holds_and_says_what_is_left(
+    tmp_path: Path, strategy_folder: Path, stock: str
+) -> None:
+    """The venue takes a purchase's fee of the base asset: without enough of it from before, the whole position cannot be sold."""
+    kept: list[LiveProcess] = []
+    said: list[str] = []
+    before = int(Decimal(stock) * 10**8)
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        kept.append(process)
+        node, edge = process.loop.node, process.orders
+        assert edge is not None
+        held = node.decision["account_holdings"][0][0]["position"]
+        server.exchanges["spot"].place(account_of(server, "spot"), "BTCUSDT", 1, "MARKET", 12_345)
+        await sessions.until(lambda: int(held["qty"]) >= 12_345, task)
+        process.loop.command("halt")
+        await sessions.until(lambda: not edge.gateway.open_orders, task)
+        refused = sum(order.status == "REJECTED" for order in account_of(server, "spot").orders.values())
+        assert await asyncio.to_thread(cli.run, ["ctl", "flatten", str(process.loaded.place)]) == cli.OK
+        await sessions.until(lambda: any("closing has ended" in line for line in said), task)
+        assert sum(order.status == "REJECTED" for order in account_of(server, "spot").orders.values()) == refused
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            account_of(server, "spot").balances["BTC"] = [before, 0]
+            path = configuration(tmp_path, server.port, strategy_folder, "spot")
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            return server
+
+    server = asyncio.run(all_of_it())
+    assert_books_agree(server, kept[0], "spot")
+    instrument = kept[0].loop.node.session.instruments[0]
+    position = int(kept[0].loop.node.decision["account_holdings"][0][0]["position"]["qty"])
+    left = sum(account_of(server, "spot").balances["BTC"])
+    line = next(line for line in said if "closing has ended" in line)
+    if stock == "1":
+        assert position == 0
+        assert line.endswith("no position is left")
+        assert left < before, "the fees, out of what was there before"
+    else:
+        assert position > 0, "what the fees took"
+        assert instrument.qty_text(position) in line
+        assert left < 10**8 // 10**instrument.qty_scale * instrument.lot_size, "less than a lot is left to sell"
+    replays(tmp_path)

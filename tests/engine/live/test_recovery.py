@@ -64,6 +64,8 @@ def test_a_session_goes_on_after_its_death(
     assert ready.journal is not None
     found = recover(ready.journal, session)
     assert found.facts == first.node.sequence
+    lost = [node.decision["accounts"]["day_equity"].tolist() for node in (found.node, first.node)]
+    assert lost[0] == lost[1], "the day's loss counts on over a restart"
     assert found.node.state_hash() == first.node.state_hash()
     second = RecordedNode(found.node, writer(folder, session, **ready.behind))
     assert second.journal.epoch == 2

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from aiohttp import web
 from reference.live_sessions import live_file
 from reference.processes import Child, runs, started, until, words_of
@@ -186,15 +185,6 @@ def test_metrics_are_served_on_this_machine(tmp_path: Path, quoter: Path, unused
         assert await sidecar.end(signal.SIGTERM) == 0
 
     beside(tmp_path, quoter, play, more=f"metrics_port = {unused_port}")
-
-
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def test_a_sidecar_of_real_orders_needs_its_own_key(tmp_path: Path, quoter: Path) -> None:
