@@ -145,8 +145,12 @@ def test_an_error_over_what_came_early_is_raised_too() -> None:
     async def run() -> None:
         made, _ = connected()
         made.data_received(b"".join(frames(b"one", [], text=True)))
-        with pytest.raises(ZeroDivisionError):
-            await made.deliver(lambda message: 1 // 0)
+
+        def take(message: bytes) -> None:
+            raise KeyError(message)
+
+        with pytest.raises(KeyError):
+            await made.deliver(take)
 
     asyncio.run(run())
 
