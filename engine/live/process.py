@@ -315,6 +315,8 @@ class LiveProcess:
             if loop.trading_state == "ACTIVE":
                 loop.command("reduce", SESSION_START)
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            for _, rows in found.of_orders:
+                self.orders.booked.take(rows)
             if crash_points.armed:
                 crash_points.reach("start-rebuilt")
 

@@ -1,6 +1,7 @@
 """What the venue holds compared with what the journal says, at a start and then again and again; and differences that a person accepts.
 
-A difference counts when several looks found it, each over all that was on its way meanwhile. It halts trading, and is never booked by
+A difference counts when several looks found it, each over all that was on its way meanwhile. Where trades that the venue has taken back
+explain it, they are reversed (busts.py). Else it halts trading, and is never booked by
 itself: a person accepts it by its number. A position then becomes an ADJUSTMENT row, booked for no strategy at the market's price, money a
 TRANSFER row; neither makes profit or loss. Why is kept beside the journal. This module must not decide when trading goes on.
 """
@@ -13,11 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from twinloop.data.binance_orders import TRADES_MAX
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import MONEY_SCALE, to_scaled
 from twinloop.data.rowfile import join_rows
-from twinloop.engine.live.holdings import Break, breaks_of, of_journal, of_venue
+from twinloop.engine.live import busts
+from twinloop.engine.live.busts import Fill, without
+from twinloop.engine.live.holdings import Break, Holdings, breaks_of, of_journal, of_venue
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.seam import WORLD
@@ -49,15 +53,58 @@ class Reconciler:
         self._cash_tolerance = cash_tolerance
         self._say = say
         self._wanted = False
+        self._seen: tuple[Holdings, list[Holdings]] = (
+            {},
+            [],
+        )  # Of the last look: the venue's word, and what the journal said meanwhile.
 
     async def look(self) -> None:
         """Compare. What differed in every look is in `breaks` then."""
-        began_ns, found = self._loop.clock.local_ns(), []
+        began_ns, found = self._loop.clock.local_ns(), await self._seen_often()
+        if found and await self._take_back(found):
+            found = await self._seen_often()
+        self.breaks, self.looked_ns = found, began_ns
+
+    async def _seen_often(self) -> list[Break]:
+        found: list[Break] = []
         for _ in range(LOOKS):
             found = await self._differing()
             if not found:
                 break
-        self.breaks, self.looked_ns = found, began_ns
+        return found
+
+    async def _take_back(self, found: list[Break]) -> bool:
+        """Whether trades that the venue lists no more explain the differences, and are reversed now."""
+        node, orders = self._loop.node, self._orders
+        missing: list[Fill] = []
+        for slot in range(len(node.session.instruments)):
+            missing += await self._listed_no_more(slot)
+        if not missing:
+            return False
+        theirs, visited = self._seen
+        after = [without(node, ours, missing) for ours in visited]
+        names = set().union(*(names for _, names in after))
+        left = breaks_of(node, theirs, [ours for ours, _ in after], self._cash_tolerance)
+        if not names & {each.name for each in found} or names & {each.name for each in left}:
+            return False
+        orders.take_back(missing)
+        return True
+
+    async def _listed_no_more(self, slot: int) -> list[Fill]:
+        gateway, booked = self._orders.gateway, self._orders.booked
+        first = booked.first_id(slot)
+        if not first:
+            return []
+        listed, waited_s = None, ASK_AGAIN_S
+        while listed is None:
+            if waited_s >= ASK_AGAIN_S:
+                self._orders.take(gateway.ask_trades_again(slot, first, *self._orders.times()))
+                waited_s = 0.0
+            await WORLD.sleep(TICK_S)
+            waited_s += TICK_S
+            listed = gateway.listed_again(slot)
+        up_to_ns = self._orders.times()[0] - busts.AGE_NS
+        return booked.missing(slot, listed, up_to_ns=up_to_ns, full=len(listed) >= TRADES_MAX)
 
     async def _differing(self) -> list[Break]:
         """One look: what the venue holds, against all that the journal said from the question until every trade before it is booked."""
@@ -72,6 +119,7 @@ class Reconciler:
                 found = breaks_of(node, theirs, visited, self._cash_tolerance)
         finally:
             self._orders.after_facts = None
+        self._seen = theirs, visited
         return found
 
     async def _account(self) -> AccountReport:

@@ -416,6 +416,55 @@ def test_a_difference_that_arises_while_a_session_trades_halts_it(
     replays(tmp_path)
 
 
+@MARKETS
+def test_a_trade_that_the_venue_takes_back_is_reversed_and_told(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch, market: str
+) -> None:
+    """The fill stays, a BUST fact reverses it; the books agree then and after a restart, and a person has to look."""
+    monkeypatch.setattr("twinloop.engine.live.busts.AGE_NS", 0)
+    processes: list[LiveProcess] = []
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        processes.append(process)
+        if len(processes) == 2:
+            await sessions.until(lambda: any("positions agree: " in line for line in said), task)
+            assert process.loop.trading_state != "ACTIVE", (
+                "what a person has to look at is looked at, over a restart too"
+            )
+            return
+        await traded(process, task, 3)
+        process.loop.command("reduce")
+        edge = process.orders
+        assert edge is not None
+        await sessions.until(lambda: not edge.gateway.open_orders, task)
+        server.faults.arm("bust_trade", 1)
+        await sessions.until(lambda: "TRADE_BUST" in alerts_of(process), task)
+        assert edge.needs_person
+        assert process.loop.trading_state == "REDUCING"
+        assert process.loop.counts.by_kind[rows.BUST] == 2
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder, market, 'reconcile_every = "300ms"')
+            for _ in range(2):
+                await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            return server
+
+    server = asyncio.run(all_of_it())
+    account = account_of(server, market)
+    node = processes[1].loop.node
+    held = node.decision["account_holdings"][0][0]["position"]
+    assert int(held["qty"]) == sum(fill.qty * fill.order.side for fill in account.fills)
+    cash = int(node.decision["accounts"][0]["cash"])
+    if market == "spot":
+        assert_books_agree(server, processes[1], market)
+    else:
+        assert int(held["fees"]) == sum(fill.fee for fill in account.fills)
+        assert cash - int(held["cost"]) == account.balances["USDT"][0] - account.positions["BTCUSDT"].cost
+    replays(tmp_path)
+
+
 def test_an_account_that_is_not_told_twice_lets_positions_only_shrink(
     tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
