@@ -57,6 +57,7 @@ ALERTS: Final = {
     33: AlertSpec("SWEEP_LATE", REDUCE, "no sweep of trades was answered for long"),
     34: AlertSpec("RATE_BUDGET", WARN, "the venue's count of orders is used up"),
     35: AlertSpec("LIMIT_NEAR", WARN, "what is left of the venue's limits is kept for cancels and closing orders, nothing else is sent; value: until when, ns"),
+    36: AlertSpec("STRATEGY_FAILED", WARN, "a strategy's callback raised an error: that strategy is halted and its orders are cancelled, the others go on; value: its slot"),
 }  # fmt: skip
 _WAITS: Final = frozenset({"HELD_OFF", "BANNED", "LIMIT_NEAR"})  # Their value is when the wait ends.
 # A person has to look before trading goes on: nothing that the venue says later explains these.
