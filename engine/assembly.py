@@ -171,7 +171,7 @@ class Assembly:
         """What an account has of a currency that is not its own when a run begins, money: no part of its equity."""
         ledger = self.decision["ledgers"][account, self.currency(code)]
         ledger["balance"] += amount
-        ledger["start"] += amount
+        ledger["outside"] += amount
 
     def add_instrument(self, instrument: Instrument, mode: int) -> int:
         """An instrument with how its market is known (venue.DEPTH, TOUCH, PRINTS, BARS); its slot."""

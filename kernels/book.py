@@ -176,7 +176,7 @@ def book_set(book: np.void, side_index: Int, price: Int, qty: Int) -> Int:
     key = -int(price) if side else int(price)
     offset = grid_offset(key, book["base_key"][side], book["tick_inverse"], book["tick_shift"])
     if not (0 <= offset < book["qty"].shape[1] and qty >= 0):
-        status = _set_outside(book, side, key, qty)
+        status = set_outside(book, side, key, qty)
         if status < _MOVED:
             return status
         status -= _MOVED
@@ -340,7 +340,7 @@ def _check_snapshot(book: np.void, status: Int) -> Int:
 
 
 @njit(**BOOK_INNER)
-def _set_outside(book: np.void, side: Int, key: Int, qty: Int) -> Int:
+def set_outside(book: np.void, side: Int, key: Int, qty: Int) -> Int:
     """Set a level that the window does not cover, or refuse what no level can be; return a status.
 
     Where the window was moved over the level's price instead, the level is still to be set: returns _MOVED + status.

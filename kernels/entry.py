@@ -13,19 +13,29 @@ import numpy as np
 from numba import carray, config, types
 
 from twinloop.kernels import image
+from twinloop.kernels.arrivals import arrive
 from twinloop.kernels.bars import bar_init
-from twinloop.kernels.book import book_clear
+from twinloop.kernels.book import book_clear, set_outside
 from twinloop.kernels.callbacks import call_strategy
 from twinloop.kernels.desk import amend, cancel, cancel_all, request_timer, submit
+from twinloop.kernels.following import level_spoken
 from twinloop.kernels.intrinsics import hash_memory, record_at, register
 from twinloop.kernels.jit import njit
+from twinloop.kernels.matching import fill_reached, orders_on_trade, other_row, stops_on_touch
+from twinloop.kernels.newest_touch import newest_apply
 from twinloop.kernels.node import SizeClass, node_dtype
 from twinloop.kernels.records import record_order, sample_equity
-from twinloop.kernels.replay import run_replay, see_all
+from twinloop.kernels.replay import advance_venue, run_replay, see_all
 from twinloop.kernels.risk import gate
 from twinloop.kernels.rows import FLAG_TAIL, ROW
 from twinloop.kernels.slicer import slice_order
 from twinloop.kernels.venue import venue_dtype
+
+# What the venue's group compiles for the loop's, which calls it: two cores share the work.
+_PROMISES: Final = {"venue": {
+    advance_venue: types.boolean, arrive: types.none, fill_reached: types.none, level_spoken: types.none, newest_apply: types.boolean,
+    orders_on_trade: types.none, other_row: types.none, set_outside: types.int64, stops_on_touch: types.none,
+}}  # fmt: skip
 
 SERVICES: Final = ("submit", "amend", "cancel", "cancel_all", "set_timer", "slice_order", "gate")
 
@@ -108,7 +118,7 @@ Functions = dict[str, dict[str, Callable[[int], None]]]
 
 
 def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], Functions]:
-    """Records of a size class, and its doors in two groups that share little: they are compiled side by side."""
+    """Records of a size class, and its doors in groups that share little: they are compiled side by side."""
     NODE = node_dtype(size)  # noqa: N806 - Numba freezes it like a constant.
     VENUE = venue_dtype(size)  # noqa: N806
     words = NODE["decision"].itemsize // 8
@@ -154,6 +164,11 @@ def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], F
         venue["market_rows"] = call["market"]
         see_all(venue)
 
+    def venue_door(address: int) -> None:
+        # Nobody's door: it has all that _PROMISES names compiled.
+        venue = record_at(record_at(address, CALL)["venue"], VENUE)
+        advance_venue(venue, 0, 0)
+
     def callback_door(address: int) -> None:
         call = record_at(address, CALL)
         call_strategy(record_at(call["node"], NODE), call["callback"], call["strategy"])
@@ -185,15 +200,16 @@ def _functions(size: SizeClass) -> tuple[np.dtype[np.void], np.dtype[np.void], F
         survey(rows_at(call["local"], call["local_count"]), words_at(call["value"], size.instruments * 256))
 
     loop: dict[str, Callable[[int], None]] = {
-        "replay": replay_door, "see_all": see_all_door, "callback": callback_door, "finish": finish_door, "state_hash": hash_door,
+        "replay": replay_door, "callback": callback_door, "finish": finish_door, "state_hash": hash_door,
         "clear_books": clear_books_door, "init_bar": init_bar_door, "survey": survey_door,
     }  # fmt: skip
+    venue: dict[str, Callable[[int], None]] = {"see_all": see_all_door, "venue": venue_door}
     desk: dict[str, Callable[[int], None]] = {
         "submit": submit_door, "amend": amend_door, "cancel": cancel_door, "cancel_all": cancel_all_door, "set_timer": timer_door,
         "slice_order": slice_door,
         "gate": gate_door,
     }  # fmt: skip
-    return NODE, VENUE, {"loop": loop, "desk": desk}
+    return NODE, VENUE, {"loop": loop, "venue": venue, "desk": desk}
 
 
 @cache
@@ -205,13 +221,16 @@ def doors(size: SizeClass) -> Doors:
         addresses = {name: register(function) for name, function in functions.items()}
     else:
         addresses = image.load(
-            size.name, groups, f"from twinloop.kernels.entry import make_image; make_image({tuple(size)!r}, {{!r}})"
+            size.name,
+            groups,
+            f"from twinloop.kernels.entry import make_image; make_image({tuple(size)!r}, {{!r}})",
+            _PROMISES,
         )
-    calls = {name: _callable(address, functions[name]) for name, address in addresses.items() if name not in SERVICES}
+    calls = {name: _callable(address, functions[name]) for name, address in addresses.items() if name in Doors._fields}
     return Doors(node, venue, {name: addresses[name] for name in SERVICES}, **calls)
 
 
 def make_image(size: tuple[Any, ...], group: str) -> None:
     """Compile one group of a size class's doors into its image: the work of a process beside the one that waits for it."""
     chosen = SizeClass(*size)
-    image.make(chosen.name, group, _functions(chosen)[2][group])
+    image.make(chosen.name, group, _functions(chosen)[2][group], _PROMISES)

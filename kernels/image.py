@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import llvmlite.binding
@@ -19,7 +20,7 @@ from numba import cfunc, config, types
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-from twinloop.kernels.linking import separate, slot
+from twinloop.kernels.linking import check_kept, promised, separate, slot
 
 try:
     import fcntl
@@ -33,10 +34,17 @@ _DOOR: Final = types.void(types.int64)
 Part = tuple[str, str, bytes]
 
 
-def load(size: str, groups: Mapping[str, Mapping[str, Any]], command: str) -> dict[str, int]:
+# Kernels that one group compiles for all, by the group's name: what each returns.
+Promises = Mapping[str, Mapping[Any, Any]]
+
+
+def load(
+    size: str, groups: Mapping[str, Mapping[str, Any]], command: str, promises: Promises = MappingProxyType({})
+) -> dict[str, int]:
     """Address of each door void(int64), by its name. What no image holds yet is compiled: one group here, others in processes beside.
 
     size: name of the size class. groups: doors by name, by group. command: Python that calls make() for a group, to be formatted with it.
+    promises: the kernels that a group leaves to another. No door runs before the images of all groups are loaded.
     """
     addresses: dict[str, int] = {}
     missing = []
@@ -56,22 +64,28 @@ def load(size: str, groups: Mapping[str, Mapping[str, Any]], command: str) -> di
                 if group in beside:
                     beside[group].wait()
                 parts = read(_path(size, group))
-                addresses |= make(size, group, doors) if parts is None else load_parts(parts)
+                addresses |= make(size, group, doors, promises) if parts is None else load_parts(parts)
     return addresses
 
 
-def make(size: str, group: str, doors: Mapping[str, Any]) -> dict[str, int]:
+def make(size: str, group: str, doors: Mapping[str, Any], promises: Promises = MappingProxyType({})) -> dict[str, int]:
     """Compile doors and keep them as an image; their addresses in this process."""
     parts: list[Part] = []
     addresses = {}
-    with separate() as linked:
+    elsewhere = {
+        kernel: returned for other, each in promises.items() if other != group for kernel, returned in each.items()
+    }
+    with separate(elsewhere) as linked:
         for name, function in doors.items():
             door = cfunc(_DOOR)(function)
             _kept.append(door)
             addresses[name] = door.address
             library = door._library  # noqa: SLF001
             parts.append((f"door:{name}", door._wrapper_name, bytes(library._get_compiled_object())))  # noqa: SLF001
+        for kernel, returned in promises.get(group, {}).items():
+            check_kept(kernel, returned)
         parts += [(name, each.symbol, each.object_code) for name, each in linked.items()]
+        parts += [(name, "", b"") for name in promised()]  # Slots that this code names and another image fills.
     write(_path(size, group), parts)
     return addresses
 
@@ -116,8 +130,9 @@ def load_parts(parts: list[Part]) -> dict[str, int]:
     context = cpu_target.target_context
     rtsys.initialize(context)  # Names that machine code may refer to.
     engine = context.codegen()._engine._ee  # noqa: SLF001
-    # What another group brought already is not loaded a second time.
+    # Every slot is known before code that names it. What another group brought already is not loaded a second time.
     parts = [part for part in parts if part[0].startswith("door:") or slot(part[0]).value == 0]
+    parts = [part for part in parts if part[2]]
     for _, _, code in parts:
         engine.add_object_file(llvmlite.binding.ObjectFileRef.from_data(code))
     engine.finalize_object()

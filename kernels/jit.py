@@ -34,9 +34,11 @@ def _by_type(dispatcher: Any) -> Any:
 
     def get_call_template(args: Any, kws: Any) -> Any:
         linking.begin(dispatcher)
-        found = template(
-            tuple(types.unliteral(arg) for arg in args), {name: types.unliteral(arg) for name, arg in kws.items()}
-        )
+        args = tuple(types.unliteral(arg) for arg in args)
+        kws = {name: types.unliteral(arg) for name, arg in kws.items()}
+        if out_of_line and linking.is_separate():
+            linking.promise(dispatcher, tuple(dispatcher.fold_argument_types(args, kws)[1]))
+        found = template(args, kws)
         if out_of_line and linking.is_separate():
             linking.link(dispatcher, tuple(found[2]))
         return found

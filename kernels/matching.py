@@ -229,7 +229,7 @@ def orders_on_trade(venue: Any, market: Any, row: Any, now_ns: int, cause: int) 
 
 
 @njit(cache=True)
-def _fill_reached(venue: Any, market: Any, side: int, price: int, qty: int, now_ns: int, cause: int) -> None:
+def fill_reached(venue: Any, market: Any, side: int, price: int, qty: int, now_ns: int, cause: int) -> None:
     """The other side has qty more at a price that reaches orders of ours: shared out by price, then by arrival."""
     out_of_line()
     left = qty
@@ -270,7 +270,7 @@ def orders_on_level(venue: Any, market: Any, row: Any, side_index: int, before: 
                 reached = True
         slot = order["next"]
     if reached:
-        _fill_reached(venue, market, -level_side, price, qty - before, now_ns, cause)
+        fill_reached(venue, market, -level_side, price, qty - before, now_ns, cause)
 
 
 @njit(cache=True)
@@ -344,9 +344,9 @@ def orders_on_touch(
                 _place_at_touch(venue, order, market["ask"], market["ask_qty"], before_ask, before_ask_qty)
         slot = following
     if buys:
-        _fill_reached(venue, market, 1, market["ask"], new_ask, now_ns, cause)
+        fill_reached(venue, market, 1, market["ask"], new_ask, now_ns, cause)
     if sells:
-        _fill_reached(venue, market, -1, market["bid"], new_bid, now_ns, cause)
+        fill_reached(venue, market, -1, market["bid"], new_bid, now_ns, cause)
     if market["last_price"] == 0:
         stops_on_touch(venue, market, now_ns, cause)
 
@@ -380,11 +380,11 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
             if concerns_trade(market, row["price"]) and market["status"] == rows.TRADING:
                 orders_on_trade(venue, market, row, venue_time(row), cause)
     else:
-        _other_row(venue, market, row, tail, kind, cause)
+        other_row(venue, market, row, tail, kind, cause)
 
 
 @njit(cache=True)
-def _other_row(venue: Any, market: Any, row: Any, tail: Any, kind: int, cause: int) -> None:
+def other_row(venue: Any, market: Any, row: Any, tail: Any, kind: int, cause: int) -> None:
     """Rows that are neither prints nor levels of a book."""
     out_of_line()
     if kind == rows.LEVEL:

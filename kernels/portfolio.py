@@ -11,9 +11,9 @@ opens the rest; its value, rounded once, is split pro rata in the same way. `fee
 
 These hold exactly after any sequence of calls:
     position: sum of the fills' values = cost - realised
-    ledger:   balance = start + realised + exchanged - fees + funding
+    ledger:   balance = start + outside + realised + exchanged - fees + funding
     futures:  balance + unrealised = start + realised + unrealised - fees + funding (per settlement currency)
-    spot:     quote balance + cost = start + realised - fees + funding; base balance = start + bought - sold - fees in base
+    spot:     quote balance + cost = start + realised - fees + funding; base balance = outside + bought - sold - fees in base
 A call that returns a status other than OK has changed nothing.
 """
 
@@ -74,6 +74,10 @@ CASH: Final = np.dtype(
     [
         ("balance", "<i8"),
         ("start", "<i8"),  # Deposits less withdrawals.
+        (
+            "outside",
+            "<i8",
+        ),  # Of a currency not the account's: what was there when the run began. Spendable, and no part of equity.
         ("realised", "<i8"),
         ("exchanged", "<i8"),  # Spot: quote paid and received, base received and delivered.
         ("fees", "<i8"),
@@ -81,7 +85,7 @@ CASH: Final = np.dtype(
     ],
     align=True,
 )
-assert CASH.itemsize == 48
+assert CASH.itemsize == 56
 
 
 @njit(cache=True)

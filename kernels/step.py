@@ -13,12 +13,14 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels.account_facts import (
     mark_held,
     on_adjustment,
+    on_bust,
     on_external_working,
     on_fill,
     on_funding,
     on_limit_change,
     on_order_fact,
     on_rate,
+    on_transfer,
 )
 from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_clock, bar_on_trade
 from twinloop.kernels.book import ASK, BID, book_apply, book_event_end, book_set
@@ -274,6 +276,8 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         on_operator(node, kind, int(row["strategy"]), int(row["code"]))
     elif kind == rows.LIMIT_CHANGE:
         on_limit_change(node, row, instrument)
+    elif kind == rows.TRANSFER:
+        on_transfer(node, row)
     elif kind == rows.FEED_RECOVERED:
         market["stale"] = 0
     elif kind == rows.FEED_STALE:
@@ -325,6 +329,8 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
         on_external_working(node, row, instrument)
     elif kind == rows.ADJUSTMENT:
         on_adjustment(node, row, tail, instrument)
+    elif kind == rows.BUST:
+        on_bust(node, row, tail, instrument)
     elif kind == rows.TIMER:
         strategy = int(row["strategy"])
         timer_fired(node["decision"], strategy, row["timer_id"], row["due_ns"])

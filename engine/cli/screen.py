@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 WAIT_S: Final = 1.0  # Work shorter than this shows nothing.
-COMPILED_FUNCTIONS: Final = 330  # Of one size class with a strategy: measured; only the bar's length depends on it.
+COMPILED_FUNCTIONS: Final = (
+    300  # Of one size class with a strategy, by the process that waits: measured; only the bar's length depends on it.
+)
 
 
 def out() -> "Console":

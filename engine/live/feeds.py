@@ -2,8 +2,8 @@
 
     feeds = Feeds(addresses, arbiter, take=loop.take, clock=clock, client=client); await feeds.run()
 
-A source has one connection, and a second one while the first is being replaced. Frames wait in the socket's own bounded queue and then in
-the kernel's: the venue's sender waits, nothing here grows. This module must not decide which feed is used.
+A source has one connection, and a second one while the first is being replaced. A frame is handled in the call that reads it, and what
+comes meanwhile waits in the system's sockets: the venue's sender waits, nothing here grows. This module must not decide which feed is used.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg
 from twinloop.data.feed_codes import BACKUP, PRIMARY, SOURCE_NAME
 from twinloop.data.instruments import Instrument
 from twinloop.data.live_turn import FrameWay
+from twinloop.data.prompt_socket import PromptConnection
 from twinloop.data.rowfile import Rows
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.loop import TAKEN, LiveLoop
@@ -34,7 +35,6 @@ OPEN_S: Final = 10.0
 WATCH_S: Final = 0.05  # Between two looks at the watchdogs.
 SNAPSHOT_WAIT_S: Final = 0.5
 PING_S: Final = 10.0
-FRAMES_MAX: Final = 64  # Waiting in a connection, beside what the system's sockets hold; then the venue's sender waits.
 LEGS_MAX: Final = 2  # Of one source.
 
 
@@ -143,7 +143,7 @@ class Feeds:
             try:
                 socket = await WORLD.connect(
                     source.stream, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=OPEN_S, close_timeout=1.0,
-                    max_queue=FRAMES_MAX, ping_interval=PING_S, ping_timeout=PING_S,
+                    create_connection=PromptConnection, ping_interval=PING_S, ping_timeout=PING_S,
                 )  # fmt: skip
             except (OSError, WebSocketException, TimeoutError) as error:
                 self.reasons[source.number] = str(error) or type(error).__name__
@@ -173,12 +173,15 @@ class Feeds:
         """Read until the connection is over, however it ends. A session that ends tells nobody of it."""
         leg, socket = connection.leg, connection.socket
         stream = leg.stream
+
+        def take(frame: bytes) -> None:
+            self.on_frame(leg, frame)
+            if stream.place >= 0 and stream.waits(stream.place):
+                self._ask(connection)
+
         try:
             async with socket:
-                while True:
-                    self.on_frame(leg, await socket.recv(decode=False))
-                    if stream.place >= 0 and stream.waits(stream.place):
-                        self._ask(connection)
+                await socket.deliver(take)
         except (OSError, WebSocketException) as error:
             self.reasons[connection.source.number] = str(error) or type(error).__name__
         self._connections.remove(connection)

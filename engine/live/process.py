@@ -174,7 +174,7 @@ class LiveProcess:
             for line in [] if modes is None else check_modes(loaded, modes):
                 self._say(line)
             session = msgspec.structs.replace(
-                session, cash=wallet(held, session.currency), stock=stock(held, instruments)
+                session, cash=wallet(held, session.currency), stock=stock(held, instruments, session.currency)
             )
         lock = FolderLock(loaded.place / "journal")
         try:
@@ -309,7 +309,7 @@ class LiveProcess:
             tell=self._tell,
         )  # fmt: skip
         every_ns = config.orders.reconcile_every
-        self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
+        self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say, config.orders.cash_tolerance)
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
@@ -317,6 +317,8 @@ class LiveProcess:
             if loop.trading_state == "ACTIVE":
                 loop.command("reduce", SESSION_START)
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            for _, rows in found.of_orders:
+                self.orders.booked.take(rows)
             if crash_points.armed:
                 crash_points.reach("start-rebuilt")
 

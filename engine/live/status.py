@@ -41,7 +41,7 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "currency": session.currency,
         "equity": _money(account["equity"]),
         "cash": _money(account["cash"]),
-        "profit": _money(int(account["equity"]) - session.cash),
+        "profit": _money(int(account["equity"]) - int(account["start_equity"])),
         "day_profit": _money(int(account["equity"]) - int(account["day_equity"])),
         "drawdown": _money(int(account["peak_equity"]) - int(account["equity"])),
         "facts": loop.counts.facts,

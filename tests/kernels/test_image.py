@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import config
+from numba import config, types
 
 from twinloop.kernels import image, linking
 from twinloop.kernels.intrinsics import out_of_line, record_at
@@ -40,6 +40,24 @@ def share(counter: Any, parts: int) -> int:
     """May divide by zero."""
     out_of_line()
     return int(counter["total"] // parts)
+
+
+@njit
+def halve(counter: Any) -> int:
+    """Half the total."""
+    out_of_line()
+    return int(counter["total"] >> 1)
+
+
+def add_half(address: int) -> None:
+    counter = record_at(address, COUNTER)
+    add(counter, halve(counter))
+
+
+def halve_door(address: int) -> None:
+    counter = record_at(address, COUNTER)
+    counter["total"] = halve(counter)
+    count(counter)
 
 
 def add_twice(address: int) -> None:
@@ -77,25 +95,62 @@ def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(config, "CACHE_DIR", str(folder))
 
 
-def test_another_process_runs_the_same_code(folder: Path) -> None:
-    made = run(image.load("tiny", GROUPS, COMMAND))
-    assert made == (12, 3)  # 1 + 5 = 6, 6 + 6 = 12; 12 shared among 3 + 1.
-    before = {path.name: path.read_bytes() for path in folder.glob("*.image")}
-    assert set(before) == {"tiny-adding.image", "tiny-sharing.image"}
+def in_another_process(folder: Path, what: str) -> list[str]:
+    """Words of a sequence of numbers that a process computes which compiles nothing. what: Python, `t` is this module."""
     here = Path(__file__)
     places = os.pathsep.join([str(here.parent), str(here.parents[1]), *sys.path])
     script = (
         "import test_image as t; t.config.CACHE_DIR = __import__('sys').argv[1]\n"
         "def never(*_): raise AssertionError('it was compiled again')\n"
-        "t.image.make = never; print(*t.run(t.image.load('tiny', t.GROUPS, t.COMMAND)))"
+        f"t.image.make = never; print(*{what})"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": places},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["12", "3"]
+    return done.stdout.split()
+
+
+def test_another_process_runs_the_same_code(folder: Path) -> None:
+    made = run(image.load("tiny", GROUPS, COMMAND))
+    assert made == (12, 3)  # 1 + 5 = 6, 6 + 6 = 12; 12 shared among 3 + 1.
+    before = {path.name: path.read_bytes() for path in folder.glob("*.image")}
+    assert set(before) == {"tiny-adding.image", "tiny-sharing.image"}
+    assert in_another_process(folder, "t.run(t.image.load('tiny', t.GROUPS, t.COMMAND))") == ["12", "3"]
     assert {path.name: path.read_bytes() for path in folder.glob("*.image")} == before
+
+
+PROMISES = {"sharing": {count: types.none, halve: types.int64}}
+CALLING = {"adding": {"add_twice": add_twice, "add_half": add_half}, "sharing": {"halve_door": halve_door}}
+
+
+def run_calling(addresses: dict[str, int]) -> list[int]:
+    counters = np.array([(7, 0)], COUNTER)
+    for name in ("add_half", "add_twice"):
+        ctypes.CFUNCTYPE(None, ctypes.c_int64)(addresses[name])(counters.ctypes.data)
+    return [int(counters[0]["total"]), int(counters[0]["calls"])]
+
+
+def test_a_group_calls_what_another_group_compiles(folder: Path) -> None:
+    """In the process that compiles them, and in one that finds both images, the caller's first."""
+    addresses = image.load("tiny", CALLING, COMMAND, PROMISES)
+    symbols = {name: {part[1] for part in image.read(folder / f"tiny-{name}.image") or []} for name in CALLING}
+    assert any("halve" in symbol for symbol in symbols["sharing"])
+    assert not any("5halve" in symbol or "5count" in symbol for symbol in symbols["adding"])
+    assert run_calling(addresses) == [30, 1]  # 7 + 3 = 10; then 10 + 5 = 15, 15 + 15 = 30.
+    what = "t.run_calling(t.image.load('tiny', t.CALLING, t.COMMAND, t.PROMISES))"
+    assert in_another_process(folder, what) == ["30", "1"]
+
+
+@pytest.mark.parametrize("promised", [{halve: types.none}, {share: types.int64}], ids=["another type", "may fail"])
+def test_a_broken_promise_is_refused(folder: Path, promised: dict[Any, Any]) -> None:
+    if config.BOUNDSCHECK and share in promised:
+        pytest.skip("nothing is promised never to fail where bounds are checked")
+    doors = {"halve_door": halve_door, "add_share": add_share}
+    with pytest.raises(linking.BrokenPromiseError, match="was promised to return"):
+        image.make("tiny", "sharing", doors, {"sharing": promised})
+    assert not list(folder.glob("*.image"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])

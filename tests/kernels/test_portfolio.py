@@ -132,7 +132,7 @@ def as_dict(record: Any) -> dict[str, int]:
 def ledger_holds(ledger: Any) -> bool:
     entry = as_dict(ledger)
     return entry["balance"] == (
-        entry["start"] + entry["realised"] + entry["exchanged"] - entry["fees"] + entry["funding"]
+        entry["start"] + entry["outside"] + entry["realised"] + entry["exchanged"] - entry["fees"] + entry["funding"]
     )
 
 
