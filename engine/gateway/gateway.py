@@ -209,6 +209,18 @@ class Gateway:
         self.sender.send(kinds.ACCOUNT, self.sender.dialect.account())
         return outcome
 
+    def ask_trades_again(self, slot: int, from_id: int, now_ns: int, mono_ns: int) -> Outcome:
+        """Ask which trades of an instrument the venue lists from an id on; `listed_again` has their ids when the answer is in."""
+        outcome = self._begin(now_ns, mono_ns)
+        self._answers.listed_again[slot] = None
+        request = self.sender.dialect.trades(self.settings.instruments[slot].symbol, from_id=from_id)
+        self.sender.send(kinds.TRADES_AGAIN, request, instrument=slot)
+        return outcome
+
+    def listed_again(self, slot: int) -> list[int] | None:
+        """Ids that the venue listed; None while they are unknown."""
+        return self._answers.listed_again.get(slot)
+
     # State.
 
     @property

@@ -124,6 +124,9 @@ class OrdersTable(Table):
     reconcile_every: Duration = (
         60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
     )
+    cash_tolerance: Money = (
+        10**6
+    )  # Spot: by so much of the account's currency balances may differ and be taken for equal.
     margin: Literal["cross", "isolated"] = (
         "cross"  # What USD-M must say of each symbol at a start; never set from here.
     )

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS, FrameWay
 from twinloop.data.rowfile import Rows, pick
+from twinloop.engine.gateway.alerts import ALERT_CODE
 from twinloop.engine.journal.errors import JournalError
-from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.node import LiveNode, StrategyFailure
 from twinloop.engine.live.recorded import RecordedNode, Sealed, as_rows
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes
@@ -78,7 +79,7 @@ class LiveLoop:
     """A node, its journal and where requests go.
 
     send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn. fenced: whether
-    this instance must not send any more.
+    this instance must not send any more. tell_failure: of a strategy that its own error has halted.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class LiveLoop:
         send: Callable[[Rows], None] | None = None,
         on_turn: Callable[[], None] | None = None,
         fenced: Callable[[], bool] | None = None,
+        tell_failure: Callable[[StrategyFailure], None] | None = None,
     ) -> None:
         self.recorded = recorded
         self.node: LiveNode = recorded.node
@@ -100,6 +102,9 @@ class LiveLoop:
         self._fenced = fenced
         # Takes the row of a plain new order, once it may leave, or says that it is one for `send`. Set by who has a shorter way for those.
         self.send_row: Callable[[bytes], bool] | None = None
+        self._tell_failure = tell_failure
+        self.strategy_errors: dict[int, str] = {}  # The last of each strategy, by its slot.
+        recorded.on_failure = self._strategy_failed
         self._waiting: list[tuple[int, bytes]] = []  # (mark, requests as the bytes of rows) in order.
 
     def start(self) -> None:
@@ -137,6 +142,16 @@ class LiveLoop:
         if self._on_turn is not None:
             self._on_turn()
         return TAKEN
+
+    def _strategy_failed(self, failure: StrategyFailure) -> None:
+        """The kernel has halted it and asked for its cancels: what is left is to write it down, and to tell."""
+        self.strategy_errors[failure.slot] = str(failure.error)
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"], row["strategy"] = table.ALERT, self.clock.local_ns(), failure.slot
+        row["alert"], row["value"] = ALERT_CODE["STRATEGY_FAILED"], failure.slot
+        self.note(row)
+        if self._tell_failure is not None:
+            self._tell_failure(failure)
 
     def note(self, rows: Rows | bytes) -> None:
         """Seal annotations. A journal that fails stops trading."""

@@ -8,6 +8,7 @@ The usual turn of a live session is one compiled call (data/live_turn.pyx); what
 module must not send anything.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from twinloop.data.live_turn import (
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.live.node import EMPTY, Handled, LiveNode
+from twinloop.engine.live.node import EMPTY, Handled, LiveNode, StrategyFailure
 from twinloop.engine.live.quick import make_turn
 from twinloop.engine.seam import WORLD
 from twinloop.kernels.rows import CANCEL, ROW, ROW_SIZE
@@ -66,6 +67,7 @@ class RecordedNode:
             COUNTS_SIZE, np.int64
         )  # Of what was handled; their places are named in data/live_turn.pyx.
         self._turn = make_turn(node, journal, self.counts)
+        self.on_failure: Callable[[StrategyFailure], None] | None = None  # Told of each once what it led to is sealed.
 
     def start(self) -> Sealed:
         """Call every strategy's on_start and seal what it asked for: always the journal's first commit."""
@@ -114,6 +116,9 @@ class RecordedNode:
         counts[COUNT_REQUESTS] += len(handled.requests)
         counts[COUNT_REFUSED] += len(handled.verdicts)
         counts[COUNT_KINDS:] += np.bincount(handled.facts["kind"], minlength=256)
+        for failure in self.node.take_failures():
+            if self.on_failure is not None:
+                self.on_failure(failure)
         return sealed
 
     def note(self, rows: Rows | bytes) -> int:
