@@ -32,18 +32,28 @@ from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import EMPTY, Handled, LiveNode, StrategyFailure
 from twinloop.engine.live.quick import make_turn
 from twinloop.engine.seam import WORLD
-from twinloop.kernels.rows import CANCEL, ROW
+from twinloop.kernels.rows import CANCEL, ROW, ROW_SIZE
 
 
 class Sealed(NamedTuple):
-    """Requests that were sealed, how many of them are cancels, and the mark of their commit; 0 without requests."""
+    """Requests that were sealed, as the bytes of rows, how many of them are cancels, and the mark of their commit; 0 without requests."""
 
-    requests: Rows
+    row_bytes: bytes
     cancels: int
     mark: int
 
+    @property
+    def requests(self) -> Rows:
+        """The requests as rows."""
+        return as_rows(self.row_bytes)
 
-NOTHING: Final = Sealed(EMPTY, 0, 0)
+
+NOTHING: Final = Sealed(b"", 0, 0)
+
+
+def as_rows(row_bytes: bytes) -> Rows:
+    """Rows, read-only, of their bytes."""
+    return np.ndarray(len(row_bytes) // ROW_SIZE, ROW, row_bytes)
 
 
 class RecordedNode:
@@ -92,7 +102,7 @@ class RecordedNode:
             return NOTHING
         if made == BEGUN:
             return self._handle(EMPTY, begun=turn.head)
-        return Sealed(np.ndarray(made, ROW, turn.requests()), turn.cancels, turn.mark)
+        return Sealed(turn.requests(), turn.cancels, turn.mark)
 
     def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
         """The twin of the compiled turn."""
@@ -138,7 +148,7 @@ class RecordedNode:
             self.node.marks[DECISIONS] = self.node.decisions()
             journal.append(self.node.hash_row())
         mark, requests = self._commit(), handled.requests
-        return Sealed(requests, int((requests["kind"] == CANCEL).sum()), mark) if len(requests) else NOTHING
+        return Sealed(requests.tobytes(), int((requests["kind"] == CANCEL).sum()), mark) if len(requests) else NOTHING
 
     def _commit(self) -> int:
         now_ns = int(self.node.decision["clock"]["now_ns"])
