@@ -29,7 +29,7 @@ from twinloop.engine.gateway.desk import Desk
 from twinloop.engine.gateway.fills import FillBook
 from twinloop.engine.gateway.orders import OPEN, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
-from twinloop.engine.gateway.own_rows import read_rows
+from twinloop.engine.gateway.own_rows import read_row, read_rows
 from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
 from twinloop.engine.gateway.sender import Sender
@@ -42,10 +42,15 @@ SWEEP_LATE_FACTOR: Final = 20  # Sweep intervals without an answer before it is 
 
 
 class Gateway:
-    """weight: shared by gateways of the same market behind one address; one of its own without it."""
+    """weight: shared by gateways of the same market behind one address; one of its own without it. orders: where they are not the venue's."""
 
     def __init__(
-        self, settings: GatewaySettings, credentials: Credentials, *, weight: WeightBudget | None = None
+        self,
+        settings: GatewaySettings,
+        credentials: Credentials,
+        *,
+        weight: WeightBudget | None = None,
+        orders: OrderBudget | None = None,
     ) -> None:
         dialect = requests_of(settings.market)
         slots = list(settings.instruments)
@@ -53,7 +58,8 @@ class Gateway:
         self.ids = ClientIds(settings.prefix)
         self.tracker = Tracker()
         self.weight = weight or WeightBudget(dialect.weight_limit)
-        self.sender = Sender(settings, dialect, credentials, self.weight, OrderBudget(dialect.order_limits))
+        orders = orders or OrderBudget(dialect.order_limits)
+        self.sender = Sender(settings, dialect, credentials, self.weight, orders, self.ids)
         self.book = FillBook(settings, self.ids, self.tracker)
         self._trades = SweepSchedule(slots, settings.sweep_interval_ns)
         self._lists = SweepSchedule(slots, settings.sweep_interval_ns)
@@ -85,6 +91,27 @@ class Gateway:
         for row in read_rows(rows):
             self._desk.take(row)
         return outcome
+
+    def frame(self, row: bytes, now_ns: int, mono_ns: int) -> bytes | None:
+        """The frame of a plain new order's row, to leave over the WebSocket API at once, or None: it is one for `on_requests`.
+
+        Nothing has happened yet: once the frame has left, and only then, it must be told to `on_left`.
+        """
+        sender = self.sender
+        found = sender.way.frame(row, now_ns, mono_ns, sender.number + 1, self.book.high_water)
+        return None if found is None or self.book.seen[sender.way.instrument].full else found
+
+    def on_left(self, row: bytes, now_ns: int, mono_ns: int) -> Outgoing:
+        """A row whose `frame` has left, with the times it was asked for with: all that `on_requests` would have done with it."""
+        outcome = self._begin(now_ns, mono_ns)
+        self.sender.gone = True
+        try:
+            self._desk.take(read_row(row))
+        finally:
+            self.sender.gone = False
+        assert len(outcome.outgoing) == 1  # What let the frame leave is what lets an order be sent.
+        assert not outcome.facts
+        return outcome.outgoing[0]
 
     def on_response(
         self, outgoing: Outgoing, status: int, headers: Mapping[str, str], body: bytes, now_ns: int, mono_ns: int

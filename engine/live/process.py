@@ -43,7 +43,7 @@ from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
-from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.node import LiveNode, StrategyFailure
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.reconcile import Reconciler
@@ -53,6 +53,7 @@ from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
+from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
 from twinloop.engine.live.warm_up import feed_history, feed_missed, history, missed_prints
@@ -303,8 +304,9 @@ class LiveProcess:
             crash_points.reach("start-writer")
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(
-            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced
-        )
+            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced,
+            tell_failure=self._tell_failure,
+        )  # fmt: skip
         return found
 
     def _to_venue(self, requests: Rows) -> None:
@@ -347,6 +349,12 @@ class LiveProcess:
         self._say(told_of(alert))
         if alert.name in {"BANNED", "HELD_OFF"}:
             keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
+
+    def _tell_failure(self, failure: StrategyFailure) -> None:
+        self._say(
+            f"! strategy {failure.name} is halted by its own error, its orders are cancelled, others go on: {failure.error}"
+        )
+        keep_failure(self.loaded.place, failure, self.clock.local_ns())
 
     async def _reconcile(self, orders: OrderEdge) -> None:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
@@ -513,6 +521,9 @@ class LiveProcess:
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
             "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
+            "failed_strategies": [
+                spec.name for spec, failed in zip(session.strategies, loop.node.decision["strategies"]["failed"], strict=False) if failed
+            ],
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
         self._say(
