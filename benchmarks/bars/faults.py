@@ -46,7 +46,6 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
     "V11": (ORDERS + "test_v11_a_refused_cancel_is_filled_only_on_proof",),
     "V12": (ORDERS + "test_v12_a_partial_fill_and_a_stream_that_breaks_are_reconciled",),
     "V13": (ORDERS + "test_v13_a_fill_that_a_healthy_stream_never_told_is_found_by_the_sweep",),
-    "V16": (LIVE + "test_a_trade_that_the_venue_takes_back_is_reversed_and_told",),
     "V23": (
         ORDERS + "test_v23_a_query_that_fails_says_nothing_about_what_is_held",
         ORDERS + "test_v23_a_query_that_lags_proves_nothing",
