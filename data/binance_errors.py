@@ -37,6 +37,7 @@ _USDM_FAILED: Final = ("Service Unavailable", "Internal error; unable to process
 HOLD_OFF_NS: Final = 60_000_000_000  # Where the venue does not say for how long.
 BAN_NS: Final = 120_000_000_000
 BAN_NS_MAX: Final = 3 * 86_400_000_000_000
+UNTIL_NS_MAX: Final = 2**62  # In the year 2116: whatever the venue says, it fits a row.
 _UNTIL: Final = re.compile(r"until (\d{13})\b", re.ASCII)
 _DUPLICATE_TEXT: Final = "Duplicate order sent"
 
@@ -56,7 +57,7 @@ def judge(market: Market, status: int, headers: Mapping[str, str], body: bytes) 
     code, message = read_error(body)
     if status == 418:
         until = _UNTIL.search(message)
-        until_ns = int(until[1]) * 1_000_000 if until else 0
+        until_ns = min(int(until[1]) * 1_000_000, UNTIL_NS_MAX) if until else 0
         return Judgement(BANNED, code, message, _wait_ns(headers, BAN_NS), until_ns)
     if status == 429 or code == TOO_MANY_REQUESTS:
         return Judgement(HELD_OFF, code, message, _wait_ns(headers, HOLD_OFF_NS))

@@ -6,7 +6,8 @@
 
 Each callback gets an entry `void(int64 address of the node)`. Of a Strategy it is compiled code, cached under a digest of all it was
 made from; with the JIT off, and of a PythonStrategy, it calls Python. An exception in a callback sets node["status"] to
-RUN_STRATEGY_ERROR, and from then on no entry runs anything; the caller raises `compiled.take_error(node)`.
+RUN_STRATEGY_ERROR, and from then on no entry runs anything; the caller raises `compiled.take_error(node)`. Where node["failures_halt"] is
+set it halts the strategy instead, and the caller asks `compiled.error_at` what it was.
 
 A CompiledStrategy has to outlive the nodes that hold its addresses. Never share one between threads when its callbacks run in Python.
 """
@@ -86,14 +87,23 @@ class CompiledStrategy:
             return StrategyRunError(
                 f"strategy {self.name} or another one failed", remedy="run with --debug to get the traceback"
             )
-        from twinloop.engine.strategy_entry import exception_at, token_of  # noqa: PLC0415 - not with the JIT off.
+        from twinloop.engine.strategy_entry import token_of  # noqa: PLC0415 - not with the JIT off.
 
         request = node["request"]
         if int(request["limit"]) != token_of(self.source_digest):
             return None
-        callback = CALLBACKS[int(request["order_id"])]
+        return self.error_at(int(request["order_id"]), int(request["value"]))
+
+    def error_at(self, number: int, address: int) -> StrategyRunError:
+        """What a callback of this strategy raised, by its number and where that is described."""
+        if self._python is not None:
+            error = self._python.take_error()
+            assert error is not None
+            return error
+        from twinloop.engine.strategy_entry import exception_at  # noqa: PLC0415 - not with the JIT off.
+
+        callback = CALLBACKS[number]
         where = f"strategy {self.name}: {callback}"
-        address = int(request["value"])
         if address <= 1:
             return StrategyRunError(f"{where} failed", remedy="run with --debug to get the traceback")
         return from_compiled(exception_at(address), where, is_users_file, methods_of(self.strategy)[callback])

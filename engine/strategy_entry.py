@@ -42,6 +42,7 @@ from twinloop.engine.strategy_types import (
     self_type,
 )
 from twinloop.kernels import codes
+from twinloop.kernels.callbacks import callback_failed
 from twinloop.kernels.intrinsics import record_at
 from twinloop.kernels.node import SizeClass, node_dtype
 
@@ -61,8 +62,7 @@ def {callback}_{digest}(address):
         node["request"]["value"] = error
         node["request"]["limit"] = TOKEN
         node["request"]["order_id"] = {number}
-        node["error_sequence"] = node["decision"]["clock"]["sequence"]
-        node["status"] = RUN_STRATEGY_ERROR
+        callback_failed(node, {number}, error)
 """
 _ROW: Final = '    row = node["inbox"][node["current_slot"]]\n'
 _MARKET: Final = '    market = node["decision"]["instruments"][row["instrument"]]\n'
@@ -200,7 +200,7 @@ def _names(
         "TOKEN": token_of(digest),
         "SELF": self_type(cls, declared.dtype, frozenset(declared.parameters), methods, digest),
         "CONTEXT": context_type(node),
-        "RUN_STRATEGY_ERROR": codes.RUN_STRATEGY_ERROR,
+        "callback_failed": callback_failed,
         "record_at": record_at,
         "pointer_as": pointer_as,
         "make_event": make_event,

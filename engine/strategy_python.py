@@ -19,6 +19,7 @@ from twinloop.engine.strategy_errors import StrategyRunError, from_python
 from twinloop.engine.strategy_events import EVENTS
 from twinloop.engine.strategy_source import callbacks_of, is_users_file
 from twinloop.kernels import codes
+from twinloop.kernels.callbacks import callback_failed
 from twinloop.kernels.intrinsics import register
 from twinloop.kernels.node import SizeClass, node_dtype
 
@@ -102,6 +103,9 @@ def python_class(cls: type, declared: Fields) -> type:
     return type(cls.__name__, (cls,), body)
 
 
+_callback_failed: Final = getattr(callback_failed, "py_func", callback_failed)
+
+
 class PythonEntries:
     """Entries of one strategy's callbacks and what they need: views of the node, the objects of the class, the first error."""
 
@@ -175,8 +179,7 @@ class PythonEntries:
                     function(strategy, views.ctx, *arguments)
         except BaseException as error:  # noqa: BLE001 - it must not cross the loop; the caller raises it.
             self._error = from_python(error, f"strategy {self._name}: {callback}", is_users_file)
-            views.node["error_sequence"] = views.decision["clock"]["sequence"]
-            views.node["status"] = codes.RUN_STRATEGY_ERROR
+            _callback_failed(views.node, codes.CALLBACKS.index(callback), 0)
 
     def take_error(self) -> StrategyRunError | None:
         """The first error since the last call, or None."""

@@ -15,10 +15,10 @@ from twinloop.kernels.marks import (
     revalue_account,
     to_account_currency,
 )
-from twinloop.kernels.money import OK, checked_add, checked_sub
+from twinloop.kernels.money import MONEY_MAX, OK, checked_add, checked_sub
 from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS
 from twinloop.kernels.orders import apply_order_fact, apply_order_fill, book_of, find_order
-from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding
+from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding, deposit
 from twinloop.kernels.records import record_fill, record_order, sample_equity
 from twinloop.kernels.risk_state import order_filled, position_changed, set_equity_floor
 
@@ -138,6 +138,59 @@ def on_adjustment(node: Any, row: Any, tail: Any, instrument: int) -> None:
     """A difference that a person accepted: booked as what was traded, and told to no strategy."""
     out_of_line()
     _book_foreign(node, row, tail, instrument)
+
+
+@njit(cache=True)
+def on_bust(node: Any, row: Any, tail: Any, instrument: int) -> None:
+    """A trade that the venue took back: booked the other way round at its own price, with its fee returned, and told as such a fill.
+
+    The state of its order stays: what has ended does not begin again.
+    """
+    out_of_line()
+    if _book_foreign(node, row, tail, instrument):
+        call_strategy(node, codes.ON_FILL, int(row["strategy"]))
+
+
+@njit(cache=True)
+def on_transfer(node: Any, row: Any) -> None:
+    """Money that came from outside (< 0: left). Of the account's currency it moves the equity and all that is counted from that.
+
+    So it is neither profit nor loss, and no loss limit is nearer or further for it. Of another currency it is only there to be spent.
+    """
+    out_of_line()
+    decision = node["decision"]
+    account, currency, amount = int(row["account"]), row["currency"], row["value"]
+    if not (account < decision["account_count"] and 0 <= currency < decision["fx"].shape[0]):
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = row["sequence"]
+        return
+    ledger = decision["ledgers"][account][currency]
+    state = decision["accounts"][account]
+    if currency == 0:
+        cash, status_1 = checked_add(state["cash"], amount)
+        peak, status_2 = checked_add(state["peak_equity"], amount)
+        floor_peak, status_3 = checked_add(state["floor_peak"], amount)
+        day, status_4 = checked_add(state["day_equity"], amount)
+        start, status_5 = checked_add(state["start_equity"], amount)
+        status = status_1 | status_2 | status_3 | status_4 | status_5
+        if status == OK:
+            status = deposit(ledger, amount)
+        if status == OK:
+            state["cash"], state["peak_equity"], state["floor_peak"] = cash, peak, floor_peak
+            state["day_equity"], state["start_equity"] = day, start
+            state["equity"] += amount
+            if state["equity_floor"] != -MONEY_MAX:  # Else a limit is broken, and none is looked for.
+                set_equity_floor(decision, account)
+            equity_moved(node, account)
+    else:
+        balance, status_1 = checked_add(ledger["balance"], amount)
+        outside, status_2 = checked_add(ledger["outside"], amount)
+        status = status_1 | status_2
+        if status == OK:
+            ledger["balance"], ledger["outside"] = balance, outside
+    if status != OK:
+        node["status"] = codes.RUN_OVERFLOW
+        node["error_sequence"] = row["sequence"]
 
 
 @njit(cache=True)

@@ -228,10 +228,23 @@ RECENT: Final = aligned(("ns", "<i8"), ("price", "<i8"), ("trigger_price", "<i8"
 STRATEGY: Final = aligned(
     ("account", "<i8"),
     ("state", "<i8"),
+    ("failed", "<i8"),  # One of the next: what an error of a callback has led to.
     ("tokens_e9", "<i8"),  # Message bucket, 1e-9 messages.
     ("tokens_ns", "<i8"),
     ("recent_at", "<i8"),
     ("recent", RECENT, (RECENT_ORDERS,)),
+)
+
+FAILED_NOT: Final = 0
+FAILED_NOW: Final = 1  # In this step: its orders are to be cancelled.
+FAILED: Final = 2  # It is called no more until somebody resumes.
+
+FAILURE: Final = (
+    aligned(  # An error of a strategy's callback; what was raised is described at an address of the process.
+        ("callback", "<i8"),
+        ("value", "<i8"),
+        ("sequence", "<i8"),
+    )
 )
 
 TIMER: Final = aligned(("due_ns", "<i8"), ("interval_ns", "<i8"), ("id", "<i8"), ("strategy", "<i8"), ("armed", "<i8"))
@@ -410,6 +423,10 @@ def node_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("callbacks", "<i8", (size.strategies, len(CALLBACKS))),
         ("subscribed", "u1", (size.strategies, size.instruments)),
         ("wanted", "<i8", (len(CALLBACKS),)),  # How many strategies have the callback.
+        ("silenced", "<i8", (size.strategies, len(CALLBACKS))),  # Of `callbacks`, those of strategies that failed.
+        ("failures", FAILURE, (size.strategies,)),  # The last one of each strategy.
+        ("failure_count", "<i8"),  # Errors that the driver has not looked at.
+        ("failures_halt", "<i8"),  # 1: an error halts its strategy and the others go on. 0: it stops the run.
         ("fill_count", "<i8"),
         ("order_record_count", "<i8"),
         ("verdict_count", "<i8"),

@@ -81,6 +81,9 @@ AMEND_REJECT: Final = 40
 EXTERNAL_WORKING: Final = (
     41  # What orders of others than our strategies have working on the account's instrument, a side each.
 )
+BUST: Final = (
+    42  # A trade that the venue took back, by its trade id: booked the other way round, its fee (negative) returned.
+)
 # Timers.
 TIMER: Final = 48
 CLOCK: Final = 49  # Nothing but the time: a live edge writes one when an interval ends and no other row tells of it.
@@ -97,6 +100,7 @@ FLATTEN: Final = 67
 LIMIT_CHANGE: Final = 68
 NOTE: Final = 69
 ADJUSTMENT: Final = 70  # A difference that a person accepted: booked like a fill, to the account's unassigned book.
+TRANSFER: Final = 71  # Money that came from outside or left, by a person's word: neither profit nor loss.
 # Requests, in the outbox.
 NEW: Final = 80
 AMEND: Final = 81
@@ -119,6 +123,7 @@ FLAG_OFF_MARKET: Final = 8  # A print outside the order book (insurance fund, bl
 FLAG_MAKER: Final = 16  # Of a fill: our order was resting.
 FLAG_WARMUP: Final = 32  # Provenance: history fed before trading; orders are suppressed.
 FLAG_SYNTHETIC: Final = 64  # Provenance: made by twinloop's generator, not by a market.
+FLAG_LATE: Final = 128  # A print that came after its time: asked for once a connection was back. Shown, and counted in bars; never matched.
 
 # Values of a STATUS row's code, by what the venue still accepts.
 TRADING: Final = 0
@@ -185,6 +190,7 @@ KINDS: Final = (
     KindSpec(CANCEL_REJECT, "CANCEL_REJECT", OWN_ORDER, _OWN),
     KindSpec(AMEND_REJECT, "AMEND_REJECT", OWN_ORDER, _OWN),
     KindSpec(EXTERNAL_WORKING, "EXTERNAL_WORKING", OWN_ORDER, (("external_buy", 32), ("external_sell", 40))),
+    KindSpec(BUST, "BUST", OWN_ORDER, *_TRADED),
     KindSpec(TIMER, "TIMER", TIMER_ORIGIN, (("due_ns", 32), ("timer_id", 40))),
     KindSpec(CLOCK, "CLOCK", TIMER_ORIGIN, ()),
     KindSpec(FEED_GAP, "FEED_GAP", FEED_STATE, (("code", 56),)),
@@ -198,6 +204,7 @@ KINDS: Final = (
     KindSpec(LIMIT_CHANGE, "LIMIT_CHANGE", OPERATOR, (("limit", 32), ("value", 40))),
     KindSpec(NOTE, "NOTE", OPERATOR, (("value", 40), ("code", 56))),
     KindSpec(ADJUSTMENT, "ADJUSTMENT", OPERATOR, *_TRADED),
+    KindSpec(TRANSFER, "TRANSFER", OPERATOR, (("currency", 32), ("value", 40), ("code", 56))),  # value: 1e-8, signed
     # A request's venue_ns is its expiry at the venue (0: none), its sequence the deciding row's.
     KindSpec(NEW, "NEW", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("trigger_price", 56))),
     KindSpec(AMEND, "AMEND", REQUEST, (*_PRICE_QTY, ("order_id", 48), ("decision", 56))),

@@ -13,23 +13,25 @@ from twinloop.kernels import codes, rows
 from twinloop.kernels.account_facts import (
     mark_held,
     on_adjustment,
+    on_bust,
     on_external_working,
     on_fill,
     on_funding,
     on_limit_change,
     on_order_fact,
     on_rate,
+    on_transfer,
 )
 from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_clock, bar_on_trade
 from twinloop.kernels.book import ASK, BID, book_apply, book_event_end, book_set
-from twinloop.kernels.callbacks import call_bar_strategies, call_strategies, call_strategy
+from twinloop.kernels.callbacks import call_again, call_bar_strategies, call_strategies, call_strategy
 from twinloop.kernels.desk import cancel_where
 from twinloop.kernels.flatten import flatten_accounts
 from twinloop.kernels.inbox import inbox_slot
 from twinloop.kernels.intrinsics import out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.newest_touch import newest_apply, newest_price, newest_qty
-from twinloop.kernels.node import FROM_BARS, FROM_SHORTER_BARS, FROM_TRADES, NEVER
+from twinloop.kernels.node import FAILED, FAILED_NOW, FROM_BARS, FROM_SHORTER_BARS, FROM_TRADES, NEVER
 from twinloop.kernels.records import sample_equity
 from twinloop.kernels.risk_state import operator_command, session_roll
 from twinloop.kernels.slicer import send_slices
@@ -243,6 +245,8 @@ def on_operator(node: Any, kind: int, strategy: int, code: int) -> None:
     for account in range(decision["account_count"]):
         if strategy == codes.UNASSIGNED or decision["strategies"][strategy]["account"] == account:
             operator_command(decision, account, kind, code)
+            if kind == rows.RESUME and code != codes.RESUME_BY_ITSELF and code != codes.RESUME_OF_START:
+                call_again(node, account)
 
 
 @njit(cache=True)
@@ -272,6 +276,8 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         on_operator(node, kind, int(row["strategy"]), int(row["code"]))
     elif kind == rows.LIMIT_CHANGE:
         on_limit_change(node, row, instrument)
+    elif kind == rows.TRANSFER:
+        on_transfer(node, row)
     elif kind == rows.FEED_RECOVERED:
         market["stale"] = 0
     elif kind == rows.FEED_STALE:
@@ -288,11 +294,15 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
 
 @njit(cache=True)
 def _after_step(node: Any) -> None:
-    """What the engine itself does: cancel on accounts that were halted in this step, close positions of flattened ones, send slices."""
+    """What the engine itself does: cancel what was halted in this step, close positions of flattened accounts, send slices."""
     out_of_line()
     decision = node["decision"]
     if decision["breaches"] != 0:
         node["records_full"] = 1  # Ends the batch: who drives the run sees the state that the limit caused, and when.
+        for strategy in range(decision["strategy_count"]):
+            if decision["strategies"][strategy]["failed"] == FAILED_NOW:
+                decision["strategies"][strategy]["failed"] = FAILED
+                cancel_where(node, strategy, -1, -1)
     decision["breaches"] = 0
     for account in range(decision["account_count"]):
         state = decision["accounts"][account]
@@ -319,6 +329,8 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
         on_external_working(node, row, instrument)
     elif kind == rows.ADJUSTMENT:
         on_adjustment(node, row, tail, instrument)
+    elif kind == rows.BUST:
+        on_bust(node, row, tail, instrument)
     elif kind == rows.TIMER:
         strategy = int(row["strategy"])
         timer_fired(node["decision"], strategy, row["timer_id"], row["due_ns"])

@@ -1,7 +1,7 @@
 """The bar on the fault catalogue: each fault of the first release by its number, and the tests that bring it about.
 
-N: networks. V: the venue. D: market data. P: processes. K: disks. Every test has a session or a part of it on real sockets, real files and
-real processes; where a fault needs a disk that lies, the failure is put below the journal's writer, in the call to the system.
+N: networks. V: the venue. D: market data. P: processes. K: disks. Each is brought about on `twinloop live` as a process of its own, on real
+sockets and files; tests beside that look closer, with the session inside their own process, or at the part of it that is hit.
 """
 
 from typing import Final
@@ -10,20 +10,30 @@ from harness import Outcome, bar, say
 from named_tests import PASSED, run
 
 FEEDS = "tests/engine/live/test_feed_faults.py::"
+FEEDS_OF_A_PROCESS = "tests/engine/live/test_feed_faults_of_a_process.py::"
 ORDERS = "tests/engine/live/test_order_faults.py::"
 LIVE = "tests/engine/live/test_live_orders.py::"
 SIDECAR = "tests/engine/sidecar/test_sidecar_process.py::"
+FAILURES = "tests/engine/live/test_strategy_failures.py::"
 KILLS = "tests/engine/sidecar/test_kills.py::"
 READER = "tests/engine/journal/test_reader.py::"
 WRITER = "tests/engine/journal/test_writer.py::"
 
 FAULTS: Final[dict[str, tuple[str, ...]]] = {
-    "N1": (FEEDS + "test_n1_a_feed_that_is_reset_is_stale_connects_again_and_goes_on",),
+    "N1": (
+        FEEDS_OF_A_PROCESS + "test_n1_feeds_that_are_reset_are_stale_connect_again_and_go_on",
+        FEEDS + "test_n1_a_feed_that_is_reset_is_stale_connects_again_and_goes_on",
+    ),
     "N2": (
+        FEEDS_OF_A_PROCESS + "test_n2_n3_a_silent_feed_and_one_that_is_half_open_are_left_for_the_other",
+        FEEDS_OF_A_PROCESS + "test_n2_feeds_whose_pings_are_answered_and_that_say_nothing_are_stale",
         FEEDS + "test_n2_a_silent_feed_whose_pings_are_answered_is_stale_and_is_replaced",
         FEEDS + "test_n2_a_silent_feed_is_left_for_the_other_without_being_stale",
     ),
-    "N3": (FEEDS + "test_n3_a_half_open_feed_is_left_and_replaced",),
+    "N3": (
+        FEEDS_OF_A_PROCESS + "test_n2_n3_a_silent_feed_and_one_that_is_half_open_are_left_for_the_other",
+        FEEDS + "test_n3_a_half_open_feed_is_left_and_replaced",
+    ),
     "N11": (ORDERS + "test_n11_without_the_user_stream_only_what_reduces_leaves_and_fills_come_by_sweeps",),
     "N12": (ORDERS + "test_n12_an_answer_lost_on_its_way_leaves_one_order",),
     "V1": (ORDERS + "test_v1_a_time_out_of_an_order_that_works_is_proven_and_there_is_one_order",),
@@ -45,23 +55,36 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
         LIVE + "test_orders_of_somebody_else_count_in_the_limits_until_they_are_gone",
         LIVE + "test_a_difference_that_arises_while_a_session_trades_halts_it",
     ),
-    "D1": (FEEDS + "test_d1_a_lost_update_is_a_gap_and_the_book_is_taken_anew",),
-    "D2": (FEEDS + "test_d2_doubled_and_old_updates_are_applied_once",),
-    "D11": (FEEDS + "test_d11_the_primary_dies_and_strategies_see_one_switch",),
+    "D1": (
+        FEEDS_OF_A_PROCESS + "test_d1_an_update_that_both_feeds_lose_is_a_gap_and_the_book_is_taken_anew",
+        FEEDS + "test_d1_a_lost_update_is_a_gap_and_the_book_is_taken_anew",
+    ),
+    "D2": (
+        FEEDS_OF_A_PROCESS + "test_d2_doubled_and_swapped_updates_are_applied_once",
+        FEEDS + "test_d2_doubled_and_old_updates_are_applied_once",
+    ),
+    "D11": (
+        FEEDS_OF_A_PROCESS + "test_d11_the_primary_dies_and_strategies_see_one_switch",
+        FEEDS + "test_d11_the_primary_dies_and_strategies_see_one_switch",
+    ),
     "P1": (
         KILLS + "test_a_death_at_a_named_point_loses_and_doubles_nothing",
         KILLS + "test_deaths_at_any_moment_lose_and_double_nothing",
     ),
     "P2": (ORDERS + "test_p2_an_end_in_order_with_orders_in_flight_leaves_none",),
     "P4": (SIDECAR + "test_a_strategy_that_never_returns_is_ended_and_told_within_five_seconds",),
-    # A strategy's error ends the whole session and everything it has working; it is not one strategy that halts while others run.
-    "P5": (SIDECAR + "test_a_session_that_ends_by_an_error_leaves_no_order_working",),
+    "P5": (
+        SIDECAR + "test_p5_a_strategy_that_raises_is_halted_alone_and_told",
+        FAILURES + "test_a_strategy_that_raises_is_halted_alone_and_its_orders_are_cancelled",
+        FAILURES + "test_neither_batches_nor_a_replay_change_what_a_failure_leads_to",
+    ),
     "P8": (ORDERS + "test_p8_a_second_instance_is_refused_and_a_foreign_epoch_at_the_venue_halts",),
     "K1": (
         ORDERS + "test_k1_a_file_system_that_takes_no_byte_more_ends_trading_and_nothing_works_on",
         LIVE + "test_a_disk_that_fails_ends_trading_and_nothing_is_left_working",
     ),
     "K2": (
+        ORDERS + "test_k2_a_sync_that_fails_ends_trading_and_is_never_tried_again",
         LIVE + "test_a_disk_that_fails_ends_trading_and_nothing_is_left_working",
         WRITER + "test_a_failed_sync_is_never_tried_again",
         WRITER + "test_after_a_failed_write_nothing_more_is_written_or_synced",

@@ -119,8 +119,9 @@ async def trade(durability: str, market: str, orders: str, rest: str) -> None:
         )  # fmt: skip
         credentials = Credentials(Secret("key"), HmacSigner(Secret("secret")))
         # What a venue allows a second is less than this bar asks for.
-        gateway = Gateway(settings, credentials, weight=WeightBudget(10**9))
-        gateway.sender.orders = OrderBudget([("10s", 10_000, 10**9)])
+        gateway = Gateway(
+            settings, credentials, weight=WeightBudget(10**9), orders=OrderBudget([("10s", 10_000, 10**9)])
+        )
         host = rest.partition("://")[2]
         endpoints = Endpoints(rest=rest, user=f"ws://{host}/private/ws/{{listen_key}}", orders=orders)
         edges.append(OrderEdge(gateway, credentials, endpoints, loop))

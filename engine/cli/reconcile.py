@@ -20,7 +20,7 @@ def reconcile(
     reason: str = "",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Compare a running session's positions with its venue's; accept a difference.
+    """Compare a running session's positions and spot balances with its venue's; accept a difference.
 
     For example:
 
@@ -28,9 +28,9 @@ def reconcile(
 
         twinloop reconcile sessions/live --accept 3fa9c01b --reason "moved 0.5 BTC in"
 
-    A difference that no trade explains halts a session. Accepted, it is booked for no
-    strategy at the market's price and stands in the journal; trading goes on when
-    somebody resumes. Exits with 6 while anything differs.
+    A difference that no trade explains halts a session. Accepted, a position is booked
+    for no strategy at the market's price, money as a transfer, and both stand in the
+    journal; trading goes on when somebody resumes. Exits with 6 while anything differs.
 
     Parameters
     ----------

@@ -57,10 +57,13 @@ ALERTS: Final = {
     33: AlertSpec("SWEEP_LATE", REDUCE, "no sweep of trades was answered for long"),
     34: AlertSpec("RATE_BUDGET", WARN, "the venue's count of orders is used up"),
     35: AlertSpec("LIMIT_NEAR", WARN, "what is left of the venue's limits is kept for cancels and closing orders, nothing else is sent; value: until when, ns"),
+    36: AlertSpec("ACCOUNT_NOT_TOLD", REDUCE, "the venue was asked twice what the account holds and did not say; unknown is not nothing"),
+    37: AlertSpec("TRADE_BUST", REDUCE, "the venue has taken a trade back: it is reversed; value: the trade's id"),
+    38: AlertSpec("STRATEGY_FAILED", WARN, "a strategy's callback raised an error: that strategy is halted and its orders are cancelled, the others go on; value: its slot"),
 }  # fmt: skip
 _WAITS: Final = frozenset({"HELD_OFF", "BANNED", "LIMIT_NEAR"})  # Their value is when the wait ends.
 # A person has to look before trading goes on: nothing that the venue says later explains these.
-STAYS: Final = frozenset({"LOST_ORDER", "UNKNOWN_FEE_CURRENCY", "UNKNOWN_INSTRUMENT"})
+STAYS: Final = frozenset({"LOST_ORDER", "UNKNOWN_FEE_CURRENCY", "UNKNOWN_INSTRUMENT", "TRADE_BUST"})
 ALERT_CODE: Final = {spec.name: code for code, spec in ALERTS.items()}
 
 

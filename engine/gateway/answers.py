@@ -66,6 +66,8 @@ class Answers:
         self.dead_man = dead_man
         # As the venue last told it whole. None while unknown: from the moment it is asked for, so that no answer is not an answer.
         self.account: AccountReport | None = None
+        # Ids of the trades that were asked for again, by instrument; None while unknown.
+        self.listed_again: dict[int, list[int] | None] = {}
         self.strangers = Strangers()
         self.clock_wanted = True
         self.resign: list[Outgoing] = []
@@ -163,6 +165,8 @@ class Answers:
             self._resign()
         elif sent.kind == kinds.ACCOUNT:
             self.account = read_account(body)
+        elif sent.kind == kinds.TRADES_AGAIN:
+            self.listed_again[sent.instrument] = [trade.trade_id for trade in read_trades(body)]
         elif sent.kind == kinds.COUNTDOWN:
             self.dead_man.armed(sent.instrument, sent.sent_mono_ns)
         elif sent.kind == kinds.CANCEL_ALL and body.strip().startswith(b"["):

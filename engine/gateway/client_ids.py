@@ -56,16 +56,20 @@ class ClientIds:
         self._start = f"{prefix}-"
         self._heads: dict[tuple[int, int], str] = {}  # One per epoch known and strategy.
 
+    def head(self, epoch: int, strategy: int) -> str:
+        """What the ids of a strategy's orders begin with, in an epoch."""
+        head = self._heads.get((epoch, strategy))
+        if head is None:
+            head = self._heads[epoch, strategy] = f"{self._start}{base36(epoch)}-{base36(strategy)}-"
+        return head
+
     def make(self, epoch: int, strategy: int, order_id: int, leg: int = 0) -> str:
         """Text of an id; the numbers within their bounds."""
         assert 0 <= epoch <= EPOCH_MAX
         assert 0 <= strategy <= STRATEGY_MAX
         assert 0 < order_id <= ORDER_MAX
         assert 0 <= leg <= LEG_MAX
-        head = self._heads.get((epoch, strategy))
-        if head is None:
-            head = self._heads[epoch, strategy] = f"{self._start}{base36(epoch)}-{base36(strategy)}-"
-        return f"{head}{base36(order_id)}-{base36(leg) if leg else 0}"
+        return f"{self.head(epoch, strategy)}{base36(order_id)}-{base36(leg) if leg else 0}"
 
     def parse(self, text: str) -> ClientId | None:
         """What an id stands for; None for any text that `make` would not give."""

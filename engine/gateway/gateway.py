@@ -29,7 +29,7 @@ from twinloop.engine.gateway.desk import Desk
 from twinloop.engine.gateway.fills import FillBook
 from twinloop.engine.gateway.orders import OPEN, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
-from twinloop.engine.gateway.own_rows import read_rows
+from twinloop.engine.gateway.own_rows import read_row, read_rows
 from twinloop.engine.gateway.prover import Prover
 from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
 from twinloop.engine.gateway.sender import Sender
@@ -42,10 +42,15 @@ SWEEP_LATE_FACTOR: Final = 20  # Sweep intervals without an answer before it is 
 
 
 class Gateway:
-    """weight: shared by gateways of the same market behind one address; one of its own without it."""
+    """weight: shared by gateways of the same market behind one address; one of its own without it. orders: where they are not the venue's."""
 
     def __init__(
-        self, settings: GatewaySettings, credentials: Credentials, *, weight: WeightBudget | None = None
+        self,
+        settings: GatewaySettings,
+        credentials: Credentials,
+        *,
+        weight: WeightBudget | None = None,
+        orders: OrderBudget | None = None,
     ) -> None:
         dialect = requests_of(settings.market)
         slots = list(settings.instruments)
@@ -53,7 +58,8 @@ class Gateway:
         self.ids = ClientIds(settings.prefix)
         self.tracker = Tracker()
         self.weight = weight or WeightBudget(dialect.weight_limit)
-        self.sender = Sender(settings, dialect, credentials, self.weight, OrderBudget(dialect.order_limits))
+        orders = orders or OrderBudget(dialect.order_limits)
+        self.sender = Sender(settings, dialect, credentials, self.weight, orders, self.ids)
         self.book = FillBook(settings, self.ids, self.tracker)
         self._trades = SweepSchedule(slots, settings.sweep_interval_ns)
         self._lists = SweepSchedule(slots, settings.sweep_interval_ns)
@@ -69,6 +75,7 @@ class Gateway:
         self._orphans_due_ns = 0
         self.stream_up = False
         self._up_mono_ns = 0
+        self._waiting = False  # The venue wanted no requests when it was looked at last.
         self.unknown_frames = 0
 
     # Ways in.
@@ -77,7 +84,24 @@ class Gateway:
         outcome = Outcome()
         self.tracker.begin(now_ns, outcome)
         self.sender.begin(now_ns, mono_ns, outcome)
+        if self.weight.shut:
+            self._waiting = True
+            self.weight.reopen(self.sender.venue_ns)
+        if self._waiting and not self.weight.shut:
+            self._waiting = False
+            self._after_wait(mono_ns)
         return outcome
+
+    def _after_wait(self, mono_ns: int) -> None:
+        """The venue's wait is over: every cancel that is wanted leaves before anything else, and what happened meanwhile is asked for.
+
+        Until that is answered the gateway has not caught up: a session that was told to reduce lets nothing but closing orders pass.
+        """
+        for order in list(self.tracker.open.values()):
+            self._prover.cancel_now(order)
+        self._cancel_strays()
+        self._up_mono_ns = mono_ns
+        self._urge_all()
 
     def on_requests(self, rows: Rows, now_ns: int, mono_ns: int) -> Outcome:
         """Outbox rows, journalled by the caller. Local refusals are facts at once."""
@@ -85,6 +109,27 @@ class Gateway:
         for row in read_rows(rows):
             self._desk.take(row)
         return outcome
+
+    def frame(self, row: bytes, now_ns: int, mono_ns: int) -> bytes | None:
+        """The frame of a plain new order's row, to leave over the WebSocket API at once, or None: it is one for `on_requests`.
+
+        Nothing has happened yet: once the frame has left, and only then, it must be told to `on_left`.
+        """
+        sender = self.sender
+        found = sender.way.frame(row, now_ns, mono_ns, sender.number + 1, self.book.high_water)
+        return None if found is None or self.book.seen[sender.way.instrument].full else found
+
+    def on_left(self, row: bytes, now_ns: int, mono_ns: int) -> Outgoing:
+        """A row whose `frame` has left, with the times it was asked for with: all that `on_requests` would have done with it."""
+        outcome = self._begin(now_ns, mono_ns)
+        self.sender.gone = True
+        try:
+            self._desk.take(read_row(row))
+        finally:
+            self.sender.gone = False
+        assert len(outcome.outgoing) == 1  # What let the frame leave is what lets an order be sent.
+        assert not outcome.facts
+        return outcome.outgoing[0]
 
     def on_response(
         self, outgoing: Outgoing, status: int, headers: Mapping[str, str], body: bytes, now_ns: int, mono_ns: int
@@ -182,6 +227,18 @@ class Gateway:
         self.sender.send(kinds.ACCOUNT, self.sender.dialect.account())
         return outcome
 
+    def ask_trades_again(self, slot: int, from_id: int, now_ns: int, mono_ns: int) -> Outcome:
+        """Ask which trades of an instrument the venue lists from an id on; `listed_again` has their ids when the answer is in."""
+        outcome = self._begin(now_ns, mono_ns)
+        self._answers.listed_again[slot] = None
+        request = self.sender.dialect.trades(self.settings.instruments[slot].symbol, from_id=from_id)
+        self.sender.send(kinds.TRADES_AGAIN, request, instrument=slot)
+        return outcome
+
+    def listed_again(self, slot: int) -> list[int] | None:
+        """Ids that the venue listed; None while they are unknown."""
+        return self._answers.listed_again.get(slot)
+
     # State.
 
     @property
@@ -196,9 +253,14 @@ class Gateway:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the user stream is up and what it may have missed has been asked for and answered: trades and open orders."""
+        """Whether the venue answers, the user stream is up, and what either may have missed is asked for and answered: trades, open orders."""
         since_ns = self._up_mono_ns
-        return self.stream_up and self._trades.answered_since(since_ns) and self._lists.answered_since(since_ns)
+        return (
+            self.stream_up
+            and not self.weight.shut
+            and self._trades.answered_since(since_ns)
+            and self._lists.answered_since(since_ns)
+        )
 
     def sweep(self) -> None:
         """Ask for the trades of every instrument at the next tick."""
@@ -354,4 +416,5 @@ class Gateway:
         strays, self.book.stray_cancels = self.book.stray_cancels, []
         for slot, client_id in strays:
             request = self.sender.dialect.cancel(self.settings.instruments[slot].symbol, client_id)
-            self.sender.send(kinds.CANCEL, request, instrument=slot, is_cancel=True)
+            if self.sender.send(kinds.CANCEL, request, instrument=slot, is_cancel=True):
+                self.book.stray_cancels.append((slot, client_id))  # Not now: it is sent as soon as it may be.

@@ -22,6 +22,7 @@ CANCEL_ALL: Final = 10
 COUNTDOWN: Final = 11
 SERVER_TIME: Final = 12
 ACCOUNT: Final = 13
+TRADES_AGAIN: Final = 14  # Of trades that are booked: which of them the venue still knows.
 
 
 @dataclass(slots=True, eq=False)

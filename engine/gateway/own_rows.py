@@ -42,6 +42,11 @@ def read_rows(array: Rows) -> list[RowFields]:
     return [RowFields._make(fields) for fields in _LAYOUT.iter_unpack(array.tobytes())]
 
 
+def read_row(row: bytes) -> RowFields:
+    """Fields of one row."""
+    return RowFields._make(_LAYOUT.unpack(row))
+
+
 class OwnOrder(NamedTuple):
     """What every own-order row says of its order."""
 

@@ -2,12 +2,18 @@
 
 What was sent counts at once; what the venue's headers say counts when it is more. A share of each minute's weight is kept for
 cancels, and part of it, with a share of each window's orders, for orders that only close: they have room before a limit is met.
-A hold-off (429) and a ban (418) stop everything until they end: a request in between would only lengthen them, a cancel's too. Their ends
-are wall times, so that a restart keeps them. The limits are per address: gateways of one market behind one address share a budget.
+A hold-off (429) and a ban (418) stop everything until they end: the venue's rule is to send nothing before Retry-After is over, from this
+address, and it makes no exception for cancels; who goes on is banned, and a ban grows (its documentation, "IP limits"). So the reserve is
+what there is for cancels before that. An order count that is full (-1015) is the account's and not the address's: cancels do not count in
+it, and go on. The ends are wall times, so that a restart keeps them. The limits are per address: gateways of one market behind one address
+share a budget.
 """
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+from twinloop.data.order_way import BANNED, CLOSING, HELD_OFF, MINUTE, OPEN, USED, WEIGHT_WORDS
 
 CANCEL_RESERVE_PPM: Final = 200_000  # Of the weight; closing orders may use half of it.
 CLOSING_RESERVE_PPM: Final = 100_000  # Of each window's orders.
@@ -15,22 +21,32 @@ MINUTE_NS: Final = 60_000_000_000
 
 
 class WeightBudget:
-    """Weight per minute of one address. Times are wall ns at the venue (local time plus offset)."""
+    """Weight per minute of one address. Times are wall ns at the venue (local time plus offset). words: what compiled code reads."""
 
     def __init__(self, limit: int, *, cancel_reserve_ppm: int = CANCEL_RESERVE_PPM) -> None:
         self.limit = limit
         reserve = limit * cancel_reserve_ppm // 1_000_000
-        self._open_limit, self._closing_limit = limit - reserve, limit - reserve // 2
-        self._minute = -1
-        self._used = 0
-        self.held_off_until_ns = 0
-        self.banned_until_ns = 0
+        self.words = array("q", bytes(8 * WEIGHT_WORDS))
+        self._limits = limit - reserve, limit - reserve // 2
+        self.words[OPEN], self.words[CLOSING] = self._limits
+        self.words[MINUTE] = -1
+        self.shut = False  # The venue wants to be left alone, or did so and nobody has called `reopen` since.
+
+    @property
+    def held_off_until_ns(self) -> int:
+        """When the last hold-off ends."""
+        return self.words[HELD_OFF]
+
+    @property
+    def banned_until_ns(self) -> int:
+        """When the last ban ends."""
+        return self.words[BANNED]
 
     def _turn(self, now_ns: int) -> None:
         minute = now_ns // MINUTE_NS
-        if minute > self._minute:
-            self._minute = minute
-            self._used = 0
+        if minute > self.words[MINUTE]:
+            self.words[MINUTE] = minute
+            self.words[USED] = 0
 
     def blocked_until_ns(self, now_ns: int) -> int:
         """When the present hold-off or ban ends; 0 without one."""
@@ -39,13 +55,14 @@ class WeightBudget:
 
     def takes(self, weight: int, now_ns: int, *, is_cancel: bool, is_closing: bool = False) -> bool:
         """Spend the weight of a request if it may be sent now. is_closing: an order that only lowers a position."""
-        if now_ns < self.held_off_until_ns or now_ns < self.banned_until_ns:
+        words = self.words
+        # While shut nothing but a cancel has a limit to keep below, and that one waits for the time.
+        if now_ns < words[HELD_OFF] or now_ns < words[BANNED]:
             return False
         self._turn(now_ns)
-        limit = self.limit if is_cancel else self._closing_limit if is_closing else self._open_limit
-        if self._used + weight > limit:
+        if words[USED] + weight > (self.limit if is_cancel else words[CLOSING if is_closing else OPEN]):
             return False
-        self._used += weight
+        words[USED] += weight
         return True
 
     def next_minute_ns(self, now_ns: int) -> int:
@@ -55,21 +72,32 @@ class WeightBudget:
     def used(self, now_ns: int) -> int:
         """Weight used in the present minute."""
         self._turn(now_ns)
-        return self._used
+        return self.words[USED]
 
     def hears(self, headers: Mapping[str, str], now_ns: int) -> None:
         """Take over the venue's count, if it is more."""
         used = _number(headers.get("x-mbx-used-weight-1m", ""))
         self._turn(now_ns)
-        self._used = max(self._used, used)
+        self.words[USED] = max(self.words[USED], used)
 
     def hold_off(self, until_ns: int) -> None:
         """The venue said: too many requests."""
-        self.held_off_until_ns = max(self.held_off_until_ns, until_ns)
+        self._shut(HELD_OFF, until_ns)
 
     def ban(self, until_ns: int) -> None:
         """The venue said: banned."""
-        self.banned_until_ns = max(self.banned_until_ns, until_ns)
+        self._shut(BANNED, until_ns)
+
+    def _shut(self, word: int, until_ns: int) -> None:
+        if until_ns > self.words[word]:
+            self.words[word], self.shut = until_ns, True
+            self.words[OPEN] = self.words[CLOSING] = -1
+
+    def reopen(self, now_ns: int) -> None:
+        """Let other requests than cancels pass again if the wait is over. Whoever calls this sends the cancels that waited first."""
+        if self.shut and not self.blocked_until_ns(now_ns):
+            self.shut = False
+            self.words[OPEN], self.words[CLOSING] = self._limits
 
     def to_plain(self) -> dict[str, Any]:
         """What a restart must not forget."""
@@ -86,14 +114,19 @@ class OrderBudget:
 
     def __init__(self, windows: Sequence[tuple[str, int, int]]) -> None:
         self._suffixes = [suffix.lower() for suffix, _, _ in windows]
-        self._lengths_ns = [length_ms * 1_000_000 for _, length_ms, _ in windows]
-        self._limits = [limit for _, _, limit in windows]
-        self._open_limits = [limit - limit * CLOSING_RESERVE_PPM // 1_000_000 for limit in self._limits]
+        self._lengths_ns = array("q", [length_ms * 1_000_000 for _, length_ms, _ in windows])
+        self._limits = array("q", [limit for _, _, limit in windows])
+        self._open_limits = array("q", [limit - limit * CLOSING_RESERVE_PPM // 1_000_000 for limit in self._limits])
         self.full_until_ns = 0  # When the window ends that refused last.
         self._shortest_ns = min(self._lengths_ns)  # Every other length is a multiple of it.
         self._turn_ns = 0
-        self._number = [-1] * len(windows)
-        self._used = [0] * len(windows)
+        self._number = array("q", [-1] * len(windows))
+        self._used = array("q", [0] * len(windows))
+
+    @property
+    def words(self) -> tuple["array[int]", "array[int]", "array[int]", "array[int]", "array[int]"]:
+        """What compiled code reads: lengths, numbers of the present windows, orders used, limits, limits of closing orders."""
+        return self._lengths_ns, self._number, self._used, self._open_limits, self._limits
 
     def _turn(self, now_ns: int) -> None:
         if now_ns < self._turn_ns:

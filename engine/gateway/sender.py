@@ -7,12 +7,14 @@ This module must not know why a request is made.
 from collections.abc import Callable
 from typing import Final
 
+from twinloop.data import order_way
 from twinloop.data.binance_orders import NewOrder, Request, Requests, rest_text, websocket_frame
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_templates import Template
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import alert
-from twinloop.engine.gateway.clock_offset import ClockOffset
+from twinloop.engine.gateway.client_ids import ClientIds
+from twinloop.engine.gateway.clock_offset import AGE_MAX_NS, STEP_MAX_NS, ClockOffset
 from twinloop.engine.gateway.orders import Leg, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.rate_budget import OrderBudget, WeightBudget
@@ -20,6 +22,8 @@ from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.kernels import codes
 
 MS_NS: Final = 1_000_000
+_SHORT_TYPES: Final = frozenset({codes.LIMIT, codes.MARKET})  # These may come by `way`.
+_SHORT_IN_FORCE: Final = frozenset({codes.GTC, codes.IOC, codes.FOK})
 _ORDERS: Final = frozenset({kinds.PLACE, kinds.CANCEL, kinds.AMEND, kinds.REPLACE})
 
 
@@ -33,6 +37,7 @@ class Sender:
         credentials: Credentials,
         weight: WeightBudget,
         orders: OrderBudget,
+        ids: ClientIds,
     ) -> None:
         self.settings = settings
         self.dialect = dialect
@@ -40,8 +45,16 @@ class Sender:
         self.weight = weight
         self.orders = orders
         self._credentials = credentials
-        self._number = 0
-        self._templates: dict[tuple[int, int, int, int], Template] = {}  # By instrument, side, type and instructions.
+        self._ids = ids
+        self.number = 0  # Of the last request.
+        self.gone = (
+            False  # The new order at hand has left already, by `way`: only what follows from that is to be done.
+        )
+        self.way = order_way.OrderWay(
+            self.clock.words, weight.words, orders.words, age_max_ns=AGE_MAX_NS, step_max_ns=STEP_MAX_NS,
+            sign=not settings.logged_on,
+        )  # fmt: skip
+        self._templates: dict[tuple[int, int, int, int, int], Template] = {}  # By all that makes a kind.
         self.now_ns = 0
         self.mono_ns = 0
         self.outcome = Outcome()
@@ -96,17 +109,17 @@ class Sender:
         if refused:
             return refused
         settings = self.settings
-        self._number += 1
+        self.number += 1
         timestamp_ms = self.venue_ns // MS_NS
         text = frame = ""
         if self.socket_up and settings.websocket and request.call and kind in _ORDERS:
             credentials = None if settings.logged_on else self._credentials
-            frame = websocket_frame(request, self._number, timestamp_ms, settings.window_ms, credentials)
+            frame = websocket_frame(request, self.number, timestamp_ms, settings.window_ms, credentials)
         else:
             text = rest_text(request, timestamp_ms, settings.window_ms, self._credentials)
         timeout_ns = settings.order_timeout_ns if kind in _ORDERS else settings.query_timeout_ns
         made = Outgoing(
-            number=self._number,
+            number=self.number,
             kind=kind,
             request=request,
             text=text,
@@ -142,20 +155,18 @@ class Sender:
     def send_new(self, order: Order, leg: Leg, form: Callable[[Order, Leg], NewOrder]) -> int:
         """Put a new order into the outcome: 0, or the reason why it may not go now. form: gives the order in the venue's form.
 
-        The same as `send`, with the text from a template: this is the way that has to be short.
+        The same as `send`, with the text from a template. An order of a kind that came this way may come by `way` from then on.
         """
-        key = (order.instrument, order.side, order.kind, order.flags)
-        template = self._templates.get(key)
-        if template is None:
-            template = Template(self.dialect, form(order, leg), self.settings.window_ms, self._credentials)
-            self._templates[key] = template
+        template = self._template(order, leg, form)
         refused = self._refusal(template.request, is_cancel=False, is_closing=order.flags & codes.REDUCE_ONLY != 0)
         if refused:
             return refused
-        self._number = number = self._number + 1
+        self.number = number = self.number + 1
         timestamp_ms = (self.now_ns + self.clock.offset_ns) // MS_NS
         text = frame = ""
-        if self.socket_up and self.settings.websocket:
+        if self.gone:
+            pass
+        elif self.socket_up and self.settings.websocket:
             sign = not self.settings.logged_on
             frame = template.frame(
                 leg.qty, leg.price, order.trigger_price, leg.client_id, timestamp_ms, number, sign=sign
@@ -168,3 +179,19 @@ class Sender:
         )  # fmt: skip
         self.outcome.outgoing.append(made)
         return 0
+
+    def _template(self, order: Order, leg: Leg, form: Callable[[Order, Leg], NewOrder]) -> Template:
+        """What the order's request is written from, made with the first of a kind."""
+        key = (order.strategy, order.instrument, order.side, order.kind, order.flags)
+        template = self._templates.get(key)
+        if template is None:
+            terms = form(order, leg)
+            rules = terms.instrument
+            request = self.dialect.place(terms)
+            template = Template(request, rules.qty_scale, rules.price_scale, self.settings.window_ms, self._credentials)
+            self._templates[key] = template
+            if order.kind in _SHORT_TYPES and order.flags & codes.TIME_IN_FORCE_MASK in _SHORT_IN_FORCE:
+                head = self._ids.head(self.settings.epoch, order.strategy).encode()
+                closing = order.flags & codes.REDUCE_ONLY != 0
+                self.way.learn(*key, template.text, head, request.weight, closing=closing)
+        return template

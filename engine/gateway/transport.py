@@ -24,6 +24,7 @@ from twinloop.data.binance_answers import read_websocket_answer
 from twinloop.data.binance_orders import session_frame
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
+from twinloop.data.order_text import draw_masks
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
@@ -52,6 +53,9 @@ class Departures(Protocol):
     def leaves(self, outgoing: Outgoing) -> bool:
         """A request is about to leave. False: it must not; nothing of it was sent then."""
 
+    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
+        """The same of a new order that is not booked yet, with the number of its message."""
+
     def stays(self, outgoing: Outgoing) -> None:
         """A request has not left and never will."""
 
@@ -62,6 +66,11 @@ class Untold:
     def leaves(self, outgoing: Outgoing) -> bool:
         """Yes."""
         del outgoing
+        return True
+
+    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
+        """Yes."""
+        del order_id, number, now_ns, mono_ns
         return True
 
     def stays(self, outgoing: Outgoing) -> None:
@@ -113,6 +122,26 @@ class Transport:
         if outcome.facts or outcome.alerts:
             asyncio.get_running_loop().call_soon(self._deliver, outcome)
 
+    def request_row(self, row: bytes) -> bool:
+        """A plain new order leaves now and is booked after that. False: nothing was done, the row is one for `request`."""
+        socket = self._socket
+        if socket is None or socket.protocol.state is not State.OPEN or self._ended or crash_points.armed:
+            return False
+        gateway = self.gateway
+        now_ns, mono_ns = self.times
+        frame = gateway.frame(row, now_ns, mono_ns)
+        if frame is None:
+            return False
+        sender = gateway.sender
+        if not self._departures.leaves_at_once(sender.way.order_id, sender.number + 1, now_ns, mono_ns):
+            return False
+        socket.transport.write(frame)
+        outgoing = gateway.on_left(row, now_ns, mono_ns)
+        self._pending[str(outgoing.number)] = outgoing
+        self.sent += 1
+        self._bound(socket)
+        return True
+
     def take(self, outcome: Outcome) -> None:
         """Act on an outcome of the gateway: send, and deliver."""
         self.send(outcome.outgoing)
@@ -143,6 +172,7 @@ class Transport:
 
     async def _tick(self) -> None:
         while True:
+            draw_masks()
             self.take(self.gateway.on_tick(*self.times))
             self._give_up_late()
             await self._world.sleep(TICK_S)
@@ -228,6 +258,10 @@ class Transport:
         socket.protocol.send_text(outgoing.frame.encode())
         for data in socket.protocol.data_to_send():
             socket.transport.write(data)
+        self._bound(socket)
+
+    @staticmethod
+    def _bound(socket: Any) -> None:
         if socket.transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
             socket.transport.abort()
 

@@ -30,6 +30,7 @@ DEFAULT_REST: Final = {
 }
 
 
+RECONCILE_MIN_NS: Final = 500_000_000
 Leverage = Annotated[int, Field(strict=True, ge=1, le=125)]
 
 
@@ -124,6 +125,9 @@ class OrdersTable(Table):
     reconcile_every: Duration = (
         60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
     )
+    cash_tolerance: Money = (
+        10**6
+    )  # Spot: by so much of the account's currency balances may differ and be taken for equal.
     margin: Literal["cross", "isolated"] = (
         "cross"  # What USD-M must say of each symbol at a start; never set from here.
     )
@@ -133,6 +137,8 @@ class OrdersTable(Table):
     @model_validator(mode="after")
     def _variables(self) -> "OrdersTable":
         _check_addresses(("calls", self.calls, ("wss", "ws")))
+        if 0 < self.reconcile_every < RECONCILE_MIN_NS:
+            raise ValueError("reconcile_every is 0 or at least 500ms: each look costs of the venue's limits")
         _check_variables(self.key_variable, self.secret_variable)
         return self
 

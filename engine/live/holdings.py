@@ -32,9 +32,12 @@ def wallet(held: AccountReport, currency: str) -> int:
     return amount
 
 
-def stock(held: AccountReport, instruments: list[Instrument]) -> dict[str, int]:
-    """Balances of the base assets of spot instruments, 1e-8."""
-    return {each.base: _balance(held, each.base) for each in instruments if each.contract == "spot"}
+def stock(held: AccountReport, instruments: list[Instrument], currency: str) -> dict[str, int]:
+    """Balances of the assets of spot instruments, 1e-8, without the account's currency."""
+    assets = dict.fromkeys(
+        asset for each in instruments if each.contract == "spot" for asset in (each.base, each.settle)
+    )
+    return {asset: _balance(held, asset) for asset in assets if asset != currency}
 
 
 def refuse_positions(held: AccountReport | None) -> None:
@@ -48,12 +51,16 @@ def refuse_positions(held: AccountReport | None) -> None:
 
 
 class Break(NamedTuple):
-    """Where the venue does not hold what the journal says. slot: of the instrument, -1 for none of the session's."""
+    """Where the venue does not hold what the journal says. slot: of the instrument, -1 for none of the session's.
+
+    currency: of money that is no instrument's base asset, -1 for a position.
+    """
 
     name: str
     slot: int
     ours: Decimal
     theirs: Decimal
+    currency: int = -1
 
     @property
     def number(self) -> str:
@@ -65,17 +72,17 @@ class Break(NamedTuple):
         return f"{self.name}: the journal says {self.ours:f}, the venue {self.theirs:f}"
 
 
-Holdings = dict[str, Decimal]  # By symbol, or by base asset on spot.
+Holdings = dict[str, Decimal]  # By symbol, or by asset on spot.
 
 
 def of_journal(node: LiveNode) -> Holdings:
-    """What the journal says now."""
+    """What the journal says now: positions, on spot the balance of every asset that is traded."""
     found = {}
     for slot, instrument in enumerate(node.session.instruments):
         if instrument.contract == "spot":
-            currency = node.assembly.currencies.index(instrument.base)
-            amount = int(node.decision["ledgers"][0][currency]["balance"])
-            found[instrument.base] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
+            for asset in (instrument.base, instrument.settle):
+                amount = int(node.decision["ledgers"][0][node.assembly.currencies.index(asset)]["balance"])
+                found[asset] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
         else:
             qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
             found[instrument.symbol] = Decimal(instrument.qty_text(qty)).normalize()
@@ -85,33 +92,42 @@ def of_journal(node: LiveNode) -> Holdings:
 def of_venue(node: LiveNode, held: AccountReport) -> Holdings:
     """What the venue says; futures of symbols outside the session too."""
     found = {
-        each.base: _amount(held.balances.get(each.base, "0"))
+        asset: _amount(held.balances.get(asset, "0"))
         for each in node.session.instruments
         if each.contract == "spot"
+        for asset in (each.base, each.settle)
     }
     for (symbol, _), text in held.positions.items():
         found[symbol] = found.get(symbol, Decimal(0)) + _amount(text)
     return {name: amount.normalize() for name, amount in found.items()}
 
 
-def position_breaks(node: LiveNode, theirs: Holdings, visited: Sequence[Holdings]) -> list[Break]:
+def breaks_of(node: LiveNode, theirs: Holdings, visited: Sequence[Holdings], cash_tolerance: int = 0) -> list[Break]:
     """Where the venue holds what the journal said at no time of `visited`: what is on its way from one to the other is no break.
 
-    Spot balances may differ by less than a lot, which nothing can trade.
+    Of spot, base assets may differ by less than a lot, which nothing can trade, and other money by cash_tolerance, 1e-8 of the account's
+    currency: a venue's list rounds what its stream tells.
     """
     slots: dict[str, int] = {}
     tolerance: Holdings = {}
+    spot = [(slot, each) for slot, each in enumerate(node.session.instruments) if each.contract == "spot"]
+    money = {each.settle: node.assembly.currencies.index(each.settle) for _, each in spot}
+    for asset, currency in money.items():
+        rate = int(node.decision["fx"][currency])
+        tolerance[asset] = Decimal(cash_tolerance) / rate if rate else Decimal(0)
     for slot, instrument in enumerate(node.session.instruments):
-        spot = instrument.contract == "spot"
-        name = instrument.base if spot else instrument.symbol
+        name = instrument.base if instrument.contract == "spot" else instrument.symbol
         slots[name] = slot
-        tolerance[name] = Decimal(instrument.qty_text(instrument.lot_size)) if spot else Decimal(0)
+        if instrument.contract == "spot":
+            tolerance[name] = Decimal(instrument.qty_text(instrument.lot_size))
+            money.pop(name, None)
     found = []
     for name in sorted({*visited[-1], *theirs}):
         other, room = theirs.get(name, Decimal(0)), tolerance.get(name, Decimal(0))
         apart = min(abs(ours.get(name, Decimal(0)) - other) for ours in visited)
         if apart and apart >= room:
-            found.append(Break(name, slots.get(name, -1), visited[-1].get(name, Decimal(0)), other))
+            said = visited[-1].get(name, Decimal(0))
+            found.append(Break(name, slots.get(name, -1), said, other, money.get(name, -1)))
     return found
 
 

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS, FrameWay
 from twinloop.data.rowfile import Rows, pick
+from twinloop.engine.gateway.alerts import ALERT_CODE
 from twinloop.engine.journal.errors import JournalError
-from twinloop.engine.live.node import LiveNode
-from twinloop.engine.live.recorded import RecordedNode, Sealed
+from twinloop.engine.live.node import LiveNode, StrategyFailure
+from twinloop.engine.live.recorded import RecordedNode, Sealed, as_rows
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
-from twinloop.kernels.rows import CANCEL, HALT, ROW
+from twinloop.kernels.rows import CANCEL, HALT, ROW, ROW_SIZE
 
 # Codes of commands. RESUME and FLATTEN have some of the kernel's besides (kernels/codes.py).
 OF_PERSON: Final = 1000  # And the person's user number; 999 where the system does not tell it.
@@ -78,7 +79,7 @@ class LiveLoop:
     """A node, its journal and where requests go.
 
     send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn. fenced: whether
-    this instance must not send any more.
+    this instance must not send any more. tell_failure: of a strategy that its own error has halted.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class LiveLoop:
         send: Callable[[Rows], None] | None = None,
         on_turn: Callable[[], None] | None = None,
         fenced: Callable[[], bool] | None = None,
+        tell_failure: Callable[[StrategyFailure], None] | None = None,
     ) -> None:
         self.recorded = recorded
         self.node: LiveNode = recorded.node
@@ -98,7 +100,12 @@ class LiveLoop:
         self._send = send
         self._on_turn = on_turn
         self._fenced = fenced
-        self._waiting: list[tuple[int, Rows]] = []  # (mark, requests) in order.
+        # Takes the row of a plain new order, once it may leave, or says that it is one for `send`. Set by who has a shorter way for those.
+        self.send_row: Callable[[bytes], bool] | None = None
+        self._tell_failure = tell_failure
+        self.strategy_errors: dict[int, str] = {}  # The last of each strategy, by its slot.
+        recorded.on_failure = self._strategy_failed
+        self._waiting: list[tuple[int, bytes]] = []  # (mark, requests as the bytes of rows) in order.
 
     def start(self) -> None:
         """Call the strategies' on_start."""
@@ -135,6 +142,16 @@ class LiveLoop:
         if self._on_turn is not None:
             self._on_turn()
         return TAKEN
+
+    def _strategy_failed(self, failure: StrategyFailure) -> None:
+        """The kernel has halted it and asked for its cancels: what is left is to write it down, and to tell."""
+        self.strategy_errors[failure.slot] = str(failure.error)
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"], row["strategy"] = table.ALERT, self.clock.local_ns(), failure.slot
+        row["alert"], row["value"] = ALERT_CODE["STRATEGY_FAILED"], failure.slot
+        self.note(row)
+        if self._tell_failure is not None:
+            self._tell_failure(failure)
 
     def note(self, rows: Rows | bytes) -> None:
         """Seal annotations. A journal that fails stops trading."""
@@ -187,20 +204,30 @@ class LiveLoop:
 
     def _leave(self, sealed: Sealed) -> None:
         """Cancels leave now, the rest as soon as their commit is safe."""
-        requests, mark = sealed.requests, sealed.mark
+        mark = sealed.mark
         if self._send is None or not mark:
             return
         if sealed.cancels == 0:
             if not self._waiting and self.recorded.journal.is_safe(mark):
-                self._send(requests)
+                self._hand_on(sealed.row_bytes, self._send)
                 return
-            self._waiting.append((mark, requests))
+            self._waiting.append((mark, sealed.row_bytes))
         else:
+            requests = sealed.requests
             cancels = requests["kind"] == CANCEL
             self._send(pick(requests, cancels))
             if sealed.cancels < len(requests):
-                self._waiting.append((mark, pick(requests, ~cancels)))
+                self._waiting.append((mark, pick(requests, ~cancels).tobytes()))
         self.release()
+
+    def _hand_on(self, row_bytes: bytes, send: Callable[[Rows], None]) -> None:
+        """Requests leave, in order: by the short way as long as they are for it."""
+        at, end = 0, len(row_bytes)
+        if self.send_row is not None:
+            while at < end and self.send_row(row_bytes[at : at + ROW_SIZE]):
+                at += ROW_SIZE
+        if at < end:
+            send(as_rows(row_bytes[at:]))
 
     def release(self) -> None:
         """Send what waited for a commit that is safe now. Called when the journal says so."""
@@ -209,9 +236,9 @@ class LiveLoop:
             self._stop(journal.failure)
             return
         while self._waiting and journal.is_safe(self._waiting[0][0]):
-            _, requests = self._waiting.pop(0)
+            _, row_bytes = self._waiting.pop(0)
             if self._send is not None:
-                self._send(requests)
+                self._hand_on(row_bytes, self._send)
 
     @property
     def is_caught_up(self) -> bool:

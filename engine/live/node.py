@@ -21,8 +21,9 @@ from twinloop.engine.assembly import Assembly, StrategySlot
 from twinloop.engine.limits import apply_limits
 from twinloop.engine.live.session import Session, compiled_strategies
 from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.strategy_errors import StrategyRunError
 from twinloop.kernels import codes
-from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, HASH, ROW, VERDICT
+from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, FLAG_LATE, FLAG_OFF_MARKET, HASH, ROW, VERDICT
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
@@ -32,6 +33,17 @@ Edge = Literal["paper", "live", "recorded"]
 EMPTY: Final = np.zeros(0, ROW)
 BATCH_ROWS: Final = 512  # Facts handled by one call of the kernel: its rings hold many times as many.
 _GOES_ON: Final = (codes.RUN_ROWS_MAX, codes.RUN_RECORDS_FULL)
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyFailure:
+    """A strategy that its own error has halted. slot: of the strategy. sequence: of the fact in hand. error: what it raised, and where."""
+
+    slot: int
+    name: str
+    callback: str
+    sequence: int
+    error: StrategyRunError
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class LiveNode:
         self._inbox, self._outbox = self.node["inbox"], self.node["outbox"]
         self.marks = np.zeros(2, np.int64)  # What the compiled turn shares; its places are named in data/live_turn.pyx.
         self.started = False
+        self._failures: list[StrategyFailure] = []
 
     def _set_times(self) -> None:
         session, clock = self.session, self.decision["clock"]
@@ -103,13 +116,32 @@ class LiveNode:
         self.assembly.venue["recorded"] = 0
 
     def start(self) -> Handled:
-        """Call every strategy's on_start: the first decisions, before any fact."""
+        """Call every strategy's on_start: the first decisions, before any fact.
+
+        Raises StrategyRunError: a session does not begin with a strategy that cannot even start. From here on an error of a callback halts its
+        strategy and nothing else.
+        """
         assert not self.started
         self.started = True
         for strategy in range(len(self.strategies)):
             self.assembly.callback(strategy, codes.ON_START)
             self._check_status()
+        self.halt_failures()
         return Handled(EMPTY, self._take_requests(), self._take_verdicts())
+
+    def halt_failures(self) -> None:
+        """An error of a callback halts its strategy from here on; those that have failed before are called no more."""
+        node = self.node
+        node["failures_halt"] = 1
+        for slot in np.flatnonzero(self.decision["strategies"]["failed"]):
+            called = node["callbacks"][slot] != 0
+            node["silenced"][slot][called] = node["callbacks"][slot][called]
+            node["callbacks"][slot] = 0
+
+    def take_failures(self) -> list[StrategyFailure]:
+        """Strategies that have failed since this was asked last, in the order of their slots."""
+        found, self._failures = self._failures, []
+        return found
 
     @property
     def requested(self) -> int:
@@ -169,6 +201,8 @@ class LiveNode:
             # Its venue lives in local time: what we have not heard of yet, it cannot have done, however rows come in batches.
             market = rows.copy()
             market["venue_ns"] = market["local_ns"]
+            # What traded long ago meets no order of now.
+            market["flags"][market["flags"] & FLAG_LATE != 0] |= FLAG_OFF_MARKET
             assembly.venue["first_row"] += int(call["market_count"])
             assembly.venue["next_row"] = 0
             call["market"], call["market_count"] = market.ctypes.data, len(market)
@@ -182,6 +216,8 @@ class LiveNode:
             found[0].append(ring_rows(self._inbox, head, self.sequence))
             found[1].append(self._take_requests())
             found[2].append(self._take_verdicts())
+            if self.node["failure_count"]:
+                self._note_failures(head)
             if status not in _GOES_ON:
                 break
             head = self.sequence
@@ -217,6 +253,19 @@ class LiveNode:
         for name in ("fill_count", "order_record_count", "verdict_count", "equity_count", "records_full"):
             node[name] = 0
         return out
+
+    def _note_failures(self, head: int) -> None:
+        """Ask what was raised while it can still be told. head: of the facts handled last."""
+        self.node["failure_count"] = 0
+        for slot, failure in enumerate(self.node["failures"][: len(self.strategies)]):
+            sequence = int(failure["sequence"])
+            if int(self.decision["strategies"]["failed"][slot]) and sequence >= head:
+                error = self.strategies[slot].error_at(int(failure["callback"]), int(failure["value"]))
+                if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+                    raise error.__cause__  # Ctrl-C, say: it is no error of the strategy's.
+                name = self.session.strategies[slot].name
+                callback = codes.CALLBACKS[int(failure["callback"])]
+                self._failures.append(StrategyFailure(slot, name, callback, sequence, error))
 
     def _check_status(self) -> None:
         if self.node["status"] == codes.RUN_STRATEGY_ERROR:

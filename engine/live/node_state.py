@@ -76,6 +76,7 @@ def restore(node: LiveNode, parts: Mapping[str, Memory], words: Mapping[str, Any
         node.assembly.memory(name)[:] = parts[name]
     for name in _CURSORS:
         node.node[name] = words[name]
+    node.halt_failures()
     if node.edge == "paper":
         node.assembly.memory("venue")[:] = parts["venue"]
         node.assembly.call["market_count"] = words["market_count"]

@@ -22,6 +22,7 @@ from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.own_rows import fate
 from twinloop.engine.gateway.transport import Transport
+from twinloop.engine.live.busts import BookedFills, Fill, undone
 from twinloop.engine.live.holdings import with_rates
 from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
 from twinloop.engine.seam import WORLD
@@ -51,8 +52,11 @@ class OrderEdge:
         self.alerts: list[Alert] = []
         self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
         self._tell = tell
+        loop.send_row = self.transport.request_row
         self.after_facts: Callable[[], None] | None = None  # Called when the node has taken facts.
         self.needs_person = False  # An alert stopped trading that time does not explain.
+        self.booked = BookedFills()
+        self.account_missed = False  # The venue does not tell what the account holds.
         self._reducing = False  # An alert had positions only shrink until everything is proven.
 
     def times(self) -> tuple[int, int]:
@@ -83,6 +87,7 @@ class OrderEdge:
             if crash_points.armed:
                 crash_points.reach("answer")
             self.loop.take(with_rates(rows, self.loop.node))
+            self.booked.take(rows)
             if crash_points.armed:
                 crash_points.reach("answered")
             if self.after_facts is not None:
@@ -109,6 +114,22 @@ class OrderEdge:
                 self._reducing = not stays
                 self.loop.command("reduce", OF_ALERT - alert.code)
 
+    def miss_account(self) -> None:
+        """The venue was asked what the account holds and did not say: positions only shrink until it does."""
+        self.account_missed = True
+        self._note(alerts.alert("ACCOUNT_NOT_TOLD"))
+
+    def take_back(self, fills: list[Fill]) -> None:
+        """Reverse trades that the venue has taken back."""
+        rows = undone(fills, self.times()[0])
+        self.loop.take(rows)
+        self.booked.take(rows)
+        if self.after_facts is not None:
+            self.after_facts()
+        for each in fills:
+            instrument, order_id = int(each.rows["instrument"][0]), int(each.rows["order_id"][0])
+            self._note(alerts.alert("TRADE_BUST", order_id=order_id, instrument=instrument, value=each.trade_id))
+
     def operator_spoke(self) -> None:
         """A person decides from here on: what an alert began does not end by itself any more."""
         self._reducing = self.needs_person = False
@@ -129,8 +150,9 @@ class OrderEdge:
 
     @property
     def settled(self) -> bool:
-        """Whether the venue's clock is known, no order in doubt, and nothing told while the user stream was away is missing."""
-        return self.gateway.caught_up and self.gateway.clock_known and self.gateway.unproven == 0
+        """Whether the venue's clock and the account are known, no order in doubt, and nothing told while the user stream was away missing."""
+        known = self.gateway.clock_known and not self.account_missed
+        return known and self.gateway.caught_up and self.gateway.unproven == 0
 
     # What becomes of a request.
 
@@ -144,6 +166,14 @@ class OrderEdge:
         if crash_points.armed:
             crash_points.reach("after-send")
         return not self.loop.failure or outgoing.kind not in _NEEDS_JOURNAL
+
+    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
+        """Seal that a new order leaves, before the gateway knows of it."""
+        loop = self.loop
+        if loop.is_fenced():
+            return False
+        loop.note(fate(table.SENT, now_ns, mono_ns, number, order_id, kinds.PLACE))
+        return not loop.failure
 
     def stays(self, outgoing: Outgoing) -> None:
         """Seal that a request never leaves."""

@@ -22,6 +22,7 @@ from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import info_path
 from twinloop.data.errors import ConfigError, DataError, TwinloopError
+from twinloop.data.feed_arbiter import FeedArbiter
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
@@ -42,7 +43,7 @@ from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
-from twinloop.engine.live.node import LiveNode
+from twinloop.engine.live.node import LiveNode, StrategyFailure
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.reconcile import Reconciler
@@ -52,9 +53,10 @@ from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.status import status_of
+from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
-from twinloop.engine.live.warm_up import feed_history, history
+from twinloop.engine.live.warm_up import feed_history, feed_missed, history, missed_prints
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -173,7 +175,7 @@ class LiveProcess:
             for line in [] if modes is None else check_modes(loaded, modes):
                 self._say(line)
             session = msgspec.structs.replace(
-                session, cash=wallet(held, session.currency), stock=stock(held, instruments)
+                session, cash=wallet(held, session.currency), stock=stock(held, instruments, session.currency)
             )
         lock = FolderLock(loaded.place / "journal")
         try:
@@ -210,13 +212,16 @@ class LiveProcess:
         session = self.loop.node.session
         if credentials is not None:
             self._make_edge(credentials, found)
+        feed = make_feeds(loaded, session.instruments, self.loop, client)
         if found is None:
             self.loop.start()
             if len(past):
                 await feed_history(self.loop, past)
-        elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
-            self.loop.command("resume", SESSION_START)
-        self.feed = make_feeds(loaded, session.instruments, self.loop, client)
+        else:
+            await self._catch_up(client, found, feed.arbiter)
+            if self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
+                self.loop.command("resume", SESSION_START)
+        self.feed = feed
         if len(past):
             self._end_warm_up(past)
         for line in limits_lines(session.limits()):
@@ -236,6 +241,24 @@ class LiveProcess:
         self._say(
             f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
         )
+
+    async def _catch_up(self, client: aiohttp.ClientSession, found: Rebuilt, arbiter: FeedArbiter) -> None:
+        """What traded while nobody listened, at its own times, with every market stale: bars and indicators have no hole."""
+        loop, instruments = self.loop, self.loop.node.session.instruments
+        rows, broken = await missed_prints(self.loaded, instruments, client, found.last_prints, self.clock.local_ns())
+        loop.take(arbiter.begin(int(loop.node.decision["clock"]["now_ns"])))
+        await feed_missed(loop, rows)
+        last = dict(found.last_prints)
+        for row in rows:
+            last[int(row["instrument"])] = int(row["trade_id"]), int(row["venue_ns"])
+        for slot, (number, venue_ns) in last.items():
+            arbiter.know_prints(slot, number, venue_ns)
+        if len(rows):
+            self._say(f"{len(rows):,} trades that were missed meanwhile came from the venue's list")
+        for symbol in broken:
+            self._say(
+                f"! the venue does not tell all trades of {symbol} since the session stopped: bars and indicators have a hole"
+            )
 
     def _open(
         self,
@@ -281,8 +304,9 @@ class LiveProcess:
             crash_points.reach("start-writer")
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(
-            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced
-        )
+            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced,
+            tell_failure=self._tell_failure,
+        )  # fmt: skip
         return found
 
     def _to_venue(self, requests: Rows) -> None:
@@ -307,14 +331,17 @@ class LiveProcess:
             tell=self._tell,
         )  # fmt: skip
         every_ns = config.orders.reconcile_every
-        self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say)
+        self.reconciler = Reconciler(self.orders, self.loaded.place, every_ns, self._say, config.orders.cash_tolerance)
         self._say(
             f"orders go to {endpoints.rest}, wallet {from_scaled(session.cash, 8)} {session.currency} at the start"
         )
         if found is not None:
             if loop.trading_state == "ACTIVE":
-                loop.command("reduce", SESSION_START)
+                # At the journal's own time: what traded since is still to come.
+                loop.command("reduce", SESSION_START, local_ns=int(loop.node.decision["clock"]["now_ns"]))
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            for _, rows in found.of_orders:
+                self.orders.booked.take(rows)
             if crash_points.armed:
                 crash_points.reach("start-rebuilt")
 
@@ -322,6 +349,12 @@ class LiveProcess:
         self._say(told_of(alert))
         if alert.name in {"BANNED", "HELD_OFF"}:
             keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
+
+    def _tell_failure(self, failure: StrategyFailure) -> None:
+        self._say(
+            f"! strategy {failure.name} is halted by its own error, its orders are cancelled, others go on: {failure.error}"
+        )
+        keep_failure(self.loaded.place, failure, self.clock.local_ns())
 
     async def _reconcile(self, orders: OrderEdge) -> None:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
@@ -488,6 +521,9 @@ class LiveProcess:
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
             "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
+            "failed_strategies": [
+                spec.name for spec, failed in zip(session.strategies, loop.node.decision["strategies"]["failed"], strict=False) if failed
+            ],
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
         self._say(

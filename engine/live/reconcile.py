@@ -1,21 +1,29 @@
 """What the venue holds compared with what the journal says, at a start and then again and again; and differences that a person accepts.
 
-A difference counts when several looks found it, each over all that was on its way meanwhile. It halts trading, and is never booked by
-itself: a person accepts it by its number, and it becomes an ADJUSTMENT row, booked for no strategy at the market's price, so that it makes
-neither profit nor loss. Why is kept beside the journal. This module must not decide when trading goes on.
+A difference counts when several looks found it, each over all that was on its way meanwhile. Where the venue says what the journal said
+lately, its answer may lag, which proves nothing: it is asked again, until it says something else or has lagged for too long. Where trades
+that the venue has taken back explain a difference, they are reversed (busts.py). Else it halts trading, and is never booked by itself: a
+person accepts it by its number. A position then becomes an ADJUSTMENT row, booked for no strategy at the market's price, money a
+TRANSFER row; neither makes profit or loss. Why is kept beside the journal. This module must not decide when trading goes on.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from twinloop.data.binance_orders import TRADES_MAX
 from twinloop.data.binance_reports import AccountReport
-from twinloop.data.errors import ConfigError, DataError
-from twinloop.data.instruments import to_scaled
-from twinloop.engine.live.holdings import Break, of_journal, of_venue, position_breaks
+from twinloop.data.errors import ConfigError
+from twinloop.data.instruments import MONEY_SCALE, to_scaled
+from twinloop.data.rowfile import join_rows
+from twinloop.engine.live import busts
+from twinloop.engine.live.busts import Fill, without
+from twinloop.engine.live.holdings import Break, Holdings, breaks_of, of_journal, of_venue
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.seam import WORLD
@@ -25,7 +33,10 @@ from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL, ROW
 
 LOOKS: Final = 3  # How often a difference is seen before it counts.
 APART_S: Final = 0.5
+LATE_APART_S: Final = 2.0  # Between looks at a venue whose answers lag.
+LAG_NS: Final = 30_000_000_000  # By how much an answer about the account may lag: 20 s and more were seen.
 ASK_AGAIN_S: Final = 20.0  # An account that was not told.
+MISSES: Final = 2  # Questions about the account without an answer before it is told.
 TICK_S: Final = 0.05
 REASONS: Final = "reconciliations.jsonl"
 REASON_MAX: Final = 500
@@ -34,48 +45,132 @@ REASON_MAX: Final = 500
 class Reconciler:
     """Of one session with real orders. say: lines for a person."""
 
-    def __init__(self, orders: OrderEdge, place: Path, every_ns: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, orders: OrderEdge, place: Path, every_ns: int, say: Callable[[str], None], cash_tolerance: int = 0
+    ) -> None:
         self.breaks: list[Break] = []
         self.looked_ns = 0  # When the last look that is done began; local time.
         self._orders = orders
         self._loop = orders.loop
         self._place = place
         self._every_ns = every_ns
+        self._cash_tolerance = cash_tolerance
         self._say = say
         self._wanted = False
+        # What the journal said over the last LAG_NS, each with since when (monotonic ns).
+        self._past: deque[tuple[int, Holdings]] = deque()
+        self._visited: list[Holdings] | None = None  # The same from a look's question on.
+        self._said = b""  # What it was made of last.
+        orders.after_facts = self._note
+        self._seen: tuple[Holdings, list[Holdings]] = (
+            {},
+            [],
+        )  # Of the last look: the venue's word, and what the journal said meanwhile.
 
     async def look(self) -> None:
         """Compare. What differed in every look is in `breaks` then."""
-        began_ns, found = self._loop.clock.local_ns(), []
+        began_ns, found = self._loop.clock.local_ns(), await self._seen_often()
+        if found and await self._take_back(found):
+            found = await self._seen_often()
+        self.breaks, self.looked_ns = await self._outwaited(found), began_ns
+
+    async def _seen_often(self) -> list[Break]:
+        found: list[Break] = []
         for _ in range(LOOKS):
             found = await self._differing()
             if not found:
                 break
-        self.breaks, self.looked_ns = found, began_ns
+        return found
+
+    async def _outwaited(self, found: list[Break]) -> list[Break]:
+        """What still differs once answers have stopped to lag, or have lagged for longer than they may."""
+        began_ns = self._orders.times()[1]
+        told = False
+        while found and self._may_lag() and self._orders.times()[1] - began_ns < LAG_NS:
+            if not told:
+                self._say("! the venue says what it held some time ago: no proof of anything, it is asked again")
+            told = True
+            await WORLD.sleep(LATE_APART_S)
+            found = await self._differing()
+        return found
+
+    def _may_lag(self) -> bool:
+        """Whether the venue's last answer is what the journal said lately."""
+        theirs, _ = self._seen
+        return not breaks_of(self._loop.node, theirs, [said for _, said in self._past], self._cash_tolerance)
+
+    def _note(self) -> None:
+        """The node has taken facts: what the journal says now."""
+        decision = self._loop.node.decision
+        made_of = (
+            decision["account_holdings"][0]["position"]["qty"].tobytes() + decision["ledgers"][0]["balance"].tobytes()
+        )
+        if made_of == self._said:
+            return
+        said, now_ns, self._said = of_journal(self._loop.node), self._orders.times()[1], made_of
+        if self._visited is not None:
+            self._visited.append(said)
+        self._past.append((now_ns, said))
+        while len(self._past) > 1 and self._past[1][0] < now_ns - LAG_NS:
+            self._past.popleft()
+
+    async def _take_back(self, found: list[Break]) -> bool:
+        """Whether trades that the venue lists no more explain the differences, and are reversed now."""
+        node, orders = self._loop.node, self._orders
+        missing: list[Fill] = []
+        for slot in range(len(node.session.instruments)):
+            missing += await self._listed_no_more(slot)
+        if not missing:
+            return False
+        theirs, visited = self._seen
+        after = [without(node, ours, missing) for ours in visited]
+        names = set().union(*(names for _, names in after))
+        left = breaks_of(node, theirs, [ours for ours, _ in after], self._cash_tolerance)
+        if not names & {each.name for each in found} or names & {each.name for each in left}:
+            return False
+        orders.take_back(missing)
+        return True
+
+    async def _listed_no_more(self, slot: int) -> list[Fill]:
+        gateway, booked = self._orders.gateway, self._orders.booked
+        first = booked.first_id(slot)
+        if not first:
+            return []
+        listed, waited_s = None, ASK_AGAIN_S
+        while listed is None:
+            if waited_s >= ASK_AGAIN_S:
+                self._orders.take(gateway.ask_trades_again(slot, first, *self._orders.times()))
+                waited_s = 0.0
+            await WORLD.sleep(TICK_S)
+            waited_s += TICK_S
+            listed = gateway.listed_again(slot)
+        up_to_ns = self._orders.times()[0] - busts.AGE_NS
+        return booked.missing(slot, listed, up_to_ns=up_to_ns, full=len(listed) >= TRADES_MAX)
 
     async def _differing(self) -> list[Break]:
         """One look: what the venue holds, against all that the journal said from the question until every trade before it is booked."""
         node = self._loop.node
-        visited = [of_journal(node)]
-        self._orders.after_facts = lambda: visited.append(of_journal(node))
-        try:
-            theirs = of_venue(node, await self._account())
-            found = position_breaks(node, theirs, visited)
-            if found:
-                await self._every_trade_is_booked()
-                found = position_breaks(node, theirs, visited)
-        finally:
-            self._orders.after_facts = None
+        self._note()
+        self._visited = visited = [self._past[-1][1]]
+        theirs = of_venue(node, await self._account())
+        found = breaks_of(node, theirs, visited, self._cash_tolerance)
+        if found:
+            await self._every_trade_is_booked()
+            found = breaks_of(node, theirs, visited, self._cash_tolerance)
+        self._seen, self._visited = (theirs, visited), None
         return found
 
     async def _account(self) -> AccountReport:
-        """What the venue holds; asked again for as long as there is no answer."""
-        gateway, waited_s = self._orders.gateway, ASK_AGAIN_S
+        """What the venue holds; asked again for as long as there is no answer. Two that stay out are told: positions only shrink then."""
+        gateway, waited_s, asked = self._orders.gateway, ASK_AGAIN_S, 0
         while True:
             if waited_s >= ASK_AGAIN_S:
+                if asked == MISSES:
+                    self._orders.miss_account()
                 self._orders.take(gateway.ask_account(*self._orders.times()))
-                waited_s = 0.0
+                waited_s, asked = 0.0, asked + 1
             if gateway.account is not None:
+                self._orders.account_missed = False
                 return gateway.account
             await WORLD.sleep(TICK_S)
             waited_s += TICK_S
@@ -95,7 +190,9 @@ class Reconciler:
             for each in self.breaks:
                 self._say(f"! {each}")
             self._loop.command("halt", SESSION_START)
-            self._say("halted: positions differ from the journal's; see `twinloop reconcile`; nothing was booked")
+            self._say(
+                "halted: what the venue holds differs from the journal; see `twinloop reconcile`; nothing was booked"
+            )
 
     async def run(self) -> None:
         """Look again and again, and whenever it is asked for."""
@@ -146,7 +243,11 @@ class Reconciler:
         return sequence
 
     def _adjustment(self, found: Break, user: int) -> Any:
+        """Facts that book it. On spot a position that came without a trade came with the money that it is worth: none was spent."""
         node = self._loop.node
+        if found.currency >= 0:
+            amount = to_scaled(f"{found.theirs - found.ours:f}", MONEY_SCALE)
+            return self._transfer(found.currency, amount, user)
         if found.slot < 0:
             raise ConfigError(
                 "a symbol that is not in the session cannot be booked",
@@ -154,27 +255,31 @@ class Reconciler:
                 remedy="close that position at the venue",
             )
         instrument = node.session.instruments[found.slot]
-        try:
-            qty = to_scaled(f"{found.theirs - found.ours:f}", instrument.qty_scale)
-        except DataError:
-            difference = found.theirs - found.ours
-            lots = round(difference.scaleb(instrument.qty_scale))
-            qty = int(lots)
+        difference = found.theirs - found.ours
+        qty = round(difference.scaleb(instrument.qty_scale))
         price = _price(node.decision["instruments"][found.slot])
         if price <= 0 or qty == 0:
             raise ConfigError(
                 "no price to book it at yet", field=found.name, remedy="wait for the market, and accept again"
             )
+        settle = node.assembly.currencies.index(instrument.settle)
         rows = np.zeros(2, ROW)
         rows["kind"], rows["local_ns"] = table.ADJUSTMENT, self._loop.clock.local_ns()
         rows["strategy"], rows["instrument"], rows["side"] = codes.UNASSIGNED, found.slot, 1 if qty > 0 else -1
         rows["flags"] = FLAG_CONTINUES, FLAG_TAIL
         rows["price"][0], rows["qty"][0] = price, abs(qty)
-        rows["cause_id"][1], rows["fee_currency"][1] = (
-            OF_PERSON + user,
-            node.assembly.currencies.index(instrument.settle),
-        )
-        return rows
+        rows["cause_id"][1], rows["fee_currency"][1] = OF_PERSON + user, settle
+        if instrument.contract != "spot":
+            return rows
+        rule = node.decision["instruments"][found.slot]["rule"]
+        value = round(Fraction(qty * price * int(rule["multiplier"]), int(rule["divisor"])))  # As money.position_value.
+        return join_rows([self._transfer(settle, value, user), rows])
+
+    def _transfer(self, currency: int, amount: int, user: int) -> Any:
+        row = np.zeros(1, ROW)
+        row["kind"], row["local_ns"], row["strategy"] = table.TRANSFER, self._loop.clock.local_ns(), codes.UNASSIGNED
+        row["currency"], row["value"], row["code"] = currency, amount, OF_PERSON + user
+        return row
 
     def _remember(self, found: Break, reason: str, user: int) -> None:
         """Why, beside the journal: its rows hold no text."""

@@ -8,6 +8,7 @@ The usual turn of a live session is one compiled call (data/live_turn.pyx); what
 module must not send anything.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,21 +29,31 @@ from twinloop.data.live_turn import (
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.live.node import EMPTY, Handled, LiveNode
+from twinloop.engine.live.node import EMPTY, Handled, LiveNode, StrategyFailure
 from twinloop.engine.live.quick import make_turn
 from twinloop.engine.seam import WORLD
-from twinloop.kernels.rows import CANCEL, ROW
+from twinloop.kernels.rows import CANCEL, ROW, ROW_SIZE
 
 
 class Sealed(NamedTuple):
-    """Requests that were sealed, how many of them are cancels, and the mark of their commit; 0 without requests."""
+    """Requests that were sealed, as the bytes of rows, how many of them are cancels, and the mark of their commit; 0 without requests."""
 
-    requests: Rows
+    row_bytes: bytes
     cancels: int
     mark: int
 
+    @property
+    def requests(self) -> Rows:
+        """The requests as rows."""
+        return as_rows(self.row_bytes)
 
-NOTHING: Final = Sealed(EMPTY, 0, 0)
+
+NOTHING: Final = Sealed(b"", 0, 0)
+
+
+def as_rows(row_bytes: bytes) -> Rows:
+    """Rows, read-only, of their bytes."""
+    return np.ndarray(len(row_bytes) // ROW_SIZE, ROW, row_bytes)
 
 
 class RecordedNode:
@@ -56,6 +67,7 @@ class RecordedNode:
             COUNTS_SIZE, np.int64
         )  # Of what was handled; their places are named in data/live_turn.pyx.
         self._turn = make_turn(node, journal, self.counts)
+        self.on_failure: Callable[[StrategyFailure], None] | None = None  # Told of each once what it led to is sealed.
 
     def start(self) -> Sealed:
         """Call every strategy's on_start and seal what it asked for: always the journal's first commit."""
@@ -90,7 +102,7 @@ class RecordedNode:
             return NOTHING
         if made == BEGUN:
             return self._handle(EMPTY, begun=turn.head)
-        return Sealed(np.ndarray(made, ROW, turn.requests()), turn.cancels, turn.mark)
+        return Sealed(turn.requests(), turn.cancels, turn.mark)
 
     def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
         """The twin of the compiled turn."""
@@ -104,6 +116,9 @@ class RecordedNode:
         counts[COUNT_REQUESTS] += len(handled.requests)
         counts[COUNT_REFUSED] += len(handled.verdicts)
         counts[COUNT_KINDS:] += np.bincount(handled.facts["kind"], minlength=256)
+        for failure in self.node.take_failures():
+            if self.on_failure is not None:
+                self.on_failure(failure)
         return sealed
 
     def note(self, rows: Rows | bytes) -> int:
@@ -133,7 +148,7 @@ class RecordedNode:
             self.node.marks[DECISIONS] = self.node.decisions()
             journal.append(self.node.hash_row())
         mark, requests = self._commit(), handled.requests
-        return Sealed(requests, int((requests["kind"] == CANCEL).sum()), mark) if len(requests) else NOTHING
+        return Sealed(requests.tobytes(), int((requests["kind"] == CANCEL).sum()), mark) if len(requests) else NOTHING
 
     def _commit(self) -> int:
         now_ns = int(self.node.decision["clock"]["now_ns"])

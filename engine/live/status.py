@@ -12,6 +12,7 @@ from rich.text import Text
 from twinloop.data.instruments import MONEY_ONE, from_scaled
 from twinloop.engine.instrument_names import shown_names
 from twinloop.engine.live.loop import STATE_NAME, LiveLoop
+from twinloop.engine.live.strategy_failures import FILE
 from twinloop.engine.wording import iso
 from twinloop.kernels import codes
 from twinloop.kernels.book import BOOK_LIVE
@@ -40,7 +41,7 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "currency": session.currency,
         "equity": _money(account["equity"]),
         "cash": _money(account["cash"]),
-        "profit": _money(int(account["equity"]) - session.cash),
+        "profit": _money(int(account["equity"]) - int(account["start_equity"])),
         "day_profit": _money(int(account["equity"]) - int(account["day_equity"])),
         "drawdown": _money(int(account["peak_equity"]) - int(account["equity"])),
         "facts": loop.counts.facts,
@@ -59,16 +60,20 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
                 zip(session.instruments, shown_names(session.instruments), strict=True)
             )
         ],
-        "strategies": [
-            {"name": spec.name, "state": STATE_NAME[int(decision["strategies"][slot]["state"])]}
-            for slot, spec in enumerate(session.strategies)
-        ],
+        "strategies": [_strategy(loop, slot, spec.name) for slot, spec in enumerate(session.strategies)],
         "feeds": feeds,
     }
 
 
 def _money(value: Any) -> str:
     return from_scaled(round(int(value), -6) if abs(int(value)) > MONEY_ONE else int(value), 8)[:-6]
+
+
+def _strategy(loop: LiveLoop, slot: int, name: str) -> dict[str, Any]:
+    state = loop.node.decision["strategies"][slot]
+    # Of an error in a process before this one the journal holds no words.
+    error = loop.strategy_errors.get(slot, f"see {FILE}") if int(state["failed"]) else ""
+    return {"name": name, "state": STATE_NAME[int(state["state"])], "error": error}
 
 
 def _symbol(decision: Any, slot: int, instrument: Any, shown: str, now_ns: int) -> dict[str, Any]:
@@ -102,6 +107,11 @@ def status_table(found: dict[str, Any]) -> Group:
     lines: list[Any] = [head]
     if found["failure"]:
         lines.append(Text(f"! {found['failure']}", style="bold red"))
+    lines += [
+        Text(f"! strategy {each['name']} is {each['state']} {each['error']}".rstrip(), style="bold red")
+        for each in found["strategies"]
+        if each["state"] != "ACTIVE"
+    ]
     lines.append(_table({
         "equity": f"{found['equity']} {found['currency']}", "cash": found["cash"], "profit": found["profit"],
         "today": found["day_profit"], "drawdown": found["drawdown"],

@@ -21,6 +21,7 @@ _REMEDY: Final = {
     alerts.REDUCE: "positions may only shrink until it is proven; look at `twinloop ctl status`",
     alerts.HALT: "trading is halted: find out why before `twinloop ctl resume`",
 }
+_FAILED: Final = "see strategy-errors.jsonl in the session's folder; `twinloop ctl resume` calls the strategy again"
 _WORDS: Final = {
     table.HALT: ("halted", CRITICAL, "`twinloop ctl resume` trades again"),
     table.REDUCE: ("reduced", WARNING, "positions may only shrink; `twinloop ctl resume` trades again"),
@@ -77,8 +78,8 @@ def _gateway_alarm(row: Any, where: str) -> Alarm:
     about = f" of order {order}" if order else ""
     return Alarm(
         f"gateway-{name}-{order}",
-        _SEVERITY[demand],
+        CRITICAL if name == "STRATEGY_FAILED" else _SEVERITY[demand],
         f"{name}{about}, value {int(row['value'])}: {meaning}",
         where,
-        _REMEDY[demand],
+        _FAILED if name == "STRATEGY_FAILED" else _REMEDY[demand],
     )

@@ -53,7 +53,8 @@ def test_a_template_writes_what_the_slow_way_writes(
         }
         return NewOrder(**{**given_terms, **terms})
 
-    template = Template(dialect, order(client_id="other", qty=7, price=7, trigger_price=7), 5000, KEYS)
+    sample = dialect.place(order(client_id="other", qty=7, price=7, trigger_price=7))
+    template = Template(sample, scales[1], scales[0], 5000, KEYS)
     slow = dialect.place(order())
     assert template.rest_text(qty, price, trigger, "tl-1-0-h-0", time_ms) == rest_text(slow, time_ms, 5000, KEYS)
     for keys in (KEYS, None):

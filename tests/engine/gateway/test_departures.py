@@ -30,6 +30,7 @@ class Session:
             self.gateway, credentials(), endpoints, self.deliver, ReceiveClock(), departures=self
         )
         self.closed: set[int] = set()
+        self.at_once: list[tuple[int, int, int, int]] = []
         self.log: list[tuple[str, int, int]] = []  # (what, kind, requests that the server had seen by then)
         self.orders: dict[int, KernelOrder] = {}
         self.answers: list[tuple[int, int]] = []  # (kind, code)
@@ -42,6 +43,11 @@ class Session:
     def leaves(self, outgoing: Outgoing) -> bool:
         self.log.append(("leaves", outgoing.kind, len(self.server.venue.requests)))
         return outgoing.kind not in self.closed
+
+    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
+        self.at_once.append((order_id, number, now_ns, mono_ns))
+        self.log.append(("leaves", PLACE, len(self.server.venue.requests)))
+        return PLACE not in self.closed
 
     def stays(self, outgoing: Outgoing) -> None:
         self.log.append(("stays", outgoing.kind, len(self.server.venue.requests)))
@@ -147,5 +153,66 @@ def test_an_order_for_a_socket_that_is_gone_is_refused_at_once() -> None:
             assert session.answers[-1] == (rows.REJECT, codes.REASON_NOT_SENT)
             assert session.count("leaves", PLACE) == 0
             assert session.gateway.unproven == 0
+
+    asyncio.run(play())
+
+
+@asynccontextmanager
+async def on_socket() -> AsyncIterator[Session]:
+    """A session whose orders go over the WebSocket API, and one of its kind has."""
+    async with Server("spot").serve() as server, asyncio.TaskGroup() as tasks:
+        session = Session(server, websocket=True)
+        running = tasks.create_task(session.transport.run())
+        await until(lambda: session.gateway.clock_known and session.gateway.sender.socket_up)
+        session.new(17)
+        await until(lambda: session.orders[17].state == "ACKED")
+        yield session
+        running.cancel()
+
+
+def test_an_order_that_leaves_at_once_is_recorded_before_the_server_can_have_it() -> None:
+    async def play() -> None:
+        async with on_socket() as session:
+            gateway, venue = session.gateway, session.server.venue
+            session.orders[18] = KernelOrder(LOT, 10_000)
+            before = sum(path.endswith("/order") for _, path, _ in venue.requests)
+            assert session.transport.request_row(request_row(rows.NEW, 18).tobytes())
+            assert session.log[-1][:2] == ("leaves", PLACE)
+            assert session.at_once[-1][:2] == (18, gateway.sender.number)
+            assert [order.order_id for order in gateway.open_orders] == [17, 18]
+            seen = venue.requests[: session.log[-1][2]]
+            assert sum(path.endswith("/order") for _, path, _ in seen) == before
+            await until(lambda: session.orders[18].state == "ACKED")
+            assert gateway.unproven == 0
+            assert not session.transport.request_row(request_row(rows.NEW, 18).tobytes()), "never twice"
+            assert len(venue.orders) == 2
+
+    asyncio.run(play())
+
+
+def test_an_order_that_may_not_leave_at_once_is_not_sent() -> None:
+    async def play() -> None:
+        async with on_socket() as session:
+            session.closed = {PLACE}
+            row = request_row(rows.NEW, 18)
+            sent, number = session.transport.sent, session.gateway.sender.number
+            assert not session.transport.request_row(row.tobytes())
+            assert (session.transport.sent, session.gateway.sender.number) == (sent, number)
+            assert [order.order_id for order in session.gateway.open_orders] == [17]
+            session.orders[18] = KernelOrder(LOT, 10_000)
+            session.transport.request(row)
+            await until(lambda: session.orders[18].state == "REJECTED")
+            assert session.answers[-1] == (rows.REJECT, codes.REASON_NOT_SENT)
+            assert len(session.server.venue.orders) == 1
+
+    asyncio.run(play())
+
+
+def test_without_its_socket_nothing_leaves_at_once() -> None:
+    async def play() -> None:
+        async with on_socket() as session:
+            await session.transport._socket.close()
+            assert not session.transport.request_row(request_row(rows.NEW, 18).tobytes())
+            assert not session.at_once
 
     asyncio.run(play())

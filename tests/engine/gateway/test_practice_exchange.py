@@ -62,6 +62,7 @@ class Trader:
         self.fills: list[tuple[int, int, int, int]] = []
         self.alerts: list[Alert] = []
         self.number = 16
+        self.short_ones = 0
 
     def deliver(self, outcome: Outcome) -> None:
         self.alerts += outcome.alerts
@@ -78,7 +79,11 @@ class Trader:
             qty, price, side = dice.choice([1, 2, 3]) * lot, last_price + away, dice.choice([1, -1])
             flags = dice.choice([codes.GTC, codes.GTC, codes.IOC, codes.POST_ONLY])
             self.orders[self.number] = KernelOrder(qty, price)
-            self.transport.request(request_row(rows.NEW, self.number, qty, price, side=side, flags=flags))
+            row = request_row(rows.NEW, self.number, qty, price, side=side, flags=flags)
+            if self.transport.request_row(row.tobytes()):
+                self.short_ones += 1
+            else:
+                self.transport.request(row)
             return
         number = dice.choice(live)
         order = self.orders[number]
@@ -156,6 +161,7 @@ def test_through_faults_both_hold_the_same_in_the_end(market: str, websocket: bo
                 gateway._urge_all()
                 await until(lambda: gateway._trades._answered.get(3, 0) > asked_ns and gateway.unproven == 0)
                 check(trader, server, of)
+                assert (trader.short_ones > 0) == websocket
                 running.cancel()
 
     asyncio.run(play())

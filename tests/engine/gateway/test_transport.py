@@ -109,7 +109,7 @@ def test_whatever_the_server_does_the_order_is_unknown_and_then_found(how: str) 
             await until(lambda: session.gateway.clock_known and session.gateway.stream_up)
             server.misbehave = how
             session.new(17)
-            name = f"gateway-request-{session.gateway.sender._number}"
+            name = f"gateway-request-{session.gateway.sender.number}"
             await until(lambda: "REQUEST_UNPROVEN" in session.names())
             await until(lambda: session.orders[17].state == "ACKED")
             await until(lambda: name not in {task.get_name() for task in asyncio.all_tasks()})
@@ -212,7 +212,7 @@ def test_a_certificate_that_is_not_trusted_is_not_spoken_to(tmp_path: Path, trus
                 if trusted:
                     await until(lambda: session.gateway.stream_up)
                 else:
-                    await until(lambda: session.gateway.sender._number >= 2)  # Asked for the time, and again.
+                    await until(lambda: session.gateway.sender.number >= 2)  # Asked for the time, and again.
                     assert not session.gateway.clock_known
                     assert not server.keys_seen
                     assert not server.venue.requests

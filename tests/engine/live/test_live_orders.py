@@ -324,11 +324,11 @@ def test_flatten_closes_every_position_whatever_happens_to_its_orders(
     replays(tmp_path)
 
 
-def move(server: Server, market: str, units: int) -> None:
+def move(server: Server, market: str, units: int, asset: str = "BTC") -> None:
     """A transfer: what the account holds changes without a trade."""
     account = account_of(server, market)
     if market == "spot":
-        account.balances["BTC"][0] += units * 10**5  # A unit of quantity is 0.001.
+        account.balances[asset][0] += units * 10**5  # A unit of quantity is 0.001.
     else:
         account.positions["BTCUSDT"].qty += units
 
@@ -338,9 +338,11 @@ async def reconcile(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[in
     return code, json.loads(capsys.readouterr().out)
 
 
-@MARKETS
+@pytest.mark.parametrize(
+    ("market", "name"), [("usdm", "BTCUSDT"), ("spot", "BTC"), ("spot", "USDT")], ids=["usdm", "spot", "spot-cash"]
+)
 def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
-    tmp_path: Path, strategy_folder: Path, market: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, strategy_folder: Path, market: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Between two sessions; the command shows it, refuses what it is not, and books it; the journal replays."""
     processes: list[LiveProcess] = []
@@ -352,12 +354,12 @@ def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
         if len(processes) == 1:
             await traded(process, task, 1)
             return
-        await sessions.until(lambda: any("positions differ" in line for line in said), task)
+        await sessions.until(lambda: any("differs from the journal" in line for line in said), task)
         assert process.loop.trading_state == "HALTED"
         code, found = await reconcile(capsys, str(place))
         assert code == cli.CHECK_FAILED
         (difference,) = found["breaks"]
-        assert difference["name"] == ("BTC" if market == "spot" else "BTCUSDT")
+        assert difference["name"] == name
         assert abs(Decimal(difference["venue"]) - Decimal(difference["journal"])) == Decimal("0.123")
         assert (await reconcile(capsys, str(place), "--accept", "ffffffff", "--reason", "x"))[0] == cli.USAGE
         assert (await reconcile(capsys, str(place), "--accept", difference["id"]))[0] == cli.USAGE
@@ -371,13 +373,20 @@ def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
         async with Server(seed=4, turns_per_s=100) as server:
             path = configuration(tmp_path, server.port, strategy_folder, market)
             await sessions.in_session(path, said, what)
-            move(server, market, 123)
+            move(server, market, 123, name)
             await sessions.in_session(path, said, what)
             return server
 
-    asyncio.run(all_of_it())
-    instrument = processes[1].loop.node.session.instruments[0]
-    assert Decimal(instrument.qty_text(unassigned(processes[1]))) == Decimal("0.123")
+    server = asyncio.run(all_of_it())
+    node = processes[1].loop.node
+    moved = Decimal(node.session.instruments[0].qty_text(unassigned(processes[1])))
+    assert moved == (Decimal(0) if name == "USDT" else Decimal("0.123"))
+    if market == "spot":
+        assert processes[1].loop.counts.by_kind[rows.TRANSFER] == 1
+        for currency, asset in enumerate(node.assembly.currencies):
+            assert int(node.decision["ledgers"][0][currency]["balance"]) == sum(
+                account_of(server, market).balances[asset]
+            )
     kept = json.loads((place / "reconciliations.jsonl").read_text())
     assert (kept["reason"], kept["user"]) == ("moved in by hand", os.getuid())
     replays(tmp_path)
@@ -404,6 +413,101 @@ def test_a_difference_that_arises_while_a_session_trades_halts_it(
             await sessions.in_session(path, said, lambda process, task: what(server, process, task))
 
     asyncio.run(all_of_it())
+    replays(tmp_path)
+
+
+def test_answers_about_the_account_that_lag_prove_nothing(tmp_path: Path, strategy_folder: Path) -> None:
+    """They are asked for again, and nothing stops; once they do not lag, the look ends."""
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await traded(process, task, 2)
+        looked = process.reconciler.looked_ns
+        await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
+        server.faults.arm("lag_query", -1)
+        await sessions.until(lambda: any("some time ago" in line for line in said), task)
+        await traded(process, task, 4)
+        assert process.loop.trading_state == "ACTIVE"
+        server.faults.arm("lag_query", 0)
+        looked = process.reconciler.looked_ns
+        await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
+        assert process.reconciler.breaks == []
+        assert process.loop.trading_state == "ACTIVE"
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder, "usdm", 'reconcile_every = "500ms"')
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+
+    asyncio.run(all_of_it())
+    assert not any("differs from the journal" in line for line in said)
+
+
+@MARKETS
+def test_a_trade_that_the_venue_takes_back_is_reversed_and_told(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch, market: str
+) -> None:
+    """The fill stays, a BUST fact reverses it; the books agree then and after a restart, and a person has to look."""
+    monkeypatch.setattr("twinloop.engine.live.busts.AGE_NS", 0)
+    processes: list[LiveProcess] = []
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        processes.append(process)
+        if len(processes) == 2:
+            await sessions.until(lambda: any("positions agree: " in line for line in said), task)
+            assert process.loop.trading_state != "ACTIVE", (
+                "what a person has to look at is looked at, over a restart too"
+            )
+            return
+        await traded(process, task, 3)
+        process.loop.command("reduce")
+        edge = process.orders
+        assert edge is not None
+        await sessions.until(lambda: not edge.gateway.open_orders, task)
+        server.faults.arm("bust_trade", 1)
+        await sessions.until(lambda: "TRADE_BUST" in alerts_of(process), task)
+        assert edge.needs_person
+        assert process.loop.trading_state == "REDUCING"
+        assert process.loop.counts.by_kind[rows.BUST] == 2
+
+    async def all_of_it() -> Server:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder, market, 'reconcile_every = "500ms"')
+            for _ in range(2):
+                await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+            return server
+
+    server = asyncio.run(all_of_it())
+    account = account_of(server, market)
+    node = processes[1].loop.node
+    held = node.decision["account_holdings"][0][0]["position"]
+    assert int(held["qty"]) == sum(fill.qty * fill.order.side for fill in account.fills)
+    cash = int(node.decision["accounts"][0]["cash"])
+    if market == "spot":
+        assert_books_agree(server, processes[1], market)
+    else:
+        assert int(held["fees"]) == sum(fill.fee for fill in account.fills)
+        assert cash - int(held["cost"]) == account.balances["USDT"][0] - account.positions["BTCUSDT"].cost
+    replays(tmp_path)
+
+
+def test_an_account_that_is_not_told_twice_lets_positions_only_shrink(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinloop.engine.live.reconcile.ASK_AGAIN_S", 0.2)
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await traded(process, task, 1)
+        server.faults.arm("fail_query", -1)
+        await sessions.until(lambda: "ACCOUNT_NOT_TOLD" in alerts_of(process), task)
+        assert process.loop.trading_state == "REDUCING"
+        assert not process.orders.settled  # type: ignore[union-attr]
+        server.faults.arm("fail_query", 0)
+        await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
+        await traded(process, task, 1)
+
+    run(tmp_path, strategy_folder, what, orders='reconcile_every = "500ms"')
     replays(tmp_path)
 
 

@@ -36,9 +36,9 @@ MakeLoop = Callable[..., tuple[LiveLoop, list[Any]]]
 
 @pytest.fixture
 def make_loop(session: Session, tmp_path: Path) -> MakeLoop:
-    def make(durability: Any = "async") -> tuple[LiveLoop, list[Any]]:
+    def make(durability: Any = "async", name: str = "") -> tuple[LiveLoop, list[Any]]:
         journal = JournalWriter(
-            tmp_path, session=dict(session_to_plain(session)), code="c", config="d", durability=durability
+            tmp_path / name, session=dict(session_to_plain(session)), code="c", config="d", durability=durability
         )
         sent: list[Any] = []
         world: Any = Stopped(session.start_ns)
@@ -84,6 +84,40 @@ def test_orders_wait_for_their_commit_and_cancels_do_not(
     safe = True
     loop.release()
     assert rows.NEW in kinds(sent)
+    journal.close()
+
+
+@pytest.mark.parametrize("durability", ["async", "strict"])
+def test_a_short_way_gets_each_row_in_order_until_one_is_not_for_it(
+    make_loop: MakeLoop, market: tuple[Instrument, Any], durability: str
+) -> None:
+    long_loop, sent = make_loop("async")
+    for at in range(0, 4000, 50):
+        long_loop.take(market[1][at : at + 50])
+    long_loop.recorded.journal.close()
+    loop, others = make_loop(durability, "short")
+    offered: list[bytes] = []
+    left: list[bytes] = []
+
+    def send_row(row: bytes) -> bool:
+        assert loop.is_caught_up or durability == "strict"
+        offered.append(row)
+        if len(offered) % 3 == 0:
+            return False
+        left.append(row)
+        return True
+
+    loop.send_row = send_row
+    journal = loop.recorded.journal
+    for at in range(0, 4000, 50):
+        loop.take(market[1][at : at + 50])
+    assert journal.wait(journal.commits, 60)
+    loop.release()
+    requests = b"".join(part.tobytes() for part in sent)
+    assert len(left) > 5
+    assert sorted(left + [row.tobytes() for part in others for row in part]) == sorted(
+        requests[at : at + 64] for at in range(0, len(requests), 64)
+    )
     journal.close()
 
 

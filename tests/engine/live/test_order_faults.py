@@ -9,11 +9,12 @@ import os
 import resource
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.bad_disk import BadDisk
 from reference.kills import Killed
 from reference.live_sessions import live_file, strategies
 from reference.order_relay import OrderRelay
@@ -79,6 +80,15 @@ class Stage:
             await self.until(lambda fault=fault, met=met: self.server.faults.met.get(fault, 0) >= met + count)  # type: ignore[misc]
             await self.settles()
 
+    async def meets_until(self, fault: str, alert: str, count: int = 1) -> None:
+        """Have a fault met until it has led to one more alert: cancels meet it as well as orders."""
+        before = self.alerts()[alert]
+        for _ in range(20):
+            await self.meets(fault, count=count)
+            if self.alerts()[alert] > before:
+                return
+        raise AssertionError(f"{fault} was met {20 * count} times and led to no {alert}")
+
     def alerts(self) -> Counter[str]:
         """How often each alert stands in the journal. STREAM_DOWN stands there once for the start."""
         return Counter(
@@ -93,21 +103,23 @@ Play = Callable[[Stage], Awaitable[None]]
 
 
 def perform(
-    folder: Path, play: Play, *, ends: int | None = 0, foreign: int = 0, orders: str = "", relayed: bool = False
-) -> Stage:
+    folder: Path, play: Play, *, ends: int | None = 0, foreign: int = 0, orders: str = "", relayed: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Stage:  # fmt: skip
     """Run a session that trades while `play` goes on, end it in order where it still runs, and compare all books.
 
     ends: the process's exit code; None: `play` has ended it. orders: more lines of [orders]. relayed: REST goes through an OrderRelay.
+    env: more of the process's environment.
     """
 
     async def all_of_it() -> Stage:
         async with Server(seed=4, turns_per_s=100) as server, OrderRelay(server.port, b"POST /fapi/v1/order") as relay:
-            path = live_file(folder, server.port, strategies(folder), busy=True)
-            text = path.read_text().replace('dead_man_timeout = "60s"', f'dead_man_timeout = "60s"\n{orders}')
+            path = live_file(folder, server.port, strategies(folder), busy=True, orders=orders)
+            text = path.read_text()
             if relayed:
                 text = text.replace(f'rest = "http://127.0.0.1:{server.port}"', f'rest = "{relay.address}"')
             path.write_text(text)
-            async with started("live", str(path)) as live:
+            async with started("live", str(path), env=env) as live:
                 stage = Stage(server, path, folder / "sessions" / "live", live)
                 stage.relay = relay  # type: ignore[attr-defined]
                 await stage.until(lambda: stage.words()["fills"] >= 2)
@@ -185,15 +197,24 @@ def test_v1_a_time_out_of_an_order_that_works_is_proven_and_there_is_one_order(t
 @whole
 def test_v2_an_order_that_never_arrived_is_absent_by_two_sources_only(tmp_path: Path) -> None:
     """Cancels are lost among them; one that arrives late, and one that a query denies, stay what they are."""
-    stage = perform(tmp_path, meeting("lose_request", "query_unknown", "delay_request", count=4))
-    assert stage.alerts()["REQUEST_UNPROVEN"] >= 1
-    assert stage.alerts()["PROVEN_ABSENT"] >= 1
+
+    async def play(stage: Stage) -> None:
+        await stage.meets_until("lose_request", "PROVEN_ABSENT", count=4)
+        await stage.meets("query_unknown", "delay_request", count=4)
+        await stage.trades()
+
+    assert perform(tmp_path, play).alerts()["REQUEST_UNPROVEN"] >= 1
 
 
 @whole
 def test_v3_an_unknown_execution_status_is_no_failure(tmp_path: Path) -> None:
-    stage = perform(tmp_path, meeting("unknown_503", "timeout_408", "failed_503", "unknown_503"))
-    assert "REQUEST_UNPROVEN" in stage.alerts()
+    async def play(stage: Stage) -> None:
+        await stage.meets_until("unknown_503", "REQUEST_UNPROVEN")
+        await stage.meets_until("timeout_408", "REQUEST_UNPROVEN")
+        await stage.meets("failed_503", count=4)
+        await stage.trades()
+
+    assert perform(tmp_path, play).alerts()["REQUEST_UNPROVEN"] >= 2
 
 
 @whole
@@ -215,7 +236,12 @@ def test_v8_fills_told_twice_and_told_again_are_booked_once(tmp_path: Path) -> N
 
 @whole
 def test_v9_a_fill_with_other_decimals_is_one_booking(tmp_path: Path) -> None:
-    perform(tmp_path, meeting("round_fills", "drop_user", "round_fills"))
+    async def play(stage: Stage) -> None:
+        await stage.meets_until("round_fills", "FILL_DIFFERS")
+        await stage.meets("drop_user", "round_fills")
+        await stage.trades()
+
+    perform(tmp_path, play)
 
 
 @whole
@@ -268,7 +294,8 @@ def test_v23_a_query_that_fails_says_nothing_about_what_is_held(tmp_path: Path) 
 
 @whole
 def test_v23_a_query_that_lags_proves_nothing(tmp_path: Path) -> None:
-    perform(tmp_path, meeting("lag_query", count=12))
+    """Positions too: compared every 500 ms, with answers as old as the first of them."""
+    perform(tmp_path, meeting("lag_query", count=40), orders='reconcile_every = "500ms"')
 
 
 @whole
@@ -330,15 +357,38 @@ def test_k1_a_file_system_that_takes_no_byte_more_ends_trading_and_nothing_works
         )
         assert await stage.live.end() != 0
         assert "File too large" in stage.live.said
-
-        orders = len(stage.account.orders)
-        async with started("live", str(stage.path)) as again:  # And the folder goes on once there is room.
-            stage.live = again
-            await stage.until(lambda: stage.words()["phase"] == RUNNING and stage.words()["unproven"] == 0)
-            assert len(stage.account.orders) >= orders
-            assert await again.end(signal.SIGTERM) == 0, again.said
+        await goes_on(stage)  # Once there is room.
 
     perform(tmp_path, play, ends=None)
+
+
+async def goes_on(stage: Stage) -> None:
+    """A start behind a journal that failed: everything is proven, and it ends in order."""
+    orders = len(stage.account.orders)
+    async with started("live", str(stage.path)) as again:
+        stage.live = again
+        await stage.until(lambda: stage.words()["phase"] == RUNNING and stage.words()["unproven"] == 0)
+        assert len(stage.account.orders) >= orders
+        assert await again.end(signal.SIGTERM) == 0, again.said
+
+
+@whole
+def test_k2_a_sync_that_fails_ends_trading_and_is_never_tried_again(tmp_path: Path) -> None:
+    """Below the process, in its call to the system: the next call would succeed, and nothing would be on the disk."""
+    disk = BadDisk(tmp_path)
+
+    async def play(stage: Stage) -> None:
+        await stage.until(lambda: bool(stage.working()))
+        disk.fail()
+        assert await stage.live.end() != 0
+        assert "Input/output error" in stage.live.said
+        (what, failed), *later = disk.calls()
+        assert what == "failed"
+        assert ("again", failed) not in later, "a sync that failed was tried again"
+        assert stage.working() == []
+        await goes_on(stage)
+
+    perform(tmp_path, play, ends=None, env=disk.env)
 
 
 def damaged(folder: Path, damage: Callable[[Path, int], None], after: Play) -> Stage:

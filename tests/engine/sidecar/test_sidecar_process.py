@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from reference.processes import Child, runs, started, until, words_of
 
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.gateway.client_ids import ClientIds
 from twinloop.engine.journal.snapshot import snapshots_of
 from twinloop.engine.live.measured import SIDECAR_WORDS, sidecar_status
 from twinloop.engine.live.parity import replay_journal
@@ -123,14 +125,75 @@ def test_a_strategy_that_never_returns_is_ended_and_told_within_five_seconds(tmp
     asyncio.run(all_of_it())
 
 
+def test_p5_a_strategy_that_raises_is_halted_alone_and_told(tmp_path: Path, quoter: Path) -> None:
+    """Over a restart too, until a person resumes; then it is called again, and raises again."""
+    place = tmp_path / "sessions" / "live"
+    path = live_file(tmp_path, 0, quoter, hangs_after=-12)
+
+    def of_quoter(server: Server) -> list[Any]:
+        ids = ClientIds("tl")
+        orders = server.exchanges["usdm"].accounts[PRACTICE_KEY].orders.values()
+        return [order for order in orders if (parsed := ids.parse(order.client_id)) and parsed.strategy == 0]
+
+    def errors() -> list[dict[str, Any]]:
+        file = place / "strategy-errors.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    async def goes_on_alone(server: Server, *children: Child) -> None:
+        await until(lambda: not [order for order in of_quoter(server) if order.status in OPEN], *children)
+        count, wanted = len(of_quoter(server)), words_of(place)["fills"] + 3
+        await until(lambda: words_of(place)["fills"] >= wanted and words_of(place)["trading_state"] == 0, *children)
+        assert len(of_quoter(server)) == count, "nothing of the halted strategy is sent"
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=50) as server:
+            text = live_file(tmp_path, server.port, quoter, hangs_after=-12).read_text()
+            path.write_text(
+                f'{text}\n[[strategy]]\npath = "{quoter.with_name("busy.py")}:Busy"\nparameters = {{ qty = 5 }}\n'
+            )
+            async with started("sidecar", str(path)) as sidecar:
+                async with started("live", str(path)) as live:
+                    await until(lambda: told(place, "STRATEGY_FAILED"), live, sidecar)
+                    await goes_on_alone(server, live, sidecar)
+                    assert await live.end(signal.SIGTERM) == 0
+                    assert "strategy Quoter is halted by its own error" in live.said
+                assert (
+                    next(alarm for alarm in alarms(place) if "STRATEGY_FAILED" in alarm["what"])["severity"]
+                    == "critical"
+                )
+                (error,) = errors()
+                assert "planted" in error["error"]
+                async with started("live", str(path)) as live:
+                    await until(lambda: runs(place) and words_of(place)["fills"] > 0, live, sidecar)
+                    await goes_on_alone(server, live, sidecar)
+                    async with started("ctl", "status", str(place), "--json") as ctl:
+                        assert await ctl.end() == 0
+                    states = [(each["name"], each["state"]) for each in json.loads(ctl.said)["strategies"]]
+                    assert states == [("Quoter", "HALTED"), ("Busy", "ACTIVE")]
+                    async with started("ctl", "resume", str(place)) as ctl:
+                        assert await ctl.end() == 0
+                    await until(lambda: len(errors()) == 2, live, sidecar)
+                    await goes_on_alone(server, live, sidecar)
+                    assert await live.end(signal.SIGTERM) == 0
+                assert await sidecar.end(signal.SIGTERM) == 0
+            assert working(server) == []
+
+    asyncio.run(all_of_it())
+    found = replay_journal(place / "journal")
+    assert found.difference is None, str(found.difference)
+
+
 def test_a_session_that_ends_by_an_error_leaves_no_order_working(tmp_path: Path, quoter: Path) -> None:
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=50) as server:
-            path = str(live_file(tmp_path, server.port, quoter, hangs_after=-12))
+            path = str(live_file(tmp_path, server.port, quoter))
             place = tmp_path / "sessions" / "live"
             async with started("sidecar", path) as sidecar, started("live", path) as live:
-                assert await live.end() == 4  # A strategy's error.
-                assert "planted" in live.said
+                await until(lambda: len(working(server)) >= 2, live, sidecar)
+                limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+                resource.prlimit(live.process.pid, resource.RLIMIT_FSIZE, (1, limit))  # No file takes a byte more.
+                assert await live.end() != 0
+                assert "File too large" in live.said
                 await until(lambda: told(place, "every order of the session is cancelled"), sidecar)
                 assert told(place, "ended by an error")
                 assert working(server) == []
