@@ -60,10 +60,8 @@ def resting_of(seed: int, *, deplete: bool) -> Setup:
     draw = random.Random(seed)
     setup = setup_of(seed, [DEPTH, DEPTH], 200)
     delay_ns = draw.choice([0, 1, 2, 5, 40])
-    for fact in setup.facts:
-        fact["venue_ns"] = fact["local_ns"] - delay_ns
-    setup.settings = replace(setup.settings, deplete=deplete)
-    return setup
+    facts = [{**fact, "venue_ns": fact["local_ns"] - delay_ns} for fact in setup.facts]
+    return replace(setup, facts=facts, settings=replace(setup.settings, deplete=deplete))
 
 
 @pytest.mark.parametrize("deplete", [True, False], ids=["deplete", "keep"])
