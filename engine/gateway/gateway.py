@@ -75,6 +75,7 @@ class Gateway:
         self._orphans_due_ns = 0
         self.stream_up = False
         self._up_mono_ns = 0
+        self._waiting = False  # The venue wanted no requests when it was looked at last.
         self.unknown_frames = 0
 
     # Ways in.
@@ -83,7 +84,24 @@ class Gateway:
         outcome = Outcome()
         self.tracker.begin(now_ns, outcome)
         self.sender.begin(now_ns, mono_ns, outcome)
+        if self.weight.shut:
+            self._waiting = True
+            self.weight.reopen(self.sender.venue_ns)
+        if self._waiting and not self.weight.shut:
+            self._waiting = False
+            self._after_wait(mono_ns)
         return outcome
+
+    def _after_wait(self, mono_ns: int) -> None:
+        """The venue's wait is over: every cancel that is wanted leaves before anything else, and what happened meanwhile is asked for.
+
+        Until that is answered the gateway has not caught up: a session that was told to reduce lets nothing but closing orders pass.
+        """
+        for order in list(self.tracker.open.values()):
+            self._prover.cancel_now(order)
+        self._cancel_strays()
+        self._up_mono_ns = mono_ns
+        self._urge_all()
 
     def on_requests(self, rows: Rows, now_ns: int, mono_ns: int) -> Outcome:
         """Outbox rows, journalled by the caller. Local refusals are facts at once."""
@@ -235,9 +253,14 @@ class Gateway:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the user stream is up and what it may have missed has been asked for and answered: trades and open orders."""
+        """Whether the venue answers, the user stream is up, and what either may have missed is asked for and answered: trades, open orders."""
         since_ns = self._up_mono_ns
-        return self.stream_up and self._trades.answered_since(since_ns) and self._lists.answered_since(since_ns)
+        return (
+            self.stream_up
+            and not self.weight.shut
+            and self._trades.answered_since(since_ns)
+            and self._lists.answered_since(since_ns)
+        )
 
     def sweep(self) -> None:
         """Ask for the trades of every instrument at the next tick."""
@@ -393,4 +416,5 @@ class Gateway:
         strays, self.book.stray_cancels = self.book.stray_cancels, []
         for slot, client_id in strays:
             request = self.sender.dialect.cancel(self.settings.instruments[slot].symbol, client_id)
-            self.sender.send(kinds.CANCEL, request, instrument=slot, is_cancel=True)
+            if self.sender.send(kinds.CANCEL, request, instrument=slot, is_cancel=True):
+                self.book.stray_cancels.append((slot, client_id))  # Not now: it is sent as soon as it may be.

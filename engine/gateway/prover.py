@@ -113,6 +113,13 @@ class Prover:
                     self._query(order, leg)
         self._chase_fills(order)
 
+    def cancel_now(self, order: Order) -> None:
+        """Send the cancels that an order's state asks for, however soon after one that could not leave."""
+        for leg in order.legs:
+            if leg.state in OPEN and self._cancel_wanted(order, leg):
+                leg.cancel_due_mono_ns = 0
+                self._cancel(order, leg)
+
     def _cancel_wanted(self, order: Order, leg: Leg) -> bool:
         amend = order.amend
         return order.cancel_wanted or (amend is not None and amend.waiting and leg.number != amend.leg)

@@ -2,8 +2,11 @@
 
 What was sent counts at once; what the venue's headers say counts when it is more. A share of each minute's weight is kept for
 cancels, and part of it, with a share of each window's orders, for orders that only close: they have room before a limit is met.
-A hold-off (429) and a ban (418) stop everything until they end: a request in between would only lengthen them, a cancel's too. Their ends
-are wall times, so that a restart keeps them. The limits are per address: gateways of one market behind one address share a budget.
+A hold-off (429) and a ban (418) stop everything until they end: the venue's rule is to send nothing before Retry-After is over, from this
+address, and it makes no exception for cancels; who goes on is banned, and a ban grows (its documentation, "IP limits"). So the reserve is
+what there is for cancels before that. An order count that is full (-1015) is the account's and not the address's: cancels do not count in
+it, and go on. The ends are wall times, so that a restart keeps them. The limits are per address: gateways of one market behind one address
+share a budget.
 """
 
 from array import array
@@ -24,8 +27,10 @@ class WeightBudget:
         self.limit = limit
         reserve = limit * cancel_reserve_ppm // 1_000_000
         self.words = array("q", bytes(8 * WEIGHT_WORDS))
-        self.words[OPEN], self.words[CLOSING] = limit - reserve, limit - reserve // 2
+        self._limits = limit - reserve, limit - reserve // 2
+        self.words[OPEN], self.words[CLOSING] = self._limits
         self.words[MINUTE] = -1
+        self.shut = False  # The venue wants to be left alone, or did so and nobody has called `reopen` since.
 
     @property
     def held_off_until_ns(self) -> int:
@@ -51,6 +56,7 @@ class WeightBudget:
     def takes(self, weight: int, now_ns: int, *, is_cancel: bool, is_closing: bool = False) -> bool:
         """Spend the weight of a request if it may be sent now. is_closing: an order that only lowers a position."""
         words = self.words
+        # While shut nothing but a cancel has a limit to keep below, and that one waits for the time.
         if now_ns < words[HELD_OFF] or now_ns < words[BANNED]:
             return False
         self._turn(now_ns)
@@ -76,11 +82,22 @@ class WeightBudget:
 
     def hold_off(self, until_ns: int) -> None:
         """The venue said: too many requests."""
-        self.words[HELD_OFF] = max(self.words[HELD_OFF], until_ns)
+        self._shut(HELD_OFF, until_ns)
 
     def ban(self, until_ns: int) -> None:
         """The venue said: banned."""
-        self.words[BANNED] = max(self.words[BANNED], until_ns)
+        self._shut(BANNED, until_ns)
+
+    def _shut(self, word: int, until_ns: int) -> None:
+        if until_ns > self.words[word]:
+            self.words[word], self.shut = until_ns, True
+            self.words[OPEN] = self.words[CLOSING] = -1
+
+    def reopen(self, now_ns: int) -> None:
+        """Let other requests than cancels pass again if the wait is over. Whoever calls this sends the cancels that waited first."""
+        if self.shut and not self.blocked_until_ns(now_ns):
+            self.shut = False
+            self.words[OPEN], self.words[CLOSING] = self._limits
 
     def to_plain(self) -> dict[str, Any]:
         """What a restart must not forget."""

@@ -30,6 +30,7 @@ DEFAULT_REST: Final = {
 }
 
 
+RECONCILE_MIN_NS: Final = 500_000_000
 Leverage = Annotated[int, Field(strict=True, ge=1, le=125)]
 
 
@@ -136,6 +137,8 @@ class OrdersTable(Table):
     @model_validator(mode="after")
     def _variables(self) -> "OrdersTable":
         _check_addresses(("calls", self.calls, ("wss", "ws")))
+        if 0 < self.reconcile_every < RECONCILE_MIN_NS:
+            raise ValueError("reconcile_every is 0 or at least 500ms: each look costs of the venue's limits")
         _check_variables(self.key_variable, self.secret_variable)
         return self
 

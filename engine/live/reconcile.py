@@ -1,12 +1,14 @@
 """What the venue holds compared with what the journal says, at a start and then again and again; and differences that a person accepts.
 
-A difference counts when several looks found it, each over all that was on its way meanwhile. Where trades that the venue has taken back
-explain it, they are reversed (busts.py). Else it halts trading, and is never booked by
-itself: a person accepts it by its number. A position then becomes an ADJUSTMENT row, booked for no strategy at the market's price, money a
+A difference counts when several looks found it, each over all that was on its way meanwhile. Where the venue says what the journal said
+lately, its answer may lag, which proves nothing: it is asked again, until it says something else or has lagged for too long. Where trades
+that the venue has taken back explain a difference, they are reversed (busts.py). Else it halts trading, and is never booked by itself: a
+person accepts it by its number. A position then becomes an ADJUSTMENT row, booked for no strategy at the market's price, money a
 TRANSFER row; neither makes profit or loss. Why is kept beside the journal. This module must not decide when trading goes on.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +33,8 @@ from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL, ROW
 
 LOOKS: Final = 3  # How often a difference is seen before it counts.
 APART_S: Final = 0.5
+LATE_APART_S: Final = 2.0  # Between looks at a venue whose answers lag.
+LAG_NS: Final = 30_000_000_000  # By how much an answer about the account may lag: 20 s and more were seen.
 ASK_AGAIN_S: Final = 20.0  # An account that was not told.
 MISSES: Final = 2  # Questions about the account without an answer before it is told.
 TICK_S: Final = 0.05
@@ -53,6 +57,11 @@ class Reconciler:
         self._cash_tolerance = cash_tolerance
         self._say = say
         self._wanted = False
+        # What the journal said over the last LAG_NS, each with since when (monotonic ns).
+        self._past: deque[tuple[int, Holdings]] = deque()
+        self._visited: list[Holdings] | None = None  # The same from a look's question on.
+        self._said = b""  # What it was made of last.
+        orders.after_facts = self._note
         self._seen: tuple[Holdings, list[Holdings]] = (
             {},
             [],
@@ -63,7 +72,7 @@ class Reconciler:
         began_ns, found = self._loop.clock.local_ns(), await self._seen_often()
         if found and await self._take_back(found):
             found = await self._seen_often()
-        self.breaks, self.looked_ns = found, began_ns
+        self.breaks, self.looked_ns = await self._outwaited(found), began_ns
 
     async def _seen_often(self) -> list[Break]:
         found: list[Break] = []
@@ -72,6 +81,38 @@ class Reconciler:
             if not found:
                 break
         return found
+
+    async def _outwaited(self, found: list[Break]) -> list[Break]:
+        """What still differs once answers have stopped to lag, or have lagged for longer than they may."""
+        began_ns = self._orders.times()[1]
+        told = False
+        while found and self._may_lag() and self._orders.times()[1] - began_ns < LAG_NS:
+            if not told:
+                self._say("! the venue says what it held some time ago: no proof of anything, it is asked again")
+            told = True
+            await WORLD.sleep(LATE_APART_S)
+            found = await self._differing()
+        return found
+
+    def _may_lag(self) -> bool:
+        """Whether the venue's last answer is what the journal said lately."""
+        theirs, _ = self._seen
+        return not breaks_of(self._loop.node, theirs, [said for _, said in self._past], self._cash_tolerance)
+
+    def _note(self) -> None:
+        """The node has taken facts: what the journal says now."""
+        decision = self._loop.node.decision
+        made_of = (
+            decision["account_holdings"][0]["position"]["qty"].tobytes() + decision["ledgers"][0]["balance"].tobytes()
+        )
+        if made_of == self._said:
+            return
+        said, now_ns, self._said = of_journal(self._loop.node), self._orders.times()[1], made_of
+        if self._visited is not None:
+            self._visited.append(said)
+        self._past.append((now_ns, said))
+        while len(self._past) > 1 and self._past[1][0] < now_ns - LAG_NS:
+            self._past.popleft()
 
     async def _take_back(self, found: list[Break]) -> bool:
         """Whether trades that the venue lists no more explain the differences, and are reversed now."""
@@ -109,17 +150,14 @@ class Reconciler:
     async def _differing(self) -> list[Break]:
         """One look: what the venue holds, against all that the journal said from the question until every trade before it is booked."""
         node = self._loop.node
-        visited = [of_journal(node)]
-        self._orders.after_facts = lambda: visited.append(of_journal(node))
-        try:
-            theirs = of_venue(node, await self._account())
+        self._note()
+        self._visited = visited = [self._past[-1][1]]
+        theirs = of_venue(node, await self._account())
+        found = breaks_of(node, theirs, visited, self._cash_tolerance)
+        if found:
+            await self._every_trade_is_booked()
             found = breaks_of(node, theirs, visited, self._cash_tolerance)
-            if found:
-                await self._every_trade_is_booked()
-                found = breaks_of(node, theirs, visited, self._cash_tolerance)
-        finally:
-            self._orders.after_facts = None
-        self._seen = theirs, visited
+        self._seen, self._visited = (theirs, visited), None
         return found
 
     async def _account(self) -> AccountReport:

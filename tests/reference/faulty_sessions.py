@@ -62,7 +62,7 @@ class Scene:
         self.server, self.relays = server, (primary, backup)
         self.path = live_file(
             folder, server.port, strategies(folder), busy=True, stream=primary.address,
-            feed=f'backup_stream = "{backup.address}"\n{FEED}',
+            feed=f'backup_stream = "{backup.address}"\n{FEED}', orders='reconcile_every = "500ms"',
         )  # fmt: skip
         self.place = folder / "sessions" / "live"
 

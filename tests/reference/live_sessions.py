@@ -81,11 +81,12 @@ def strategies(folder: Path) -> Path:
 
 def live_file(
     folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, busy: bool = False, stream: str = "",
-    feed: str = "",
+    feed: str = "", orders: str = "",
 ) -> Path:  # fmt: skip
     """A session's file: of the strategy that hangs after so many timers, or of the busy one beside it.
 
-    more: tables and keys behind [sidecar]; stream: where the market comes from, if not from the exchange itself.
+    more: tables and keys behind [sidecar]; stream: where the market comes from, if not from the exchange itself. orders: keys of
+    [orders].
     """
     strategy = f"{quoter.with_name('busy.py')}:Busy" if busy else f"{quoter}:Quoter"
     parameters = "qty = 5, every_ms = 60" if busy else f"hangs_after = {hangs_after}"
@@ -116,6 +117,7 @@ rest = "http://127.0.0.1:{port}"
 
 [orders]
 dead_man_timeout = "60s"
+{orders}
 
 [sidecar]
 mute_after = "1s"

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from reference.gateway_world import LOT, MS, World, refusal
 
 from twinloop.engine.gateway import outcome as kinds
@@ -27,6 +28,60 @@ def test_too_many_requests_holds_everything_off_and_cancels_go_first_after_it() 
     world.run(2)
     assert world.orders[17].state == "CANCELLED"
     assert "HELD_OFF" in world.names()
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+@pytest.mark.parametrize("status", [429, 418])
+def test_after_a_wait_cancels_leave_before_anything_else_and_new_orders_wait_for_proof(
+    market: str, status: int
+) -> None:
+    world = World(market)
+    for order_id in (17, 18, 19):
+        world.new(order_id)
+    world.settle()
+    world.respond(world.gateway_probe(), status, refusal(-1003), {"Retry-After": "7"})
+    world.cancel(17)
+    world.cancel(19)
+    assert world.held == []
+    assert not world.gateway.caught_up
+    world.run(6.9, step_ms=100)
+    asked = len(world.venue.requests)
+    world.now_ns, world.mono_ns = world.now_ns + 200 * MS, world.mono_ns + 200 * MS
+    world.new(20)  # Whoever calls first: the cancels go before it.
+    assert [outgoing.kind for outgoing in world.held[:3]] == [kinds.CANCEL, kinds.CANCEL, kinds.PLACE]
+    assert not world.gateway.caught_up, "what happened meanwhile is not known yet"
+    world.settle()
+    assert [method for method, *_ in world.venue.requests[asked : asked + 3]] == ["DELETE", "DELETE", "POST"]
+    assert (world.orders[17].state, world.orders[19].state) == ("CANCELLED", "CANCELLED")
+    world.run(1)
+    assert world.gateway.caught_up
+
+
+def test_a_stray_order_is_cancelled_after_a_wait() -> None:
+    """One that nobody remembers: its cancel is not forgotten because it could not leave."""
+    world = World("usdm")
+    world.new(17)
+    world.settle()
+    world.respond(world.gateway_probe(), 429, refusal(-1003), {"Retry-After": "7"})
+    stray = (next(iter(world.settings.instruments)), "tl-6-6-1-0")
+    world.gateway.book.stray_cancels.append(stray)
+    world.run(6)
+    assert world.gateway.book.stray_cancels == [stray]
+    world.run(1.5)
+    assert world.gateway.book.stray_cancels == []
+
+
+def test_a_full_count_of_orders_stops_no_cancel() -> None:
+    """-1015 is the account's count of new orders, not the address's."""
+    world = World("spot")
+    world.new(17)
+    world.settle()
+    world.new(18)
+    world.respond(world.take(kinds.PLACE), 429, refusal(-1015), {"Retry-After": "7"})
+    assert world.orders[18].code == codes.REASON_RATE
+    world.cancel(17)
+    world.settle()
+    assert world.orders[17].state == "CANCELLED"
 
 
 def test_a_ban_stops_all_calls_and_outlives_a_restart() -> None:

@@ -416,6 +416,33 @@ def test_a_difference_that_arises_while_a_session_trades_halts_it(
     replays(tmp_path)
 
 
+def test_answers_about_the_account_that_lag_prove_nothing(tmp_path: Path, strategy_folder: Path) -> None:
+    """They are asked for again, and nothing stops; once they do not lag, the look ends."""
+    said: list[str] = []
+
+    async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await traded(process, task, 2)
+        looked = process.reconciler.looked_ns
+        await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
+        server.faults.arm("lag_query", -1)
+        await sessions.until(lambda: any("some time ago" in line for line in said), task)
+        await traded(process, task, 4)
+        assert process.loop.trading_state == "ACTIVE"
+        server.faults.arm("lag_query", 0)
+        looked = process.reconciler.looked_ns
+        await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
+        assert process.reconciler.breaks == []
+        assert process.loop.trading_state == "ACTIVE"
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder, "usdm", 'reconcile_every = "500ms"')
+            await sessions.in_session(path, said, lambda process, task: what(server, process, task))
+
+    asyncio.run(all_of_it())
+    assert not any("differs from the journal" in line for line in said)
+
+
 @MARKETS
 def test_a_trade_that_the_venue_takes_back_is_reversed_and_told(
     tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch, market: str
@@ -446,7 +473,7 @@ def test_a_trade_that_the_venue_takes_back_is_reversed_and_told(
 
     async def all_of_it() -> Server:
         async with Server(seed=4, turns_per_s=100) as server:
-            path = configuration(tmp_path, server.port, strategy_folder, market, 'reconcile_every = "300ms"')
+            path = configuration(tmp_path, server.port, strategy_folder, market, 'reconcile_every = "500ms"')
             for _ in range(2):
                 await sessions.in_session(path, said, lambda process, task: what(server, process, task))
             return server

@@ -114,8 +114,8 @@ def perform(
 
     async def all_of_it() -> Stage:
         async with Server(seed=4, turns_per_s=100) as server, OrderRelay(server.port, b"POST /fapi/v1/order") as relay:
-            path = live_file(folder, server.port, strategies(folder), busy=True)
-            text = path.read_text().replace('dead_man_timeout = "60s"', f'dead_man_timeout = "60s"\n{orders}')
+            path = live_file(folder, server.port, strategies(folder), busy=True, orders=orders)
+            text = path.read_text()
             if relayed:
                 text = text.replace(f'rest = "http://127.0.0.1:{server.port}"', f'rest = "{relay.address}"')
             path.write_text(text)
@@ -294,7 +294,8 @@ def test_v23_a_query_that_fails_says_nothing_about_what_is_held(tmp_path: Path) 
 
 @whole
 def test_v23_a_query_that_lags_proves_nothing(tmp_path: Path) -> None:
-    perform(tmp_path, meeting("lag_query", count=12))
+    """Positions too: compared every 500 ms, with answers as old as the first of them."""
+    perform(tmp_path, meeting("lag_query", count=40), orders='reconcile_every = "500ms"')
 
 
 @whole
