@@ -202,8 +202,8 @@ def test_without_a_safe_commit_no_departure_is_sealed_with_its_order(
     loop, _ = make_loop("strict")
     way = Way(loop)
     loop.use_short_way(way)
-    for at in range(500):
-        loop.take(market[1][at : at + 1].copy())
+    for at in range(0, 4000, 20):
+        loop.take(market[1][at : at + 20])
     assert loop.recorded.journal.wait(loop.recorded.journal.commits, 60)
     loop.release()
     assert way.events
