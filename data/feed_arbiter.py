@@ -6,14 +6,15 @@
 
 One leg is active and its rows go out; every other keeps a book of its own (shadow_book). A leg that is silent, lost, later than another or
 whose book broke is left for one that is fit: FEED_SWITCHED, a whole book, the prints nobody had, then the new leg's updates. No print
-goes out twice. Without a fit leg the market is FEED_STALE. All of it is rows, so a journal replays it. Must not read a clock or a socket.
+goes out twice. After a time without any leg the prints that nobody saw are wanted (`wanted`, `on_past`), flagged late; those that stream
+wait for them, and the market stays stale. Without a fit leg the market is FEED_STALE. All of it is rows, so a journal replays it. Must not read a clock or a socket.
 """
 
 import statistics
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ HOPELESS_NS: Final = 5_000_000_000  # A leg that is silent for so long beyond it
 HALF_HOPELESS_NS: Final = (
     30_000_000_000  # and one whose books are, while prints come: a flood of them may have to be read first.
 )
+
+PAST_NS: Final = 5_000_000_000  # How long prints wait for those before them.
+HELD_MAX: Final = 20_000  # And how many do.
 
 _NEVER: Final = 1 << 62
 _TIMED: Final = frozenset({table.TRADE, table.LEVEL})  # What always states a venue time.
@@ -121,8 +125,30 @@ class Leg:
         )
 
 
+class Wanted(NamedTuple):
+    """Prints to be asked for: of the instrument at a place, after the last one given out, by its id and venue time."""
+
+    number: int
+    place: int
+    after_id: int
+    after_ns: int
+
+
+class _Hole:
+    """Prints of one instrument that nobody saw, after the last one given out, and what came since."""
+
+    __slots__ = ("asked", "count", "floor", "floor_ns", "held", "number", "until_ns")
+
+    def __init__(self, number: int, floor: int, floor_ns: int, until_ns: int) -> None:
+        self.number = number
+        self.floor, self.floor_ns, self.until_ns = floor, floor_ns, until_ns
+        self.held: list[Rows] = []
+        self.count = 0
+        self.asked = False
+
+
 class FeedArbiter:
-    """Of one venue. touch: best bid and ask that the node sees, by slot, to compare feeds with."""
+    """Of one venue. touch: best bid and ask that the node sees, by slot, to compare feeds with. past: prints that nobody saw are wanted."""
 
     def __init__(
         self,
@@ -134,7 +160,9 @@ class FeedArbiter:
         quotes: bool = False,
         touch: Touch | None = None,
         slots: Sequence[int] | None = None,
+        past: bool = False,
     ) -> None:
+        self._past = past
         self._make: dict[str, Any] = {
             "venue": venue,
             "instruments": list(instruments),
@@ -159,6 +187,11 @@ class FeedArbiter:
         self._compared_ns = 0
         self._differing = [0] * len(instruments)
         self.disagreeing: set[int] = set()
+        self._holes: dict[int, _Hole] = {}
+        self._hole_number = 0
+        self._blind = True  # No connection is there: what is printed now nobody sees.
+        self.late_prints = 0  # Given out late.
+        self.unfilled = 0  # Holes of which not all was told.
 
     # ---- What happens to it.
 
@@ -167,6 +200,10 @@ class FeedArbiter:
         self._stale = dict.fromkeys(range(len(self.slots)), codes.STALE_START)
         stale = self._rows(table.FEED_STALE, codes.STALE_START, now_ns)
         return join_rows([stale, self._rows(table.FEED_GAP, codes.GAP_START, now_ns)]) if self.depth else stale
+
+    def know_prints(self, place: int, trade_id: int, venue_ns: int) -> None:
+        """The last print that the node has seen, where another process gave it out."""
+        self._floors[place] = trade_id, venue_ns
 
     def open(self, source: int, now_ns: int) -> tuple[Leg, Rows]:
         """A connection is up."""
@@ -232,6 +269,7 @@ class FeedArbiter:
         switched = self._choose(now_ns)
         if self.active is not None:
             return switched
+        self._blind = True
         self._stale = dict.fromkeys(range(len(self.slots)), codes.STALE_LOST)
         stale = self._rows(table.FEED_STALE, codes.STALE_LOST, now_ns)
         return join_rows([stale, self._rows(table.FEED_GAP, codes.GAP_LOST, now_ns)]) if self.depth else stale
@@ -239,6 +277,7 @@ class FeedArbiter:
     def on_tick(self, now_ns: int) -> Rows:
         """Time passes: watchdogs, choices, and what they make stale or fresh."""
         parts = [self._choose(now_ns)]
+        parts += [self.on_past(each, EMPTY, now_ns, whole=False) for each in self._overdue(now_ns)]
         if now_ns - self._compared_ns >= COMPARE_EVERY_NS:
             self._compared_ns = now_ns
             self._compare_prices(now_ns)
@@ -257,6 +296,46 @@ class FeedArbiter:
         prints = rows["kind"] == table.TRADE
         parts += [pick(rows, ~prints), self._new_prints(place, pick(rows, prints))]
         return join_rows(parts)
+
+    # ---- Prints that nobody saw.
+
+    @property
+    def holding(self) -> bool:
+        """Whether prints wait for older ones: frames must not pass by."""
+        return bool(self._holes)
+
+    def wanted(self) -> list[Wanted]:
+        """What is to be asked for; each once."""
+        found = [(place, each) for place, each in self._holes.items() if not each.asked]
+        for _, each in found:
+            each.asked = True
+        return [Wanted(each.number, place, each.floor, each.floor_ns) for place, each in found]
+
+    def _overdue(self, now_ns: int) -> list[Wanted]:
+        return [
+            Wanted(each.number, place, each.floor, each.floor_ns)
+            for place, each in self._holes.items()
+            if now_ns > each.until_ns or each.count > HELD_MAX
+        ]
+
+    def on_past(self, wanted: Wanted, rows: Rows, now_ns: int, *, whole: bool) -> Rows:
+        """Prints that were asked for, by id, then those that waited. whole: they are all that was wanted."""
+        place = wanted.place
+        hole = self._holes.get(place)
+        if hole is None or hole.number != wanted.number:  # Given up, or another connection went since.
+            return EMPTY
+        del self._holes[place]
+        self.unfilled += not whole
+        held = join_rows(hole.held)
+        if len(held):
+            held["local_ns"] = now_ns
+            rows = pick(rows, rows["trade_id"] < int(held["trade_id"][0]))
+        late = self._new_prints(place, rows).copy()
+        late["flags"] |= table.FLAG_LATE
+        late["local_ns"] = now_ns
+        late["source"] = max(self.source, 0)
+        self.late_prints += len(late)
+        return join_rows([late, self._new_prints(place, held), self._judge(now_ns)])
 
     # ---- How it stands.
 
@@ -326,6 +405,12 @@ class FeedArbiter:
             reason = codes.SWITCH_BACK if self.source == codes.POLLED else reason
             parts.append(self._rows(table.FEED_SWITCHED, reason, now_ns, source=leg.source))
         self.source = leg.source
+        if self._blind and self._past:
+            for place, (floor, floor_ns) in enumerate(self._floors.tolist()):
+                if floor:  # What waits is asked for again, with what came after it.
+                    self._hole_number += 1
+                    self._holes[place] = _Hole(self._hole_number, floor, floor_ns, now_ns + PAST_NS)
+        self._blind = False
         self._switched_ns = now_ns
         self._lags.clear()
         for place, shadow in enumerate(leg.shadows):
@@ -342,6 +427,11 @@ class FeedArbiter:
 
     def _new_prints(self, place: int, rows: Rows) -> Rows:
         """Prints that were not given out yet. A venue whose ids begin anew is believed, by its clock."""
+        hole = self._holes.get(place)
+        if hole is not None and len(rows):
+            hole.held.append(rows)
+            hole.count += len(rows)
+            return EMPTY
         floor, floor_ns = self._floors[place].tolist()
         if not len(rows):
             return rows
@@ -404,7 +494,7 @@ class FeedArbiter:
         rows = []
         for place in range(len(self.slots)):
             code = 0
-            if leg.stream.waits(place) and place in self._stale:
+            if place in self._stale and (leg.stream.waits(place) or place in self._holes):
                 code = self._stale[place]
             elif leg.silent(place, now_ns):
                 code = codes.STALE_SILENT

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +29,8 @@ class LiveTurn:
     head: int
     cancels: int
     mark: int
+    leaving: Callable[[bytes], tuple[bytes, bytes] | None] | None
+    left: bytes | None
     def __init__(
         self,
         journal: Any,

@@ -16,7 +16,7 @@ from libc.string cimport memset
 from twinloop.data.binance_frames cimport FrameScanner
 from twinloop.data.journal_write cimport IS_FINE, CommitBuffer
 from twinloop.data.json_text cimport Text
-from twinloop.data.row cimport KIND_CANCEL, KIND_HASH, KIND_LEVEL, KIND_QUOTE, KIND_TRADE, ROW_SIZE, Row
+from twinloop.data.row cimport KIND_CANCEL, KIND_HASH, KIND_LEVEL, KIND_NEW, KIND_QUOTE, KIND_TRADE, ROW_SIZE, Row
 
 ctypedef void (*Door)(int64_t) noexcept nogil
 
@@ -122,6 +122,10 @@ cdef class LiveTurn:
     cdef readonly int64_t cancels  # Among the last turn's requests.
     cdef readonly int64_t mark  # Of the last commit.
     cdef int64_t first_request
+    # Asked with the row of a turn's only request, a new order's, before the turn is sealed: None, or the frame that it may leave as, and a row
+    # that says so, which is sealed with it.
+    cdef public object leaving
+    cdef readonly object left  # That frame, of the last turn; None: its requests are to be handed on.
     cdef object keep
 
     def __init__(
@@ -246,6 +250,9 @@ cdef class LiveTurn:
         if self.decision_number[0] != self.marks[AT_DECISIONS]:
             self.marks[AT_DECISIONS] = self.decision_number[0]
             self._append_hash()
+        self.left = None
+        if made == 1 and self.leaving is not None and self.outbox[requested & (self.outbox_rows - 1)].kind == KIND_NEW:
+            self._let_go()
         self.mark = self.journal._commit(monotonic_ns, wall_ns, self.now_ns[0], self.inbox_head[0])
         self.counts[TURNS] += 1
         self.counts[FACTS] += facts
@@ -260,6 +267,20 @@ cdef class LiveTurn:
         cdef int code = self.journal._take(<const uint8_t*>&ring[slot], until_wrap * ROW_SIZE)
         if code == IS_FINE and until_wrap < end - first:
             code = self.journal._take(<const uint8_t*>ring, (end - first - until_wrap) * ROW_SIZE)
+        if code != IS_FINE:
+            self.journal.refuse(code)
+        return 0
+
+    cdef int _let_go(self) except -1:
+        found = self.leaving(self.requests())
+        if found is not None:
+            frame, row = found
+            self._append_row(row)
+            self.left = frame
+        return 0
+
+    cdef int _append_row(self, bytes row) except -1:
+        cdef int code = self.journal._take(<const uint8_t*>PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
         if code != IS_FINE:
             self.journal.refuse(code)
         return 0

@@ -46,6 +46,10 @@ FLAGS = (
     ("FLAG_MAKER", "of a fill: our order was resting"),
     ("FLAG_WARMUP", "history fed before trading; orders are suppressed"),
     ("FLAG_SYNTHETIC", "made by twinloop's generator, not by a market"),
+    (
+        "FLAG_LATE",
+        "a print that was asked for after a connection was back: shown and counted in bars, never matched against",
+    ),
 )
 SIZES = {"<i8": 8, "u1": 1, "i1": 1, "<u2": 2}
 TYPES = {"<i8": "int64", "u1": "uint8", "i1": "int8", "<u2": "uint16"}

@@ -42,13 +42,9 @@ class RealWorld:
     def __init__(self) -> None:
         self._random = random.SystemRandom()
 
-    def wall_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        """Nanoseconds of a clock that never goes back."""
-        return time.monotonic_ns()
+    # Themselves, not functions that call them: a live session asks them several times for every message.
+    wall_ns = staticmethod(time.time_ns)
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
     async def sleep(self, seconds: float) -> None:
         """Let others run for a while."""
@@ -100,6 +96,11 @@ class ReceiveClock:
     def local_ns(self) -> int:
         """Nanoseconds since the epoch, never falling."""
         return self._wall_ns + self._world.monotonic_ns() - self._monotonic_ns
+
+    def both(self) -> tuple[int, int]:
+        """`local_ns`, and the monotonic time that it was moved on by."""
+        monotonic_ns = self._world.monotonic_ns()
+        return self._wall_ns + monotonic_ns - self._monotonic_ns, monotonic_ns
 
     def drift_ns(self) -> int:
         """The wall clock now less the time of this one."""

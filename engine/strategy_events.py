@@ -98,6 +98,7 @@ class Trade(Event):
     instrument = Field("row", "instrument", INT, "instrument slot")
     trade_id = Field("row", "trade_id", INT, "the venue's id")
     off_market = Field("row", "flags", FLAG, "printed outside the order book", mask=rows.FLAG_OFF_MARKET)
+    late = Field("row", "flags", FLAG, "asked for after a connection was back, not streamed", mask=rows.FLAG_LATE)
     ts_ns = Field("row", "local_ns", INT, "local time")
     venue_ns = Field("row", "venue_ns", INT, "venue time")
 

@@ -124,6 +124,7 @@ FLAG_OFF_MARKET: Final = 8  # A print outside the order book (insurance fund, bl
 FLAG_MAKER: Final = 16  # Of a fill: our order was resting.
 FLAG_WARMUP: Final = 32  # Provenance: history fed before trading; orders are suppressed.
 FLAG_SYNTHETIC: Final = 64  # Provenance: made by twinloop's generator, not by a market.
+FLAG_LATE: Final = 128  # A print that came after its time: asked for once a connection was back. Shown, and counted in bars; never matched.
 
 # Values of a STATUS row's code, by what the venue still accepts.
 TRADING: Final = 0

@@ -53,8 +53,11 @@ class Departures(Protocol):
     def leaves(self, outgoing: Outgoing) -> bool:
         """A request is about to leave. False: it must not; nothing of it was sent then."""
 
-    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
-        """The same of a new order that is not booked yet, with the number of its message."""
+    def departure(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bytes | None:
+        """What is to be recorded of a new order that is about to leave as a message of this number, before it is booked. None: it must not."""
+
+    def seals(self, departure: bytes) -> bool:
+        """Record it. False: the order must not leave."""
 
     def stays(self, outgoing: Outgoing) -> None:
         """A request has not left and never will."""
@@ -68,9 +71,14 @@ class Untold:
         del outgoing
         return True
 
-    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
-        """Yes."""
+    def departure(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bytes | None:
+        """Nothing."""
         del order_id, number, now_ns, mono_ns
+        return b""
+
+    def seals(self, departure: bytes) -> bool:
+        """Yes."""
+        del departure
         return True
 
     def stays(self, outgoing: Outgoing) -> None:
@@ -106,6 +114,12 @@ class Transport:
         self._ended = False
         self._socket: Any = None
         self._pending: dict[str, Outgoing] = {}
+        self._at_hand: tuple[Any, bytes, int, int] = (
+            None,
+            b"",
+            0,
+            0,
+        )  # The order that is leaving: socket, row and times.
         self.user = UserStream(self)
 
     # What the rest of the session calls.
@@ -113,7 +127,7 @@ class Transport:
     @property
     def times(self) -> tuple[int, int]:
         """(local wall ns, monotonic ns)."""
-        return self._clock.local_ns(), self._world.monotonic_ns()
+        return self._clock.both()
 
     def request(self, rows: Rows) -> None:
         """The kernel's requests leave. Facts about them come later, through `deliver`."""
@@ -124,23 +138,40 @@ class Transport:
 
     def request_row(self, row: bytes) -> bool:
         """A plain new order leaves now and is booked after that. False: nothing was done, the row is one for `request`."""
+        found = self.leaving(row)
+        if found is None or not self._departures.seals(found[1]):
+            return False
+        self.left(found[0])
+        return True
+
+    def leaving(self, row: bytes) -> tuple[bytes, bytes] | None:
+        """The frame of a plain new order, and what is to be recorded before it is written by `left`; None: the row is one for `request`.
+
+        Nothing has happened yet, and where `left` is not called nothing has to be undone.
+        """
         socket = self._socket
         if socket is None or socket.protocol.state is not State.OPEN or self._ended or crash_points.armed:
-            return False
+            return None
         gateway = self.gateway
-        now_ns, mono_ns = self.times
+        now_ns, mono_ns = self._clock.both()
         frame = gateway.frame(row, now_ns, mono_ns)
         if frame is None:
-            return False
+            return None
         sender = gateway.sender
-        if not self._departures.leaves_at_once(sender.way.order_id, sender.number + 1, now_ns, mono_ns):
-            return False
+        departure = self._departures.departure(sender.way.order_id, sender.number + 1, now_ns, mono_ns)
+        if departure is None:
+            return None
+        self._at_hand = socket, row, now_ns, mono_ns
+        return frame, departure
+
+    def left(self, frame: bytes) -> None:
+        """Write the frame of the order that was asked about last, and book it."""
+        socket, row, now_ns, mono_ns = self._at_hand
         socket.transport.write(frame)
-        outgoing = gateway.on_left(row, now_ns, mono_ns)
+        outgoing = self.gateway.on_left(row, now_ns, mono_ns)
         self._pending[str(outgoing.number)] = outgoing
         self.sent += 1
         self._bound(socket)
-        return True
 
     def take(self, outcome: Outcome) -> None:
         """Act on an outcome of the gateway: send, and deliver."""

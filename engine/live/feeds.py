@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 import aiohttp
 from websockets.exceptions import WebSocketException
 
+from twinloop.data.binance_past_trades import PastTrades, trades_after
 from twinloop.data.binance_polled import PolledMarket
 from twinloop.data.binance_stream import FRAME_BYTES_MAX, BinanceStream
+from twinloop.data.book_sync import EMPTY
 from twinloop.data.connect_pacing import Pacing
-from twinloop.data.errors import TwinloopError
-from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg
+from twinloop.data.errors import DecodeError, TwinloopError
+from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg, Wanted
 from twinloop.data.feed_codes import BACKUP, PRIMARY, SOURCE_NAME
 from twinloop.data.instruments import Instrument
 from twinloop.data.live_turn import FrameWay
@@ -75,7 +77,7 @@ class _Connection:
 class Feeds:
     """Every connection of a session's market. take, take_frame: the loop's; without the second, and with a tap, frames go as rows.
 
-    poll_after_ns: 0 never asks by REST for what does not stream.
+    poll_after_ns: 0 never asks by REST for what does not stream. past: how each instrument's past trades are asked for, where that is wanted.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class Feeds:
         poll_after_ns: int = 0,
         poll_every_ns: int = 2_000_000_000,
         tap: Tap | None = None,
+        past: Sequence[PastTrades] = (),
     ) -> None:
         self.arbiter = arbiter
+        self._past = past
         self.sources = list(sources)
         self.connects = 0
         self.reasons: dict[int, str] = {}
@@ -191,7 +195,7 @@ class Feeds:
         """A frame of a connection goes to the node. The usual one of the active leg in one call, and what only watchdogs ask for after it."""
         arbiter, now_ns = self.arbiter, self._clock.local_ns()
         left = -1
-        if self._take_frame is not None and leg is arbiter.active:
+        if self._take_frame is not None and leg is arbiter.active and not arbiter.holding:
             left = self._take_frame(leg.way, frame, now_ns, alone=len(arbiter.legs) == 1)
             if left == TAKEN:
                 arbiter.took(leg, now_ns)
@@ -234,10 +238,29 @@ class Feeds:
             await WORLD.sleep(WATCH_S)
             now_ns = self._clock.local_ns()
             self._take(self.arbiter.on_tick(now_ns))
+            for wanted in self.arbiter.wanted() if self._past else ():
+                self._tasks.create_task(self._ask_past(wanted), name="feed-past")
             for each in self._connections:
                 if not each.closing and (each.leg.dismissed or each.leg.hopeless(now_ns)):
                     each.closing = True
                     self._tasks.create_task(self._close(each), name="feed-close")
+
+    async def _ask_past(self, wanted: Wanted) -> None:
+        """Have the prints given out that no connection saw."""
+        rows, whole = EMPTY, False
+        for source in self.sources:
+
+            async def body(path: str, rest: str = source.rest) -> bytes:
+                return await get(self._client, rest + path)
+
+            try:
+                past, now_ns = self._past[wanted.place], self._clock.local_ns()
+                rows, whole = await trades_after(body, past, wanted.after_id, wanted.after_ns, now_ns)
+            except (SessionError, DecodeError) as error:
+                self.reasons[source.number] = str(error)
+            else:
+                break
+        self._take(self.arbiter.on_past(wanted, rows, self._clock.local_ns(), whole=whole))
 
     @staticmethod
     async def _close(connection: _Connection) -> None:
@@ -291,6 +314,8 @@ class Feeds:
                 })  # fmt: skip
         if found:
             found[0] |= {"connects": self.connects, "switches": self.arbiter.switches}
+            if self.arbiter.late_prints or self.arbiter.unfilled:
+                found[0] |= {"late prints": self.arbiter.late_prints, "holes": self.arbiter.unfilled}
         return found
 
 
@@ -307,7 +332,7 @@ def make_feeds(
             stale_ns=config.stale_after, lag_ns=config.lag_max, late_ns=config.late_after, dwell_ns=config.dwell, disagree_bps=config.disagree_bps,
             rotate_ns=config.rotate_after,
         ),
-        depth=depth, touch=lambda slot: (int(markets[slot]["bid"]), int(markets[slot]["ask"])),
+        depth=depth, touch=lambda slot: (int(markets[slot]["bid"]), int(markets[slot]["ask"])), past=True,
     )  # fmt: skip
     names = BinanceStream(config.venue, instruments, depth=depth)
     sources = [Source(PRIMARY, names.url(loaded.stream), loaded.rest)]
@@ -317,5 +342,5 @@ def make_feeds(
     return Feeds(
         sources, arbiter, take=loop.take, take_frame=loop.take_frame, clock=loop.clock, client=client,
         polled=PolledMarket(config.venue, instruments, depth=depth), poll_after_ns=config.poll_after,
-        poll_every_ns=config.poll_every,
+        poll_every_ns=config.poll_every, past=[PastTrades(config.venue, each, slot) for slot, each in enumerate(instruments)],
     )  # fmt: skip

@@ -5,7 +5,7 @@ leave, and the session ends. This module must not know sockets; a session's task
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,19 @@ class Counts:
         return {int(kind): int(kinds[kind]) for kind in np.flatnonzero(kinds)}
 
 
+class ShortWay(Protocol):
+    """Who has a shorter way than `send` for plain new orders. Every other request is refused here, and then goes that one."""
+
+    def leaving(self, row: bytes, /) -> tuple[bytes, bytes] | None:
+        """What an order that is being sealed leaves as, and the row that says so, to be sealed with it. Nothing has happened yet."""
+
+    def left(self, frame: bytes, /) -> None:
+        """Both are sealed: write it."""
+
+    def request_row(self, row: bytes, /) -> bool:
+        """The same in one, for an order whose commit is safe. False: nothing was done."""
+
+
 class LiveLoop:
     """A node, its journal and where requests go.
 
@@ -100,12 +113,16 @@ class LiveLoop:
         self._send = send
         self._on_turn = on_turn
         self._fenced = fenced
-        # Takes the row of a plain new order, once it may leave, or says that it is one for `send`. Set by who has a shorter way for those.
-        self.send_row: Callable[[bytes], bool] | None = None
+        self._short_way: ShortWay | None = None
         self._tell_failure = tell_failure
         self.strategy_errors: dict[int, str] = {}  # The last of each strategy, by its slot.
         recorded.on_failure = self._strategy_failed
         self._waiting: list[tuple[int, bytes]] = []  # (mark, requests as the bytes of rows) in order.
+
+    def use_short_way(self, way: ShortWay) -> None:
+        """Have plain new orders leave by a shorter way than `send`."""
+        self._short_way = way
+        self.recorded.let_leave(way.leaving)
 
     def start(self) -> None:
         """Call the strategies' on_start."""
@@ -204,6 +221,10 @@ class LiveLoop:
 
     def _leave(self, sealed: Sealed) -> None:
         """Cancels leave now, the rest as soon as their commit is safe."""
+        if sealed.left is not None:
+            assert self._short_way is not None
+            self._short_way.left(sealed.left)
+            return
         mark = sealed.mark
         if self._send is None or not mark:
             return
@@ -223,8 +244,8 @@ class LiveLoop:
     def _hand_on(self, row_bytes: bytes, send: Callable[[Rows], None]) -> None:
         """Requests leave, in order: by the short way as long as they are for it."""
         at, end = 0, len(row_bytes)
-        if self.send_row is not None:
-            while at < end and self.send_row(row_bytes[at : at + ROW_SIZE]):
+        if self._short_way is not None:
+            while at < end and self._short_way.request_row(row_bytes[at : at + ROW_SIZE]):
                 at += ROW_SIZE
         if at < end:
             send(as_rows(row_bytes[at:]))
@@ -245,9 +266,14 @@ class LiveLoop:
         """Whether every fact so far is as safe in the journal as its durability says."""
         return self.recorded.journal.is_safe(self.recorded.journal.commits)
 
+    @property
+    def fence_is_up(self) -> bool:
+        """Whether the watchdog has taken this instance's right to send."""
+        return self._fenced is not None and self._fenced()
+
     def is_fenced(self) -> bool:
         """Whether the watchdog has taken this instance's right to send; if so, trading stops here for good."""
-        if self._fenced is not None and self._fenced():
+        if self.fence_is_up:
             self._stop(
                 "the watchdog fenced this instance: it was mute for too long, and its orders are being cancelled"
             )

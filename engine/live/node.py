@@ -23,7 +23,7 @@ from twinloop.engine.live.session import Session, compiled_strategies
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.strategy_errors import StrategyRunError
 from twinloop.kernels import codes
-from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, HASH, ROW, VERDICT
+from twinloop.kernels.rows import CLOCK, FLAG_CONTINUES, FLAG_LATE, FLAG_OFF_MARKET, HASH, ROW, VERDICT
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
@@ -201,6 +201,8 @@ class LiveNode:
             # Its venue lives in local time: what we have not heard of yet, it cannot have done, however rows come in batches.
             market = rows.copy()
             market["venue_ns"] = market["local_ns"]
+            # What traded long ago meets no order of now.
+            market["flags"][market["flags"] & FLAG_LATE != 0] |= FLAG_OFF_MARKET
             assembly.venue["first_row"] += int(call["market_count"])
             assembly.venue["next_row"] = 0
             call["market"], call["market_count"] = market.ctypes.data, len(market)

@@ -52,7 +52,7 @@ class OrderEdge:
         self.alerts: list[Alert] = []
         self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
         self._tell = tell
-        loop.send_row = self.transport.request_row
+        loop.use_short_way(self.transport)
         self.after_facts: Callable[[], None] | None = None  # Called when the node has taken facts.
         self.needs_person = False  # An alert stopped trading that time does not explain.
         self.booked = BookedFills()
@@ -167,13 +167,16 @@ class OrderEdge:
             crash_points.reach("after-send")
         return not self.loop.failure or outgoing.kind not in _NEEDS_JOURNAL
 
-    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
-        """Seal that a new order leaves, before the gateway knows of it."""
-        loop = self.loop
-        if loop.is_fenced():
-            return False
-        loop.note(fate(table.SENT, now_ns, mono_ns, number, order_id, kinds.PLACE))
-        return not loop.failure
+    def departure(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bytes | None:
+        """The row that says that a new order leaves; None: it must not."""
+        if self.loop.failure or self.loop.fence_is_up:
+            return None
+        return fate(table.SENT, now_ns, mono_ns, number, order_id, kinds.PLACE)
+
+    def seals(self, row: bytes) -> bool:
+        """Seal a departure; whether it may happen."""
+        self.loop.note(row)
+        return not self.loop.failure
 
     def stays(self, outgoing: Outgoing) -> None:
         """Seal that a request never leaves."""

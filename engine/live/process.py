@@ -22,6 +22,7 @@ from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import info_path
 from twinloop.data.errors import ConfigError, DataError, TwinloopError
+from twinloop.data.feed_arbiter import FeedArbiter
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
@@ -55,7 +56,7 @@ from twinloop.engine.live.status import status_of
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
-from twinloop.engine.live.warm_up import feed_history, history
+from twinloop.engine.live.warm_up import feed_history, feed_missed, history, missed_prints
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -211,13 +212,16 @@ class LiveProcess:
         session = self.loop.node.session
         if credentials is not None:
             self._make_edge(credentials, found)
+        feed = make_feeds(loaded, session.instruments, self.loop, client)
         if found is None:
             self.loop.start()
             if len(past):
                 await feed_history(self.loop, past)
-        elif self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
-            self.loop.command("resume", SESSION_START)
-        self.feed = make_feeds(loaded, session.instruments, self.loop, client)
+        else:
+            await self._catch_up(client, found, feed.arbiter)
+            if self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
+                self.loop.command("resume", SESSION_START)
+        self.feed = feed
         if len(past):
             self._end_warm_up(past)
         for line in limits_lines(session.limits()):
@@ -237,6 +241,24 @@ class LiveProcess:
         self._say(
             f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
         )
+
+    async def _catch_up(self, client: aiohttp.ClientSession, found: Rebuilt, arbiter: FeedArbiter) -> None:
+        """What traded while nobody listened, at its own times, with every market stale: bars and indicators have no hole."""
+        loop, instruments = self.loop, self.loop.node.session.instruments
+        rows, broken = await missed_prints(self.loaded, instruments, client, found.last_prints, self.clock.local_ns())
+        loop.take(arbiter.begin(int(loop.node.decision["clock"]["now_ns"])))
+        await feed_missed(loop, rows)
+        last = dict(found.last_prints)
+        for row in rows:
+            last[int(row["instrument"])] = int(row["trade_id"]), int(row["venue_ns"])
+        for slot, (number, venue_ns) in last.items():
+            arbiter.know_prints(slot, number, venue_ns)
+        if len(rows):
+            self._say(f"{len(rows):,} trades that were missed meanwhile came from the venue's list")
+        for symbol in broken:
+            self._say(
+                f"! the venue does not tell all trades of {symbol} since the session stopped: bars and indicators have a hole"
+            )
 
     def _open(
         self,
@@ -315,7 +337,8 @@ class LiveProcess:
         )
         if found is not None:
             if loop.trading_state == "ACTIVE":
-                loop.command("reduce", SESSION_START)
+                # At the journal's own time: what traded since is still to come.
+                loop.command("reduce", SESSION_START, local_ns=int(loop.node.decision["clock"]["now_ns"]))
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
             for _, rows in found.of_orders:
                 self.orders.booked.take(rows)

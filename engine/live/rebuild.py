@@ -26,7 +26,7 @@ from twinloop.engine.live.session import Session
 from twinloop.engine.live.session_errors import ParityError
 from twinloop.engine.live.words import Words
 from twinloop.kernels import rows as table
-from twinloop.kernels.rows import HASH, ORIGIN, ROW, VERDICT
+from twinloop.kernels.rows import FLAG_WARMUP, HASH, ORIGIN, ROW, VERDICT
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
@@ -42,6 +42,7 @@ class Rebuilt:
 
     facts: handled here, those behind a snapshot not counted. of_orders: of a live session, (epoch, rows) about orders that a gateway needs;
     a snapshot keeps them too. extra: what a snapshot held besides, with its words. said: the words on trading. from_snapshot: commits that a snapshot stood for. passed_over: why snapshots could not be used, newest first.
+    last_prints: id and venue time of the last streamed print, by slot.
     """
 
     def __init__(self, session: Session, folder: Path, compiled: Sequence["CompiledStrategy"] | None = None) -> None:
@@ -53,6 +54,7 @@ class Rebuilt:
         self.commit = self.checksum = self.facts = self.from_snapshot = 0
         self.said = Words()
         self.passed_over: list[str] = []
+        self.last_prints: dict[int, tuple[int, int]] = {}
         self.extra: tuple[dict[str, node_state.Memory], dict[str, Any]] = ({}, {})
 
     def take(self, commits: Sequence[Commit], epoch: int) -> None:
@@ -89,6 +91,14 @@ class Rebuilt:
         facts = one.facts
         self._compare(one, self.node.handle(from_outside(facts) if self.session.mode == "paper" else facts))
         self.facts += len(facts)
+        self._note_prints(facts)
+
+    def _note_prints(self, facts: Rows) -> None:
+        streamed = (facts["kind"] == table.TRADE) & (facts["flags"] & FLAG_WARMUP == 0)  # History has ids of its own.
+        at = np.flatnonzero(streamed)[::-1]
+        slots, last = np.unique(facts["instrument"][at], return_index=True)
+        for slot, place in zip(slots.tolist(), at[last].tolist(), strict=True):
+            self.last_prints[slot] = int(facts["trade_id"][place]), int(facts["venue_ns"][place])
 
     @property
     def may_resume(self) -> bool:
@@ -135,7 +145,8 @@ class Rebuilt:
         return Head(
             epoch=epoch, commit=self.commit, checksum=self.checksum, sequence=node.sequence, code=self.session.code, config=config,
             layout=node_state.layout(), state_hash=node.state_hash(), decision_hash=node.decision_hash(), decisions=node.decisions(),
-            words=node_state.words_of(node) | {"said": self.said.to_plain()}, created_ns=created_ns,
+            words=node_state.words_of(node) | {"said": self.said.to_plain(), "prints": [[slot, *each] for slot, each in self.last_prints.items()]},
+            created_ns=created_ns,
         )  # fmt: skip
 
     def parts(self) -> dict[str, node_state.Memory]:
@@ -153,6 +164,7 @@ class Rebuilt:
         node_state.take_over(self.node, path, head, parts, config)
         try:
             self.said = Words.from_plain(head.words["said"])
+            self.last_prints = {int(slot): (int(number), int(at)) for slot, number, at in head.words["prints"]}
         except (KeyError, ValueError, TypeError) as error:
             raise CorruptError("a snapshot without what this version needs", file=path, got=repr(error)) from None
         self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit

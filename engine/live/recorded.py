@@ -36,11 +36,15 @@ from twinloop.kernels.rows import CANCEL, ROW, ROW_SIZE
 
 
 class Sealed(NamedTuple):
-    """Requests that were sealed, as the bytes of rows, how many of them are cancels, and the mark of their commit; 0 without requests."""
+    """Requests that were sealed, as the bytes of rows, how many of them are cancels, and the mark of their commit; 0 without requests.
+
+    left: the frame of the only request where it is sealed already that this leaves: it has to be written, and nothing else asked.
+    """
 
     row_bytes: bytes
     cancels: int
     mark: int
+    left: bytes | None = None
 
     @property
     def requests(self) -> Rows:
@@ -68,6 +72,11 @@ class RecordedNode:
         )  # Of what was handled; their places are named in data/live_turn.pyx.
         self._turn = make_turn(node, journal, self.counts)
         self.on_failure: Callable[[StrategyFailure], None] | None = None  # Told of each once what it led to is sealed.
+
+    def let_leave(self, leaving: Callable[[bytes], tuple[bytes, bytes] | None]) -> None:
+        """Have the departure of a turn's only request sealed with it, where a commit is safe as soon as it is made. See LiveTurn.leaving."""
+        if self._turn is not None and self.journal.durability == "async":
+            self._turn.leaving = leaving
 
     def start(self) -> Sealed:
         """Call every strategy's on_start and seal what it asked for: always the journal's first commit."""
@@ -102,7 +111,7 @@ class RecordedNode:
             return NOTHING
         if made == BEGUN:
             return self._handle(EMPTY, begun=turn.head)
-        return Sealed(turn.requests(), turn.cancels, turn.mark)
+        return Sealed(turn.requests(), turn.cancels, turn.mark, turn.left)
 
     def _handle(self, rows: Rows, *, begun: int | None = None) -> Sealed:
         """The twin of the compiled turn."""

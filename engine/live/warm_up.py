@@ -1,4 +1,4 @@
-"""History that a session's strategies see before they trade: rows of a catalog, and recent trades by REST.
+"""What a session's strategies see before they trade: history of a catalog or by REST at a first start, missed trades at a restart.
 
     rows = await history(loaded, instruments, client, now_ns)      # flagged WARMUP, in the order of their own times
     await feed_history(loop, rows)                                 # through the same loop, with trading halted
@@ -8,17 +8,16 @@ journal alone. Trading is HALTED meanwhile by a row in the journal, so the risk 
 same would end the session before there is anything it could leave by. This module must not resume trading.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import aiohttp
-import msgspec
 import numpy as np
 
-from twinloop.data.binance_scan_py import BadLineError, scaled
+from twinloop.data.binance_past_trades import PAGE, PastTrades, trades_after
 from twinloop.data.catalog import Catalog
-from twinloop.data.errors import ConfigError
+from twinloop.data.errors import ConfigError, DecodeError
 from twinloop.data.instruments import Instrument
 from twinloop.data.merge import open_tape
 from twinloop.data.rowfile import Rows, join_rows, pick, whole_facts
@@ -28,30 +27,13 @@ from twinloop.engine.live.rest import get
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.seam import WORLD
 from twinloop.kernels import rows as table
-from twinloop.kernels.rows import FLAG_WARMUP, ROW
+from twinloop.kernels.rows import FLAG_LATE, FLAG_WARMUP, ROW
 
-PAGE: Final = 1000  # Trades in one answer: the venue's most.
 PAGES_MAX: Final = 50  # Of one symbol: 1,000 of USD-M's weight of 2,400 a minute.
 ROWS_MAX: Final = 2_000_000  # 128 MB, and as much in the journal.
 CHUNK_ROWS: Final = 4096
 WAIT_S: Final = 0.001
-_TRADES: Final = {
-    "binance-spot": "/api/v3/aggTrades",
-    "binance-usdm": "/fapi/v1/aggTrades",
-    "binance-coinm": "/dapi/v1/aggTrades",
-}
 _BOOK: Final = (table.LEVEL, table.SNAPSHOT_BEGIN, table.SNAPSHOT_LEVEL, table.SNAPSHOT_END, table.CLEAR)
-
-
-class _Trade(msgspec.Struct):
-    a: Annotated[int, msgspec.Meta(gt=0, lt=10**18)]
-    p: str
-    q: str
-    T: Annotated[int, msgspec.Meta(gt=0, lt=9 * 10**12)]
-    m: bool
-
-
-_DECODER: Final = msgspec.json.Decoder(list[_Trade])
 
 
 async def history(
@@ -125,14 +107,17 @@ async def _of_rest(
     loaded: LoadedSession, slot: int, instrument: Instrument, client: aiohttp.ClientSession, now_ns: int
 ) -> Rows:
     """Aggregated trades of the last `trades`, asked for backwards page by page."""
-    feed = loaded.config.feed
     since_ns, found = now_ns - loaded.config.warmup.trades, list[Rows]()
-    address = f"{loaded.rest}{_TRADES[feed.venue]}?symbol={instrument.symbol}&limit={PAGE}"
+    past = PastTrades(loaded.config.feed.venue, instrument, slot)
     before = 0
     for _ in range(PAGES_MAX):
-        rows = _read(
-            await get(client, address + (f"&fromId={max(before - PAGE, 0)}" if before else "")), slot, instrument
-        )
+        path = past.aggregated_path(from_id=max(before - PAGE, 1) if before else 0)
+        try:
+            rows = past.aggregated(await get(client, loaded.rest + path)).rows
+        except DecodeError as error:  # Half a history is none.
+            raise SessionError(
+                "the venue's past trades cannot be read", field=instrument.symbol, got=error.got
+            ) from None
         if before:
             rows = pick(rows, rows["trade_id"] < before)
         if not len(rows):
@@ -146,37 +131,60 @@ async def _of_rest(
     return pick(rows, (rows["local_ns"] > since_ns) & (rows["local_ns"] <= now_ns))
 
 
-def _read(body: bytes, slot: int, instrument: Instrument) -> Rows:
-    """Rows of one answer by id. SessionError for one that cannot be read: half a history is none."""
-    try:
-        found = sorted(_DECODER.decode(body), key=lambda each: each.a)
-        rows = np.zeros(len(found), ROW)
-        rows["kind"], rows["instrument"] = table.TRADE, slot
-        for row, each in zip(rows, found, strict=True):
-            row["trade_id"] = row["sequence"] = each.a
-            row["venue_ns"] = row["local_ns"] = each.T * 10**6
-            row["price"], row["qty"] = scaled(each.p, instrument.price_scale), scaled(each.q, instrument.qty_scale)
-            row["side"] = -1 if each.m else 1
-    except (msgspec.MsgspecError, UnicodeDecodeError, BadLineError) as error:
-        raise SessionError("the venue's past trades cannot be read", field=instrument.symbol, got=str(error)) from None
-    if len(rows) and min(int(rows[name].min()) for name in ("trade_id", "venue_ns", "price", "qty")) <= 0:
-        raise SessionError(
-            "the venue's past trades cannot be read", field=instrument.symbol, expected="ids, times, prices and quantities above 0", got="one that is not"
-        )  # fmt: skip
-    return rows
-
-
 async def feed_history(loop: LiveLoop, rows: Rows) -> None:
     """Halt, and hand the rows to the loop, each chunk safe in the journal before the next. Trading stays halted."""
     loop.command("halt", WARM_UP, local_ns=int(rows["local_ns"][0]))
     began = loop.counts.requests
-    for chunk in whole_facts(rows, CHUNK_ROWS):
-        loop.take(chunk)
-        if loop.failure:
-            raise SessionError(loop.failure)
+    async for _ in _handed_over(loop, rows):
         if loop.counts.requests != began:
             raise SessionError(
                 "a request came out of the warm-up", expected="none while trading is halted", got=str(loop.counts.requests - began)
             )  # fmt: skip
+
+
+async def missed_prints(
+    loaded: LoadedSession,
+    instruments: Sequence[Instrument],
+    client: aiohttp.ClientSession,
+    last: Mapping[int, tuple[int, int]],
+    now_ns: int,
+) -> tuple[Rows, list[str]]:
+    """(Trades since a journal's last ones, as the venue tells them, by their own times; symbols of which it does not tell all).
+
+    last: id and venue time by slot, of what the journal holds. Rows are flagged LATE.
+    """
+    parts, broken = list[Rows](), list[str]()
+
+    async def body(path: str) -> bytes:
+        return await get(client, loaded.rest + path)
+
+    for slot, (after_id, after_ns) in last.items():
+        past = PastTrades(loaded.config.feed.venue, instruments[slot], slot)
+        try:
+            rows, whole = await trades_after(body, past, after_id, after_ns, now_ns)
+        except (SessionError, DecodeError):
+            rows, whole = np.zeros(0, ROW), False
+        parts.append(rows)
+        if not whole:
+            broken.append(instruments[slot].symbol)
+    rows = join_rows(parts) if parts else np.zeros(0, ROW)
+    rows["local_ns"] = np.minimum(rows["venue_ns"], now_ns)
+    rows["flags"] |= FLAG_LATE
+    return pick(rows, np.argsort(rows["local_ns"], kind="stable")), broken
+
+
+async def feed_missed(loop: LiveLoop, rows: Rows) -> None:
+    """Hand the rows to the loop, whose markets have to be stale: no order is decided by them."""
+    async for _ in _handed_over(loop, rows):
+        pass
+
+
+async def _handed_over(loop: LiveLoop, rows: Rows) -> AsyncIterator[None]:
+    """Chunk by chunk, each safe in the journal before the next."""
+    for chunk in whole_facts(rows, CHUNK_ROWS):
+        loop.take(chunk)
+        if loop.failure:
+            raise SessionError(loop.failure)
+        yield
         while not loop.is_caught_up and not loop.failure:
             await WORLD.sleep(WAIT_S)

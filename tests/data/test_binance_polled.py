@@ -52,7 +52,7 @@ def test_a_later_poll_is_no_gap() -> None:
 
 def test_the_paths_are_those_of_the_market() -> None:
     market = PolledMarket("binance-usdm", [USDM], depth=True)
-    assert market.paths(0) == ("/fapi/v1/depth?symbol=BTCUSDT&limit=100", "/fapi/v1/trades?symbol=BTCUSDT&limit=100")
+    assert market.paths(0) == ("/fapi/v1/depth?symbol=BTCUSDT&limit=100", "/fapi/v1/trades?symbol=BTCUSDT&limit=1000")
 
 
 @given(seed=st.integers(0, 2**32), junk=st.binary(max_size=60))

@@ -2,14 +2,17 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.streamed_book import MS, NOW, Seen, Venue, kinds, quote, snapshot, trade, update
 
 from twinloop.data import feed_codes as codes
-from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, FeedArbiter, FeedSettings, Leg
+from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, PAST_NS, FeedArbiter, FeedSettings, Leg
 from twinloop.data.instruments import PRESETS
+from twinloop.data.rowfile import Rows, pick
+from twinloop.kernels import rows as table
 
 USDM = PRESETS["binance-usdm:BTCUSDT"]
 SECOND = 1000 * MS
@@ -18,11 +21,16 @@ SECOND = 1000 * MS
 class Run:
     """An arbiter, a venue and what a node saw, at a time that only this moves."""
 
-    def __init__(self, seed: int = 1, *, depth: bool = True, **settings: int) -> None:
+    def __init__(self, seed: int = 1, *, depth: bool = True, past: bool = False, **settings: int) -> None:
         self.venue = Venue(random.Random(seed))
         self.seen = Seen()
         self.arbiter = FeedArbiter(
-            "binance-usdm", [USDM], FeedSettings(**settings), depth=depth, touch=lambda _: (self.touch, self.touch)
+            "binance-usdm",
+            [USDM],
+            FeedSettings(**settings),
+            depth=depth,
+            past=past,
+            touch=lambda _: (self.touch, self.touch),
         )
         self.touch = 0
         self.now = NOW
@@ -96,6 +104,93 @@ def test_a_lost_connection_without_another_is_stale_with_a_gap_and_comes_back() 
     assert not run.seen.stale
     assert run.seen.held() == run.venue.held()
     assert run.switches == []  # It is the same source.
+
+
+def lost_and_back(prints: int = 4) -> tuple[Run, Leg]:
+    """A feed alone, lost while some prints happen, and connected again with one print since."""
+    run = Run(past=True)
+    leg = run.open(codes.PRIMARY)
+    run.live(1, [leg])
+    run.take(run.arbiter.on_closed(leg, run.now))
+    for _ in range(prints):
+        run.venue.trade(run.now)
+    again = run.open(codes.PRIMARY)
+    return run, again
+
+
+def past_prints(*numbers: int) -> Rows:
+    rows = np.zeros(len(numbers), table.ROW)
+    rows["kind"], rows["trade_id"], rows["venue_ns"], rows["price"], rows["qty"] = (
+        table.TRADE,
+        numbers,
+        NOW - SECOND,
+        1001,
+        1,
+    )
+    return rows
+
+
+def test_after_a_loss_prints_wait_for_those_that_nobody_saw_and_the_market_stays_stale() -> None:
+    run, leg = lost_and_back()
+    before = list(run.seen.trades)
+    run.live(0.2, [leg])
+    assert run.seen.trades == before
+    assert run.seen.stale
+    assert run.arbiter.holding
+    (wanted,) = run.arbiter.wanted()
+    assert (wanted.place, wanted.after_id) == (0, before[-1])
+    assert run.arbiter.wanted() == [], "asked for once"
+    # More than was missed, as a venue's list has it: what is known and what waits does not come again.
+    rows = run.arbiter.on_past(wanted, past_prints(*range(before[-1] - 3, run.venue.trades + 1)), run.now, whole=True)
+    late = pick(rows, rows["flags"] & table.FLAG_LATE != 0)
+    assert late["trade_id"].tolist() == [before[-1] + each for each in (1, 2, 3, 4)]
+    assert np.all(np.diff(rows["local_ns"]) >= 0)
+    run.take(rows)
+    assert run.seen.trades == list(range(1, run.venue.trades + 1))
+    assert not run.seen.stale
+    run.live(0.2, [leg])
+    assert run.seen.trades == list(range(1, run.venue.trades + 1))
+    assert (run.arbiter.late_prints, run.arbiter.unfilled) == (4, 0)
+
+
+def test_prints_wait_only_so_long() -> None:
+    run, leg = lost_and_back()
+    before = len(run.seen.trades)
+    run.live(PAST_NS / SECOND + 0.2, [leg])
+    assert not run.arbiter.holding
+    assert not run.seen.stale
+    assert run.seen.trades[before:] == list(range(before + 5, run.venue.trades + 1))
+    assert (run.arbiter.late_prints, run.arbiter.unfilled) == (0, 1)
+
+
+def test_a_second_loss_asks_anew_and_the_first_answer_is_not_taken() -> None:
+    run, leg = lost_and_back()
+    (first,) = run.arbiter.wanted()
+    run.deliver([leg])
+    run.take(run.arbiter.on_closed(leg, run.now))
+    run.venue.trade(run.now)
+    again = run.open(codes.PRIMARY)
+    run.deliver([again])
+    assert len(run.arbiter.on_past(first, past_prints(run.venue.trades), run.now, whole=True)) == 0
+    (second,) = run.arbiter.wanted()
+    assert second.after_id == first.after_id
+    run.take(run.arbiter.on_past(second, past_prints(*range(1, run.venue.trades + 1)), run.now, whole=True))
+    assert run.seen.trades == list(range(1, run.venue.trades + 1))
+
+
+def test_with_another_feed_nothing_has_to_be_asked_for() -> None:
+    run = Run(past=True)
+    one, two = run.open(codes.PRIMARY), run.open(codes.BACKUP)
+    run.live(2, [one, two])
+    run.take(run.arbiter.on_closed(one, run.now))
+    assert not run.arbiter.holding
+
+
+def test_a_print_that_another_process_gave_out_is_the_last_one() -> None:
+    run = Run(past=True)
+    run.arbiter.know_prints(0, 70, NOW - SECOND)
+    run.open(codes.PRIMARY)
+    assert [each.after_id for each in run.arbiter.wanted()] == [70]
 
 
 def test_a_dead_feed_is_left_for_the_other_without_a_gap_and_with_one_switch() -> None:

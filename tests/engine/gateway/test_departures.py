@@ -44,8 +44,12 @@ class Session:
         self.log.append(("leaves", outgoing.kind, len(self.server.venue.requests)))
         return outgoing.kind not in self.closed
 
-    def leaves_at_once(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bool:
+    def departure(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bytes | None:
         self.at_once.append((order_id, number, now_ns, mono_ns))
+        return b"%d" % number
+
+    def seals(self, departure: bytes) -> bool:
+        assert departure == b"%d" % self.at_once[-1][1]
         self.log.append(("leaves", PLACE, len(self.server.venue.requests)))
         return PLACE not in self.closed
 

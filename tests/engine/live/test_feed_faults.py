@@ -56,6 +56,23 @@ class Stage:
         assert len(numbers) > 5
         assert [number for number, count in Counter(numbers).items() if count > 1] == []
 
+    def assert_no_print_is_missing(self, *, late: int) -> None:
+        """By the venue's ids; at least so many came late, and nothing was asked for by one of those."""
+        facts = [row for row in self.facts() if int(row["kind"]) == table.TRADE]
+        numbers = [int(row["trade_id"]) for row in facts]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        came_late = {int(row["sequence"]) for row in facts if int(row["flags"]) & table.FLAG_LATE}
+        assert len(came_late) >= late
+        journal = next((self.folder / "sessions").iterdir()) / "journal"
+        asked = {
+            int(row["sequence"])
+            for commit in open_journal(journal).each()
+            for row in commit.requests
+            if int(row["kind"]) == table.NEW
+        }
+        assert asked
+        assert not asked & came_late
+
 
 def configuration(
     folder: Path, strategy_folder: Path, server: Server, primary: str, backup: str, *, mode: str, feed: str
@@ -158,6 +175,57 @@ def test_n1_a_feed_that_is_reset_is_stale_connects_again_and_goes_on(tmp_path: P
         ("FEED_STALE", codes.STALE_LOST, 0), ("FEED_GAP", codes.GAP_LOST, 0), ("FEED_RECOVERED", 0, 0),
     ]  # fmt: skip
     stage.assert_prints_come_once()
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_what_traded_without_a_connection_comes_late_and_no_order_is_decided_by_it(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setenv("TWINLOOP_API_KEY", PRACTICE_KEY)
+    monkeypatch.setenv("TWINLOOP_API_SECRET", PRACTICE_SECRET)
+
+    async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+        stage.primary.refuse = True
+        stage.primary.reset()
+        trades = stage.server.exchanges["usdm"].markets["BTCUSDT"].trades
+        before = len(trades)
+        await until(lambda: len(trades) >= before + 20, task)
+        stage.primary.refuse = False
+        await until(lambda: process.feed.arbiter.late_prints >= 15, task)
+        await well(process, task)
+
+    stage = perform(tmp_path, strategy_folder, play, mode=mode, feed='poll_after = "0s"')
+    stage.assert_no_print_is_missing(late=15)
+
+
+def test_what_traded_while_a_session_was_away_comes_at_its_own_time(tmp_path: Path, strategy_folder: Path) -> None:
+    said: list[str] = []
+
+    async def play(process: LiveProcess, task: Task) -> None:
+        await well(process, task)
+
+    async def all_of_it() -> Stage:
+        async with Server(seed=4, turns_per_s=TURNS_PER_S) as server:
+            address = f"ws://127.0.0.1:{server.port}"
+            path = configuration(tmp_path, strategy_folder, server, address, "", mode="paper", feed="")
+            await sessions.in_session(path, said, play)
+            trades = server.exchanges["usdm"].markets["BTCUSDT"].trades
+            before = len(trades)
+            away = asyncio.create_task(asyncio.sleep(60))
+            await until(lambda: len(trades) >= before + 30, away)
+            away.cancel()
+            await sessions.in_session(path, said, play)
+            return Stage(tmp_path, server, None, None)  # type: ignore[arg-type]
+
+    stage = asyncio.run(all_of_it())
+    stage.assert_no_print_is_missing(late=20)
+    assert any("trades that were missed meanwhile" in line for line in said)
+    assert not any("have a hole" in line for line in said)
+    late = [row for row in stage.facts() if int(row["kind"]) == table.TRADE and int(row["flags"]) & table.FLAG_LATE]
+    assert int(late[-1]["local_ns"]) - int(late[0]["local_ns"]) > 100_000_000, "as far apart as they traded"
+    found = replay_journal(next((tmp_path / "sessions").iterdir()) / "journal")
+    assert found.difference is None, str(found.difference)
 
 
 def test_n2_a_silent_feed_whose_pings_are_answered_is_stale_and_is_replaced(

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numba import config
 
 from twinloop.data.instruments import Instrument
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.node import LiveNode
-from twinloop.engine.live.recorded import RecordedNode
+from twinloop.engine.live.recorded import RecordedNode, as_rows
 from twinloop.engine.live.session import Session, session_to_plain
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes, rows
@@ -107,7 +109,8 @@ def test_a_short_way_gets_each_row_in_order_until_one_is_not_for_it(
         left.append(row)
         return True
 
-    loop.send_row = send_row
+    way: Any = SimpleNamespace(leaving=lambda row: None, request_row=send_row)  # noqa: ARG005
+    loop.use_short_way(way)
     journal = loop.recorded.journal
     for at in range(0, 4000, 50):
         loop.take(market[1][at : at + 50])
@@ -119,6 +122,94 @@ def test_a_short_way_gets_each_row_in_order_until_one_is_not_for_it(
         requests[at : at + 64] for at in range(0, len(requests), 64)
     )
     journal.close()
+
+
+class Way:
+    """A short way that takes every new order but each fifth one; `events`: (what, order, commits by then)."""
+
+    def __init__(self, loop: LiveLoop) -> None:
+        self.loop = loop
+        self.at_hand = b""
+        self.events: list[tuple[str, bytes, int]] = []
+
+    def _happens(self, what: str, row: bytes) -> None:
+        self.events.append((what, row, self.loop.recorded.journal.commits))
+
+    def leaving(self, row: bytes) -> tuple[bytes, bytes] | None:
+        asked = as_rows(row)[0]
+        if asked["kind"] != rows.NEW or asked["order_id"] % 5 == 0:
+            return None
+        self._happens("leaving", row)
+        self.at_hand = row
+        sent = np.zeros(1, rows.ROW)
+        sent["kind"], sent["order_id"] = rows.SENT, asked["order_id"]
+        return b"frame of " + row, sent.tobytes()
+
+    def left(self, frame: bytes) -> None:
+        assert frame == b"frame of " + self.at_hand
+        assert self.loop.is_caught_up or self.loop.recorded.journal.durability == "strict"  # Its order is safe then.
+        self._happens("left", self.at_hand)
+
+    def request_row(self, row: bytes) -> bool:
+        found = self.leaving(row)
+        if found is None:
+            return False
+        self.loop.note(found[1])
+        self.left(found[0])
+        return True
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="without compiled kernels there is only the twin")
+def test_a_departure_is_sealed_with_its_order_and_before_the_order_leaves(
+    make_loop: MakeLoop, market: tuple[Instrument, Any], tmp_path: Path
+) -> None:
+    ways, others = [], []
+    for name in ("quick", "twin"):
+        loop, sent = make_loop("async", name)
+        if name == "twin":
+            loop.recorded._turn = None
+        ways.append(Way(loop))
+        loop.use_short_way(ways[-1])
+        for at in range(4000):
+            loop.take(market[1][at : at + 1].copy())
+        assert not loop.failure
+        loop.recorded.journal.close()
+        others.append([part.tobytes() for part in sent])
+    quick, twin = (way.events for way in ways)
+    assert [event[:2] for event in quick] == [event[:2] for event in twin]
+    assert others[0] == others[1] != []
+    assert len(quick) > 20
+    commits = {name: list(open_journal(tmp_path / name).each()) for name in ("quick", "twin")}
+    mine, theirs = (np.concatenate([commit.rows for commit in commits[name]]) for name in ("quick", "twin"))
+    assert mine[mine["kind"] != rows.SEAL].tobytes() == theirs[theirs["kind"] != rows.SEAL].tobytes()
+    together = 0
+    for (_, _, before), (what, row, after) in zip(quick[::2], quick[1::2], strict=True):
+        assert (what, after) == ("left", before + 1)
+        order_id = int(as_rows(row)["order_id"][0])
+        its = commits["quick"][before].rows
+        kinds_of_it = its["kind"][(its["order_id"] == order_id) & np.isin(its["kind"], [rows.NEW, rows.SENT])].tolist()
+        assert kinds_of_it in (
+            [rows.NEW, rows.SENT],
+            [rows.SENT],
+        )  # With its order, or behind it where a turn asked for several.
+        together += len(kinds_of_it) == 2
+    assert together > 2
+
+
+def test_without_a_safe_commit_no_departure_is_sealed_with_its_order(
+    make_loop: MakeLoop, market: tuple[Instrument, Any]
+) -> None:
+    loop, _ = make_loop("strict")
+    way = Way(loop)
+    loop.use_short_way(way)
+    for at in range(0, 4000, 20):
+        loop.take(market[1][at : at + 20])
+    assert loop.recorded.journal.wait(loop.recorded.journal.commits, 60)
+    loop.release()
+    assert way.events
+    for (_, row, before), (_, _, after) in zip(way.events[::2], way.events[1::2], strict=True):
+        assert after == before + 1, row
+    loop.recorded.journal.close()
 
 
 def test_a_failed_journal_halts_and_only_cancels_leave(make_loop: MakeLoop, market: tuple[Instrument, Any]) -> None:
