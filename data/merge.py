@@ -52,7 +52,7 @@ class Tape(NamedTuple):
     """History ready to replay.
 
     local: (n,) ROW by local_ns, what the node sees. venue: the same rows in venue order, what the simulated venue holds;
-    the same object when venue time never goes back. instruments: by slot, the header's instrument number. digest: names
+    the same object when venue time never goes back and never lies after local time. instruments: by slot, the header's instrument number. digest: names
     the tape's contents and order. paths: the files behind the two arrays.
     """
 

@@ -24,7 +24,7 @@ from twinloop.kernels.rows import BAR, FLAG_CONTINUES, FLAG_TAIL, KIND_NAME, ROW
 Rows = NDArray[np.void]
 FORMAT: Final = 1
 VENUE_KEY: Final = (
-    2  # Version of the venue order key, part of every cache name that rests on it: raise it when venue_keys changes.
+    3  # Version of what venue_ordered states, part of every cache name that rests on it: raise it when that changes.
 )
 CHUNK_ROWS: Final = 1 << 18  # Rows handled at a time wherever memory has to stay flat: 16 MB.
 _DIGEST_BLOCK_SIZE: Final = 1 << 24
@@ -34,7 +34,7 @@ class RowManifest(msgspec.Struct, kw_only=True, frozen=True):
     """What a reader may know about a row file without reading it.
 
     rows: count. digest: SHA-256 of the row bytes. kinds: rows by kind name. first/last: of the header times, ns, 0 when
-    empty. venue_ordered: whether the venue order key of version venue_key never goes back.
+    empty. venue_ordered: whether the venue order key never goes back and never lies after the local time, as version venue_key states it.
     instruments: by slot, the header's instrument number. source: where the rows came from, free text. details: anything
     the writer states about them (clock correction, settings).
     """
@@ -55,8 +55,8 @@ class RowManifest(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def in_venue_order(self) -> bool:
-        """Whether the rows are known to be in venue order: by the key as it is now, or by one that differs only for bars there are none of."""
-        return self.venue_ordered and (self.venue_key == VENUE_KEY or KIND_NAME[BAR] not in self.kinds)
+        """Whether the rows are known to be in venue order, and none to reach the node before it was: what older versions stated is less."""
+        return self.venue_ordered and self.venue_key == VENUE_KEY
 
 
 def manifest_path(path: Path) -> Path:
@@ -222,7 +222,8 @@ class RowWriter:
         if rows["flags"][0] & FLAG_TAIL:
             keys[0] = self._last_key
         if self._venue_ordered:
-            self._venue_ordered = bool(keys[0] >= self._last_key and (keys[1:] >= keys[:-1]).all())
+            in_order = keys[0] >= self._last_key and (keys[1:] >= keys[:-1]).all()
+            self._venue_ordered = bool(in_order and (keys <= rows["local_ns"]).all())
         self._last_key = int(keys[-1])
         self._rows += rows.size
 

@@ -96,6 +96,11 @@ class StrategySlot:
     keep: Any = field(default=None, repr=False)  # Whatever must outlive the addresses.
 
 
+def _address_of(records: Any, at: int) -> int:
+    """Address of one record of an array."""
+    return int(records.ctypes.data) + at * int(records.dtype.itemsize)
+
+
 class Assembly:
     """The memory of one run and the calls on it."""
 
@@ -217,6 +222,8 @@ class Assembly:
             record["book"] = held["book"] = book
             self.call["slot"], self.call["value"] = book, instrument.tick_size
             self.doors.clear_books(self.call_address)
+            held["own_book_at"] = held["book_at"] = _address_of(self.venue["books"], book)
+            held["node_book_at"] = _address_of(self.decision["books"], book)
         self.decision["instrument_count"] = slot + 1
         return slot
 
@@ -320,8 +327,9 @@ class Assembly:
         return number
 
     def set_tape(self, local: Any, market: Any, *, more_local: bool = False, more_market: bool = False) -> None:
-        """What the node sees and what the venue holds: contiguous ROW arrays, the same object when venue time never goes back.
+        """What the node sees and what the venue holds: contiguous ROW arrays.
 
+        The same object when venue time never goes back and never lies after local time.
         more_local, more_market: these are first chunks, and RUN_LOCAL_CHUNK or RUN_VENUE_CHUNK asks for the next. A chunk ends with a whole
         fact.
         """
@@ -330,7 +338,11 @@ class Assembly:
         self.call["market"], self.call["market_count"] = market.ctypes.data, len(market)
         self.call["more_local"], self.venue["more_rows"] = more_local, more_market
         whole = not more_local and not more_market
-        self.venue["shared_tape"] = whole and (local is market or local.ctypes.data == market.ctypes.data)
+        shared = whole and (local is market or local.ctypes.data == market.ctypes.data)
+        self.venue["shared_tape"] = shared
+        modes = self.venue["instruments"]["mode"][: int(self.venue["instrument_count"])]
+        here = self.venue["keep_up"] == 0 and self.venue["remote"] == 0
+        self.venue["lends"] = shared and here and bool((modes == venue_kernel.DEPTH).all())
 
     def next_local(self, local: Any, *, more: bool) -> None:
         """After RUN_LOCAL_CHUNK: the next rows the node sees."""

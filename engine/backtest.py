@@ -51,7 +51,7 @@ class StrategyPlan:
 class Plan:
     """Everything that decides a run's outcome.
 
-    local, market: (n,) ROW, what the node sees and what the venue holds (the same object when venue time never goes back).
+    local, market: (n,) ROW, what the node sees and what the venue holds (the same object when venue time never goes back and never lies after local time).
     cash: start balance, 1e-8 of the account currency. limits: an object with apply(decision, instruments, capital).
     notes: what a user should know of the data and the settings; broken: what to say of data that breaks off, which makes the result
     a partial one.

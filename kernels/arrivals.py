@@ -40,6 +40,7 @@ def send_requests(node: Any, venue: Any) -> None:
         venue["legs"][slot] += 1
         arrival_ns = max(request["local_ns"] + delay_ns, venue["last_arrival_ns"])
         venue["last_arrival_ns"] = arrival_ns
+        venue["next_ns"] = min(venue["next_ns"], arrival_ns)
         at = head & (REQUESTS - 1)
         venue["request_ns"][at] = arrival_ns
         to = venue["requests"][at]

@@ -84,13 +84,22 @@ def follow_node(node: Any, venue: Any, published: int) -> None:
         return
     for i in range(venue["instrument_count"]):
         market = venue["instruments"][i]
+        if market["mode"] == DEPTH:
+            book_copy(venue["books"][market["book"]], decision["books"][market["book"]])
+    take_over(node, venue, published)
+
+
+@njit(cache=True)
+def take_over(node: Any, venue: Any, published: int) -> None:
+    """All of follow_node but the books."""
+    decision = node["decision"]
+    for i in range(venue["instrument_count"]):
+        market = venue["instruments"][i]
         seen = decision["instruments"][i]
         market["last_price"] = seen["last_price"]
         market["status"] = seen["status"]
         market["tick_size"] = seen["tick_size"]
-        if market["mode"] == DEPTH:
-            book_copy(venue["books"][market["book"]], decision["books"][market["book"]])
-        else:
+        if market["mode"] != DEPTH:
             market["bid"] = seen["bid"]
             market["bid_qty"] = seen["bid_qty"]
             market["ask"] = seen["ask"]

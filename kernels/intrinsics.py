@@ -51,6 +51,10 @@ if config.DISABLE_JIT:
             _views[key] = view
         return view
 
+    def book_at(venue: Any, address: int) -> Any:
+        """Twin: the book at an address."""
+        return record_at(address, venue.dtype["books"].base)
+
     def forget_records() -> None:
         """Drop kept views: their memory is about to be freed."""
         _views.clear()
@@ -114,6 +118,16 @@ else:
             return builder.inttoptr(args[0], context.get_value_type(record))
 
         return record(types.int64, dtype), codegen
+
+    @intrinsic
+    def book_at(typingctx: Any, venue: Any, address: Any) -> Any:
+        """Return the book at an address, a record like those that the venue holds. Nothing checks the address."""
+        record = venue.typeof("books").dtype
+
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[1], context.get_value_type(record))
+
+        return record(venue, types.int64), codegen
 
     @intrinsic
     def call_at(typingctx: Any, function: Any, address: Any) -> Any:

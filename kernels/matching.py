@@ -11,7 +11,7 @@ import numpy as np
 from twinloop.kernels import codes, rows
 from twinloop.kernels.book import ASK, BID, NO_PRICE, book_apply, book_set, next_level, qty_at
 from twinloop.kernels.following import level_spoken, level_taken
-from twinloop.kernels.intrinsics import out_of_line
+from twinloop.kernels.intrinsics import book_at, out_of_line
 from twinloop.kernels.jit import njit
 from twinloop.kernels.no_partial_fill import newest_depth_row
 from twinloop.kernels.node import NEVER
@@ -42,7 +42,7 @@ UNREACHED = (
 def touch(venue: Any, market: Any, side: int) -> tuple[int, int]:
     """Best price and quantity that an order of a side would take, quantity 0 if there is none."""
     if market["mode"] == DEPTH:
-        book = venue["books"][market["book"]]
+        book = book_at(venue, market["book_at"])
         if side > 0:
             return book["best_ask"], book["best_ask_qty"]
         return book["best_bid"], book["best_bid_qty"]
@@ -70,7 +70,7 @@ def available(venue: Any, market: Any, side: int, limit: int, limited: bool, wan
         return 0
     if market["mode"] != DEPTH:
         return min(qty, want)
-    book = venue["books"][market["book"]]
+    book = book_at(venue, market["book_at"])
     opposite = ASK if side > 0 else BID
     total = 0
     while price != NO_PRICE and total < want and (not limited or crosses(side, limit, price, 1)):
@@ -110,7 +110,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
                 else:
                     market["bid_qty"] -= got
         return
-    book = venue["books"][market["book"]]
+    book = book_at(venue, market["book_at"])
     opposite = ASK if side > 0 else BID
     while price != NO_PRICE and order["leaves"] > 0 and (not limited or crosses(side, order["price"], price, 1)):
         level = qty_at(book, opposite, price)
@@ -128,7 +128,7 @@ def take(venue: Any, order: Any, limited: bool, now_ns: int, cause: int) -> None
 def line_ahead(venue: Any, market: Any, side: int, price: int) -> float:
     """Displayed quantity an order joining a side at a price stands behind."""
     if market["mode"] == DEPTH or market["mode"] == NEWEST_DEPTH:
-        return float(qty_at(venue["books"][market["book"]], BID if side > 0 else ASK, price))
+        return float(qty_at(book_at(venue, market["book_at"]), BID if side > 0 else ASK, price))
     if market["mode"] == TOUCH:
         best = market["bid"] if side > 0 else market["ask"]
         best_qty = market["bid_qty"] if side > 0 else market["ask_qty"]
@@ -374,13 +374,19 @@ def market_row(venue: Any, row: Any, tail: Any, cause: int) -> None:
         if market["stops"] > 0 and market["last_price"] == 0 and row["flags"] & rows.FLAG_EVENT_END:
             stops_on_touch(venue, market, venue_time(row), cause)
     elif kind == rows.TRADE:
-        if row["flags"] & rows.FLAG_OFF_MARKET == 0:
-            market["last_price"] = row["price"]
-            market["seen_trade"] = cause + 1
-            if concerns_trade(market, row["price"]) and market["status"] == rows.TRADING:
-                orders_on_trade(venue, market, row, venue_time(row), cause)
+        print_row(venue, market, row, cause)
     else:
         other_row(venue, market, row, tail, kind, cause)
+
+
+@njit(cache=True, forceinline=True)
+def print_row(venue: Any, market: Any, row: Any, cause: int) -> None:
+    """Apply a print."""
+    if row["flags"] & rows.FLAG_OFF_MARKET == 0:
+        market["last_price"] = row["price"]
+        market["seen_trade"] = cause + 1
+        if concerns_trade(market, row["price"]) and market["status"] == rows.TRADING:
+            orders_on_trade(venue, market, row, venue_time(row), cause)
 
 
 @njit(cache=True)

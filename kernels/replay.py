@@ -18,6 +18,7 @@ from twinloop.kernels.following import follow_node
 from twinloop.kernels.inbox import inbox_slot
 from twinloop.kernels.intrinsics import ROW_BYTES, copy_row, out_of_line, prefetch, record_at
 from twinloop.kernels.jit import njit
+from twinloop.kernels.lending import before_arrival, lend, row_while_lent, take_back
 from twinloop.kernels.matching import crosses, end_order, expire_orders, market_row, venue_time
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.rows import ROW
@@ -230,11 +231,12 @@ def _next_row(venue: Any, i: int) -> None:
 
 
 @njit(cache=True, forceinline=True)
-def _live(venue: Any, limit_ns: int) -> int:
+def _live(node: Any, venue: Any, limit_ns: int, published: int) -> int:
     """Let the venue live up to limit_ns as long as only its market moves and requests arrive: REACHED, AGAIN or SELDOM.
 
-    The rows of a market concern our orders seldom, so this is most of what a venue with resting orders does.
+    published: the node's next row. The rows of a market concern our orders seldom, so this is most of what a venue with resting orders does.
     """
+    venue["next_ns"] = 0
     bound_ns = limit_ns
     request_ns = NEVER
     if venue["request_tail"] < venue["request_head"]:
@@ -246,6 +248,7 @@ def _live(venue: Any, limit_ns: int) -> int:
         return SELDOM
     i = venue["next_row"]
     count = venue["market_count"]
+    row_ns = NEVER
     while i < count:
         row = record_at(venue["market_rows"] + ROW_BYTES * i, ROW)
         prefetch(venue["market_rows"] + ROW_BYTES * (i + ROWS_AHEAD))
@@ -254,9 +257,13 @@ def _live(venue: Any, limit_ns: int) -> int:
             return SELDOM
         now_ns = venue_time(row)
         if now_ns > bound_ns:
+            row_ns = now_ns
             break
         venue["now_ns"] = now_ns
-        market_row(venue, row, row, venue["first_row"] + i)
+        if venue["lent"] == 1:
+            row_while_lent(node, venue, row, published, i)
+        else:
+            market_row(venue, row, row, venue["first_row"] + i)
         i += 1
         if venue["response_tail"] < venue["response_head"]:
             head_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
@@ -267,7 +274,10 @@ def _live(venue: Any, limit_ns: int) -> int:
     if i == count and venue["more_rows"] == 1:
         return SELDOM
     if request_ns > limit_ns:
+        venue["next_ns"] = min(min(row_ns, request_ns), venue["expire_ns"])
         return REACHED
+    if venue["lent"] == 1:
+        before_arrival(node, venue, published, i)
     _arrive(venue)
     return AGAIN
 
@@ -357,17 +367,23 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
             answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
         quiet = venue["resting"] == 0 and venue["request_tail"] == venue["request_head"]
         if not quiet:
-            if (
+            if venue["lends"] == 1:
+                if venue["next_row"] <= at and (venue["lent"] == 0 or venue["next_row"] < at):
+                    lend(node, venue, at)
+            elif (
                 (venue["resting"] | venue["gone_count"]) == 0
                 and venue["next_row"] + venue["follow_rows"] < at
                 and venue["shared_tape"] == 1
             ):
                 follow_node(node, venue, at)
-            lived = _live(venue, min(fact_ns, answer_ns))
+            limit_ns = min(fact_ns, answer_ns)
+            lived = _live(node, venue, limit_ns, at) if limit_ns >= venue["next_ns"] else REACHED
             if lived == AGAIN:
                 continue
-            if lived == SELDOM and not advance_venue(venue, fact_ns, at):
-                return codes.RUN_VENUE_CHUNK, at
+            if lived == SELDOM:
+                take_back(node, venue, at, venue["next_row"])
+                if not advance_venue(venue, fact_ns, at):
+                    return codes.RUN_VENUE_CHUNK, at
             if venue["response_tail"] < venue["response_head"]:
                 answer_ns = venue["responses"][venue["response_tail"] & (RESPONSES - 1)]["local_ns"]
         from_tape = row_ns <= answer_ns and row_ns <= timer_ns
@@ -409,8 +425,9 @@ def run_replay(node: Any, venue: Any, start: int, more_local: int, rows_max: int
             row_ns = record_at(local_rows + ROW_BYTES * at, ROW)["local_ns"]
             if row_ns > clock["timer_ns"] and venue["recorded"] == 0:
                 break
-            if not quiet and (_live(venue, row_ns) != REACHED or venue["response_tail"] < venue["response_head"]):
-                break
+            if not quiet and row_ns >= venue["next_ns"]:
+                if _live(node, venue, row_ns, at) != REACHED or venue["response_tail"] < venue["response_head"]:
+                    break
         if (node["status"] | venue["status"]) != 0:
             return node["status"] if node["status"] != 0 else venue["status"], at
     return codes.RUN_ROWS_MAX, at

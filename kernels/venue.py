@@ -101,6 +101,12 @@ def venue_instrument_dtype(accounts: int) -> np.dtype[np.void]:
         ("seen_trade", "<i8"),  # Rows of the tape before this one are in last_price, or in bid and ask, already.
         ("seen_quote", "<i8"),
         ("status", "<i8"),
+        (
+            "book_at",
+            "<i8",
+        ),  # Address of the book that says what this market holds: its own, or while it is lent the node's.
+        ("own_book_at", "<i8"),
+        ("node_book_at", "<i8"),
         ("bid", "<i8"),
         ("bid_qty", "<i8"),
         ("ask", "<i8"),
@@ -140,10 +146,13 @@ def venue_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("recorded", "<i8"),  # 1: the tape holds every fact, timers too; none is made.
         # Without orders of ours, so many rows (and levels) behind the node, the venue takes over the node's books.
         ("follow_rows", "<i8"),
+        ("lends", "<i8"),  # 1: the node's books may be read instead of keeping others (kernels/lending.py).
+        ("lent", "<i8"),  # 1: they are: what the venue's own hold is old.
         # Levels our fills took from, until the market's next word on them; more than GONE: no longer known.
         ("gone_count", "<i8"),
         ("gone", GONE_LEVEL, (GONE,)),
         ("now_ns", "<i8"),
+        ("next_ns", "<i8"),  # Nothing happens here before: no row, no arrival, no expiry. 0 when it is not known.
         ("instrument_count", "<i8"),
         ("resting", "<i8"),  # Orders here.
         ("path_ns", "<i8"),  # Earliest path_ns, and earliest expiry, of our orders.

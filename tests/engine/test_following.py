@@ -1,6 +1,7 @@
-"""A venue that takes over the node's books instead of applying row after row fills every order as if it had not."""
+"""A venue that reads or takes over the node's books instead of applying row after row fills every order as if it had not."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from numba import config
 from reference import run_small
 from reference.checks import check
-from reference.random_market import MIDDLE, events_of, facts_of
+from reference.random_market import MIDDLE, events_of, facts_of, setup_of
 from reference.run_small import Setup, linear, row, run
 
 from twinloop.engine.assembly import VenueSettings
@@ -52,6 +53,35 @@ def test_following_fills_as_going_row_by_row(seed: int, modes: list[int], *, dep
         book, other = (each.assembly.venue["books"][at] for each in (followed, stepped))
         for name in ("best_bid", "best_ask", "best_bid_qty", "best_ask_qty"):
             assert book[name] == other[name]
+
+
+def resting_of(seed: int, *, deplete: bool) -> Setup:
+    """A market of depth on one shared tape, and orders of every kind, most of which rest; what is on its way are some rows or many."""
+    draw = random.Random(seed)
+    setup = setup_of(seed, [DEPTH, DEPTH], 200)
+    delay_ns = draw.choice([0, 1, 2, 5, 40])
+    facts = [{**fact, "venue_ns": fact["local_ns"] - delay_ns} for fact in setup.facts]
+    return replace(setup, facts=facts, settings=replace(setup.settings, deplete=deplete))
+
+
+@pytest.mark.parametrize("deplete", [True, False], ids=["deplete", "keep"])
+@given(seed=st.integers(0, 2**32), batches=st.lists(st.integers(1, 40), min_size=1, max_size=3))
+def test_reading_the_nodes_books_fills_as_keeping_others(seed: int, batches: list[int], *, deplete: bool) -> None:
+    setup = resting_of(seed, deplete=deplete)
+    lent, _ = check(setup, SIZE)
+    kept = run(setup, SIZE, lends=False)
+    in_batches = run(setup, SIZE, batches)
+    for other in (kept, in_batches):
+        assert lent.fills == other.fills
+        assert lent.log == other.log
+        assert (lent.hash, lent.state_hash) == (other.hash, other.state_hash)
+
+
+def test_books_are_lent_and_taken_back() -> None:
+    """So that the test above compares two ways: of the orders of some runs a good part meet books that are lent."""
+    ends = [run(resting_of(seed, deplete=False), SIZE).assembly.venue["lent"] for seed in range(20)]
+    assert 0 < sum(ends) < 20
+    assert not any(run(resting_of(seed, deplete=False), SIZE, lends=False).assembly.venue["lent"] for seed in range(3))
 
 
 def depth_market() -> list[dict[str, object]]:

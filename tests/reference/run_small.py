@@ -248,10 +248,11 @@ def prepare(setup: Setup, size: SizeClass) -> tuple[Assembly, Desk, list[tuple[A
 
 
 def tapes(facts: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    """(local, market): one and the same array where the venue's order is the local one."""
+    """(local, market): one and the same array where the venue's order is the local one and nothing arrives before it was."""
     ordered = sorted(facts, key=venue_key)
     local = tape(facts)
-    return (local, local) if all(a is b for a, b in zip(facts, ordered, strict=True)) else (local, tape(ordered))
+    same = all(a is b and venue_key(a) <= a["local_ns"] for a, b in zip(facts, ordered, strict=True))
+    return (local, local) if same else (local, tape(ordered))
 
 
 class Drain:
@@ -314,6 +315,7 @@ def run(
     *,
     jump: bool | None = None,
     follow_rows: int | None = None,
+    lends: bool = True,
     chunks: Sequence[int] = (),
 ) -> Outcome:
     """Run to the end; batches: rows handed over at each call, repeated; chunks: sizes of the parts each tape comes in."""
@@ -329,6 +331,7 @@ def run(
     assembly.set_tape(
         local_chunks.pop(0), market_chunks.pop(0), more_local=bool(local_chunks), more_market=bool(market_chunks)
     )
+    assembly.venue["lends"] &= lends
     drain = Drain(assembly)
     number = 0
     while True:
