@@ -21,7 +21,7 @@ from twinloop.kernels import rows as table
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL
 
 READ: Final = frozenset(
-    {table.NEW, table.FILL, table.BUST, table.EXTERNAL_WORKING} | OF_ORDERS
+    {table.NEW, table.FILL, table.BUST, table.FEE_CHANGED, table.EXTERNAL_WORKING} | OF_ORDERS
 )  # What a rebuild reads.
 _IS_OF_ONE: Final = np.isin(np.arange(256), [table.NEW, *OF_ORDERS])
 _IS_END: Final = np.isin(np.arange(256), list(ENDS))
