@@ -15,6 +15,7 @@ from twinloop.kernels.account_facts import (
     on_adjustment,
     on_bust,
     on_external_working,
+    on_fee_change,
     on_fill,
     on_funding,
     on_limit_change,
@@ -324,6 +325,8 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
         on_external_working(node, row, instrument)
     elif kind == rows.ADJUSTMENT:
         on_adjustment(node, row, tail, instrument)
+    elif kind == rows.FEE_CHANGED:
+        on_fee_change(node, row, instrument)
     elif kind == rows.BUST:
         on_bust(node, row, tail, instrument)
     elif kind == rows.TIMER:

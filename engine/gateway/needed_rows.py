@@ -22,7 +22,7 @@ from twinloop.kernels import rows as table
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL
 
 READ: Final = frozenset(
-    {table.NEW, table.FILL, table.BUST, table.EXTERNAL_WORKING, table.SWEPT} | OF_ORDERS
+    {table.NEW, table.FILL, table.BUST, table.FEE_CHANGED, table.EXTERNAL_WORKING, table.SWEPT} | OF_ORDERS
 )  # What a rebuild reads.
 FILLS_KEPT: Final = 500  # Of each instrument, the newest.
 _IS_OF_ONE: Final = np.isin(np.arange(256), [table.NEW, *OF_ORDERS])
@@ -58,7 +58,7 @@ def _of_forgotten(rows: Rows) -> Flags:
 
 
 def _swept(rows: Rows, keep: Flags) -> Flags:
-    """Both rows of fills below what a sweep has been past, but the newest and those of orders that are kept."""
+    """Both rows of fills below what a sweep has been past, and changes of their fees; not the newest, nor those of orders that are kept."""
     kinds = rows["kind"]
     found = np.zeros(len(rows), np.bool_)
     kept = np.unique(rows["order_id"][keep & (kinds == table.NEW)])
@@ -69,6 +69,8 @@ def _swept(rows: Rows, keep: Flags) -> Flags:
         at = at[: max(len(at) - FILLS_KEPT, 0)]
         at = at[(ids[at] > 0) & (ids[at] < rows["trade_id"][each]) & ~np.isin(rows["order_id"][heads[at]], kept)]
         found[heads[at]] = found[heads[at] + 1] = True
+        fees = (kinds == table.FEE_CHANGED) & (rows["instrument"] == rows["instrument"][each])
+        found |= fees & np.isin(rows["trade_id"], ids[at])
     return found
 
 

@@ -39,6 +39,10 @@ class SeenTrades:
         known = self._booked[trade_id]
         return SAME if known is None or known == terms else DIFFERENT
 
+    def known(self, trade_id: int) -> Terms | None:
+        """What is booked of a trade; None: nothing that could be compared."""
+        return self._booked.get(trade_id)
+
     def book(self, trade_id: int, terms: Terms | None) -> None:
         """A trade is booked now. terms: None when they are not those to compare with."""
         self._booked[trade_id] = terms
@@ -144,6 +148,18 @@ class SweepSchedule:
                 self._told[instrument] = mono_ns
                 found.append(instrument)
         return found
+
+
+def is_finer(told: int, known: int) -> bool:
+    """Whether a fee, 1e-8, has more places than the one that is known, which may be a rounding of it."""
+    places = _zeros(known)
+    return _zeros(told) < places and abs(told - known) < 10**places
+
+
+def _zeros(amount: int) -> int:
+    """Zeros at the end of an amount in 1e-8; of none all that there can be."""
+    text = str(abs(amount))
+    return min(len(text) - len(text.rstrip("0")), 8) if amount else 8
 
 
 def synthetic_id(venue_id: int, executed: int, price: int, qty: int) -> int:

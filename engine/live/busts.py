@@ -39,8 +39,12 @@ class BookedFills:
         self._kept: dict[int, deque[Fill]] = {}
 
     def take(self, rows: Rows) -> None:
-        """Facts that were handled, or a journal's: fills are remembered, busts forget theirs."""
+        """Facts that were handled, or a journal's: fills are remembered, with what their fees are now; busts forget theirs."""
         kinds = rows["kind"]
+        for row in rows[kinds == table.FEE_CHANGED]:
+            for each in self._kept.get(int(row["instrument"]), ()):
+                if each.trade_id == int(row["trade_id"]):
+                    each.rows["fee"][0] += row["fee"]
         for at in np.flatnonzero((kinds == table.FILL) | (kinds == table.BUST)):
             if not rows["flags"][at] & FLAG_CONTINUES or at + 1 >= len(rows):
                 continue
