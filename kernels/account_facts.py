@@ -18,7 +18,7 @@ from twinloop.kernels.marks import (
 from twinloop.kernels.money import MONEY_MAX, OK, checked_add, checked_sub
 from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS
 from twinloop.kernels.orders import apply_order_fact, apply_order_fill, book_of, find_order
-from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding, deposit
+from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding, change_fee, deposit
 from twinloop.kernels.records import record_fill, record_order, sample_equity
 from twinloop.kernels.risk_state import order_filled, position_changed, set_equity_floor
 
@@ -149,6 +149,35 @@ def on_bust(node: Any, row: Any, tail: Any, instrument: int) -> None:
     out_of_line()
     if _book_foreign(node, row, tail, instrument):
         call_strategy(node, codes.ON_FILL, int(row["strategy"]))
+
+
+@njit(cache=True)
+def on_fee_change(node: Any, row: Any, instrument: int) -> None:
+    """A booked trade cost more or less than was told first, which the venue had rounded: fees, ledger, cash, equity. No strategy is told."""
+    out_of_line()
+    decision = node["decision"]
+    account = int(row["account"])
+    holder = book_of(decision, int(row["strategy"]), account)
+    if holder < 0 or account >= decision["account_count"]:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = row["sequence"]
+        return
+    state = decision["accounts"][account]
+    paid, status_1 = to_account_currency(decision, row["fee_currency"], row["fee"])
+    cash, status_2 = checked_sub(state["cash"], paid)
+    status = status_1 | status_2
+    if status == OK:
+        status = change_fee(
+            decision["strategy_holdings"][holder][instrument]["position"],
+            decision["account_holdings"][account][instrument]["position"],
+            decision["ledgers"][account], decision["instruments"][instrument]["rule"], row["fee"], row["fee_currency"],
+        )  # fmt: skip
+    if status != OK:
+        node["status"] = codes.RUN_OVERFLOW
+        node["error_sequence"] = row["sequence"]
+        return
+    state["cash"] = cash
+    equity_moved(node, account)
 
 
 @njit(cache=True)

@@ -253,6 +253,26 @@ def average_price(position: np.void, rule: np.void) -> tuple[int, int]:
 
 
 @njit(cache=True)
+def change_fee(
+    position: np.void, account_position: np.void, ledgers: np.ndarray, rule: np.void, fee: int, fee_currency: int
+) -> int:
+    """Count so much more (< 0: less) as paid for a trade that is booked, in all three places or none; returns a status."""
+    settle, count = rule["settle_currency"], ledgers.shape[0]
+    if not (0 <= settle < count and 0 <= fee_currency < count):
+        return BAD_CURRENCY
+    own_fee = fee if fee_currency == settle else 0
+    fees, overflow = checked_add(position["fees"], own_fee)
+    account_fees, account_overflow = checked_add(account_position["fees"], own_fee)
+    if overflow | account_overflow:
+        return OVERFLOW
+    status = post(ledgers[fee_currency], 0, 0, fee, 0)
+    if status == OK:
+        position["fees"] = fees
+        account_position["fees"] = account_fees
+    return status
+
+
+@njit(cache=True)
 def deposit(ledger: np.void, amount: int) -> int:
     """Put money in (< 0: take it out) from outside; returns a status."""
     start, overflow = checked_add(ledger["start"], amount)

@@ -84,6 +84,7 @@ EXTERNAL_WORKING: Final = (
 BUST: Final = (
     42  # A trade that the venue took back, by its trade id: booked the other way round, its fee (negative) returned.
 )
+FEE_CHANGED: Final = 43  # What a booked trade's fee is more (negative: less) than was told first, by its trade id.
 # Timers.
 TIMER: Final = 48
 CLOCK: Final = 49  # Nothing but the time: a live edge writes one when an interval ends and no other row tells of it.
@@ -115,6 +116,9 @@ HASH: Final = 101
 RAW_FRAME: Final = 102
 ALERT: Final = 103
 ALERT_ACKNOWLEDGED: Final = 104
+SWEPT: Final = (
+    105  # Every trade of the account in the instrument below this id is booked: no list has to be asked for it again.
+)
 
 FLAG_CONTINUES: Final = 1  # The next row is the second half of this fact.
 FLAG_TAIL: Final = 2  # This row is the second half of the fact before it.
@@ -191,6 +195,7 @@ KINDS: Final = (
     KindSpec(AMEND_REJECT, "AMEND_REJECT", OWN_ORDER, _OWN),
     KindSpec(EXTERNAL_WORKING, "EXTERNAL_WORKING", OWN_ORDER, (("external_buy", 32), ("external_sell", 40))),
     KindSpec(BUST, "BUST", OWN_ORDER, *_TRADED),
+    KindSpec(FEE_CHANGED, "FEE_CHANGED", OWN_ORDER, (("fee_currency", 40), ("trade_id", 48), ("fee", 56))),
     KindSpec(TIMER, "TIMER", TIMER_ORIGIN, (("due_ns", 32), ("timer_id", 40))),
     KindSpec(CLOCK, "CLOCK", TIMER_ORIGIN, ()),
     KindSpec(FEED_GAP, "FEED_GAP", FEED_STATE, (("code", 56),)),
@@ -226,6 +231,7 @@ KINDS: Final = (
     KindSpec(RAW_FRAME, "RAW_FRAME", ANNOTATION, (("file", 32), ("offset", 40), ("size", 48))),
     KindSpec(ALERT, "ALERT", ANNOTATION, (("alert", 32), ("value", 40), ("code", 56))),
     KindSpec(ALERT_ACKNOWLEDGED, "ALERT_ACKNOWLEDGED", ANNOTATION, (("alert", 32), ("code", 56))),
+    KindSpec(SWEPT, "SWEPT", ANNOTATION, (("trade_id", 48),)),
 )
 
 

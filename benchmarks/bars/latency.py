@@ -160,14 +160,20 @@ def latency_core() -> Outcome:
 
 @bar("latency", "median 15, upper 20", "us")
 def latency() -> Outcome:
-    """At the venue's side on loopback, a marked message to its order, less a bare echo's on the same library: paired, 20 blocks."""
+    """At the venue's side on loopback, a marked message to its order, less a bare echo's on the same library: paired, 20 blocks.
+
+    Beside it: each durability, and the difference to an echo that answers, as the engine does, in the call that read the message.
+    """
     blocks = int(os.environ.get("TWINLOOP_LATENCY_BLOCKS", "20"))
     block_s = float(os.environ.get("TWINLOOP_LATENCY_BLOCK_S", "10"))
     found: dict[str, Any] = {}
-    with _rest() as rest:
-        for durability, pairs in (("async", blocks // 2), ("group", 1), ("strict", 1)):
-            found[durability] = _compared(durability, pairs, block_s, rest)
-            say(f"  {durability}: {found[durability]}")
+    with _core_of_its_own() as others, _rest() as rest:
+        for name, echo, durability, pairs in (
+            ("async", "echo", "async", blocks // 2), ("group", "echo", "group", 1), ("strict", "echo", "strict", 1),
+            ("prompt_echo", "prompt-echo", "async", max(blocks // 10, 1)),
+        ):  # fmt: skip
+            found[name] = _compared(echo, durability, pairs, block_s, rest, others)
+            say(f"  {name}: {found[name]}")
     found["write_and_sync_us"] = _bare_sync()
     its = found["async"]
     fine = its["answered"] == its["asked"]
@@ -176,6 +182,18 @@ def latency() -> Outcome:
         ok=fine and its["difference_us"] <= PAIRED_US and its["upper_us"] <= UPPER_US,
         detail=found,
     )
+
+
+@contextmanager
+def _core_of_its_own() -> Iterator[set[int]]:
+    """The venue, which never sleeps, keeps to one core, so that the side measured is not moved to it or away from it; the other cores."""
+    before = os.sched_getaffinity(0)
+    venue, *others = sorted(before)
+    os.sched_setaffinity(0, {venue})
+    try:
+        yield set(others or [venue])
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
@@ -202,14 +220,14 @@ def _rest() -> Iterator[str]:
         thread.join()
 
 
-def _compared(durability: str, pairs: int, block_s: float, rest: str) -> dict[str, Any]:
+def _compared(echo: str, durability: str, pairs: int, block_s: float, rest: str, cores: set[int]) -> dict[str, Any]:
     """Blocks of both sides in turn: the orders' times, and their differences in pairs."""
     venue = Venue()
     address = f"ws://127.0.0.1:{venue.port}"
-    children = [_side("echo", f"{address}/market")]
+    children = [_side(cores, echo, f"{address}/market")]
     try:
         plain = venue.accept()
-        children.append(_side(durability, f"{address}/market", f"{address}/orders", rest))
+        children.append(_side(cores, durability, f"{address}/market", f"{address}/orders", rest))
         one, other = venue.accept(), venue.accept()
         market, orders = (one, other) if "market" in one.path else (other, one)
         settle(venue, plain, plain, SETTLE_S, answers=False)
@@ -228,9 +246,11 @@ def _compared(durability: str, pairs: int, block_s: float, rest: str) -> dict[st
     return _judged(times["echo"], times[durability], pairs * (int(block_s * RATE) // ORDER_EVERY))
 
 
-def _side(*arguments: str) -> subprocess.Popen[bytes]:
+def _side(cores: set[int], *arguments: str) -> subprocess.Popen[bytes]:
     program = Path(__file__).with_name("latency_session.py")
-    return subprocess.Popen([sys.executable, str(program), *arguments], env=child_environment())
+    side = subprocess.Popen([sys.executable, str(program), *arguments], env=child_environment())
+    os.sched_setaffinity(side.pid, cores)  # Before it has any other thread.
+    return side
 
 
 def _judged(echo: list[list[float]], ours: list[list[float]], asked: int) -> dict[str, Any]:

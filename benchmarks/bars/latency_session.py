@@ -1,10 +1,11 @@
 """The live session that the latency bars measure: one instrument's touch, a strategy that orders on a mark, limits, a journal.
 
-As a program it is one side of the loopback bar: `latency_session.py echo|async|group|strict MARKET ORDERS REST` connects, and answers each
-marked message with an order until its stream ends.
+As a program it is one side of the loopback bar: `latency_session.py echo|prompt-echo|async|group|strict MARKET ORDERS REST` connects, and
+answers each marked message with an order until its stream ends.
 """
 
 import asyncio
+import gc
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings
 from twinloop.data.instruments import MONEY_ONE, Instrument, preset
+from twinloop.engine.cli import COLLECT_AFTER
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.node import LiveNode
@@ -81,17 +83,42 @@ def make_arbiter(*, lag_ns: int, stale_ns: int = DAY_NS) -> FeedArbiter:
     return FeedArbiter(VENUE, [instrument()], FeedSettings(lag_ns=lag_ns, stale_ns=stale_ns), depth=False)
 
 
+ORDER: Final = b'{"id":"1","method":"order.place","params":{' + b'"symbol":"BTCUSDT","side":"BUY"' * 8 + b"}}"
+
+
+async def prompt_echo(market: str) -> None:
+    """The same as `echo`, in the call that read the message: what the engine's own connection saves."""
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import ConnectionClosed
+
+    from twinloop.data.prompt_socket import PromptConnection
+
+    async with connect(
+        market, compression=None, max_size=1 << 20, proxy=None, ping_interval=None, create_connection=PromptConnection
+    ) as socket:
+        assert isinstance(socket, PromptConnection)
+
+        def take(message: bytes) -> None:
+            if MARK in message:
+                socket.protocol.send_text(ORDER)
+                socket.send_data()
+
+        try:
+            await socket.deliver(take)
+        except ConnectionClosed:
+            return
+
+
 async def echo(market: str) -> None:
     """The least that answers: the same library, the same bytes of an order, on the connection it came from."""
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed
 
-    order = b'{"id":"1","method":"order.place","params":{' + b'"symbol":"BTCUSDT","side":"BUY"' * 8 + b"}}"
     async with connect(market, compression=None, max_size=1 << 20, proxy=None, ping_interval=None) as socket:
         try:
             while True:
                 if MARK in await socket.recv(decode=False):
-                    await socket.send(order, text=True)
+                    await socket.send(ORDER, text=True)
         except ConnectionClosed:
             return
 
@@ -141,11 +168,14 @@ async def trade(durability: str, market: str, orders: str, rest: str) -> None:
                 running.append(tasks.create_task(feeds.run()))
                 while not feeds.connects:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.01)
+                gc.freeze()  # As a session does once it has started.
                 while feeds.connected:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.25)
                 for task in running:
                     task.cancel()
-        print(loop.counts, [alert.name for alert in edges[0].alerts], file=sys.stderr)
+        counts = loop.counts
+        told = {"facts": counts.facts, "requests": counts.requests, "refused": counts.refused, "failure": loop.failure}
+        print(f"  {durability}: {told}, alerts {[alert.name for alert in edges[0].alerts]}", file=sys.stderr)
         loop.recorded.journal.close()
 
 
@@ -156,4 +186,6 @@ def _released(loop: LiveLoop) -> None:
 
 if __name__ == "__main__":
     side, market, *others = sys.argv[1:]
-    asyncio.run(echo(market) if side == "echo" else trade(side, market, *others))
+    gc.set_threshold(COLLECT_AFTER)
+    echoes = {"echo": echo, "prompt-echo": prompt_echo}
+    asyncio.run(echoes[side](market) if side in echoes else trade(side, market, *others))

@@ -28,7 +28,7 @@ ALERTS: Final = {
     4: AlertSpec("FILL_BEFORE_ACK", NOTE, "a fill came before its order was acknowledged"),
     5: AlertSpec("FILL_AFTER_END", WARN, "a fill came after its order had ended; it is booked"),
     6: AlertSpec("OVERFILL", HALT, "more was filled than was ordered; it is booked"),
-    7: AlertSpec("FILL_DIFFERS", WARN, "a trade was told twice with different numbers; the first stands"),
+    7: AlertSpec("FILL_DIFFERS", WARN, "a trade was told twice with different numbers; the first stands, of its fee the one with more places"),
     8: AlertSpec("FILL_MISSED_BY_STREAM", WARN, "only the sweep of trades told of a fill"),
     9: AlertSpec("EXTERNAL_ORDER", WARN, "an order works on the account that is not this session's; what it may still do counts in the limits"),
     10: AlertSpec("EXTERNAL_FILL", WARN, "a trade on the account that is not this session's; it is booked for nobody"),

@@ -15,10 +15,10 @@ from twinloop.data.instruments import MONEY_SCALE, SCALED_MAX, to_scaled
 from twinloop.engine.gateway.alerts import Alert, alert
 from twinloop.engine.gateway.client_ids import ClientId, ClientIds
 from twinloop.engine.gateway.orders import Leg, Order
-from twinloop.engine.gateway.own_rows import OwnOrder
+from twinloop.engine.gateway.own_rows import OwnOrder, fee_change
 from twinloop.engine.gateway.own_rows import fill as fill_rows
 from twinloop.engine.gateway.settings import GatewaySettings
-from twinloop.engine.gateway.sweep import DIFFERENT, NEW, SeenTrades, synthetic_id
+from twinloop.engine.gateway.sweep import DIFFERENT, NEW, SeenTrades, is_finer, synthetic_id
 from twinloop.engine.gateway.tracker import Terms, Tracker, leg_of
 from twinloop.kernels import codes
 
@@ -164,6 +164,7 @@ class FillBook:
                 if verdict == DIFFERENT:
                     self.differences += 1
                     self._alert(alert("FILL_DIFFERS", instrument=instrument, value=report.trade_id))
+                    self._correct(report, instrument, terms, found)
                 return None
             if found is not None and (terms.price, terms.qty) in found[1].synthetic:
                 # Booked before its id was known.
@@ -185,6 +186,28 @@ class FillBook:
         order, leg = found
         self.tracker.take_fill(order, leg, terms)
         return order
+
+    def _correct(
+        self, report: FillReport, instrument: int, terms: Terms, found: tuple[Order, Leg] | None
+    ) -> None:  # fmt: skip
+        """Of a trade whose fee was rounded where it was told first the finer number counts, in whatever order they came."""
+        seen, numbers = self.seen[instrument], (terms.price, terms.qty, terms.fee)
+        known = seen.known(report.trade_id)
+        if known is None or known[:2] != numbers[:2] or not is_finer(terms.fee, known[2]):
+            return
+        if found is not None:
+            own = found[0].own
+        elif report.client_id:
+            own = self.stranger(instrument, report.client_id, report.venue_id, report.side, live=False)
+        else:
+            return  # Whose it is comes with another telling of it.
+        seen.book(report.trade_id, numbers)
+        self.tracker.outcome.facts.append(
+            fee_change(
+                own, terms.venue_ns, self.tracker.now_ns,
+                fee=terms.fee - known[2], fee_currency=terms.currency, trade_id=report.trade_id,
+            )
+        )  # fmt: skip
 
     def _repeats_nameless(
         self, terms: Terms, report: FillReport, found: tuple[Order, Leg] | None, seen: SeenTrades

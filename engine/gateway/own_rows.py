@@ -97,6 +97,14 @@ def fill(
     return head + tail
 
 
+def fee_change(order: OwnOrder, venue_ns: int, local_ns: int, *, fee: int, fee_currency: int, trade_id: int) -> bytes:
+    """FEE_CHANGED: a booked trade's fee is so much more. fee: money in 1e-8 of fee_currency."""
+    return _LAYOUT.pack(
+        venue_ns, local_ns, 0, rows.FEE_CHANGED, order.side, order.strategy, order.account, order.source, 0,
+        order.instrument, 0, fee_currency, trade_id, fee,
+    )  # fmt: skip
+
+
 def as_rows(facts: list[bytes]) -> Rows:
     """An array of ROW, writable, of packed rows."""
     return np.frombuffer(bytearray(b"".join(facts)), ROW)

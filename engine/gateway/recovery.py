@@ -130,6 +130,10 @@ class _Journal:
             elif row.flags & FLAG_TAIL and self.head is not None:
                 self._fill(self.head, row)
                 self.head = None
+        elif row.kind == kinds.SWEPT and row.instrument in self.book.seen:
+            self.book.seen[row.instrument].begin_at(row.word_48)
+        elif row.kind == kinds.FEE_CHANGED:
+            self._fee(row)
         elif row.kind == kinds.EXTERNAL_WORKING:
             self.strangers.kernel_knows(row.instrument, (row.word_32, row.word_40))
         elif row.kind in OF_ORDERS:
@@ -163,6 +167,12 @@ class _Journal:
                 order.acknowledged = True
                 if len(order.legs) == 1:
                     order.legs[0].filled += head.word_40  # Of several legs a row does not say which.
+
+    def _fee(self, row: RowFields) -> None:
+        seen = self.book.seen.get(row.instrument)
+        known = seen.known(row.word_48) if seen is not None else None
+        if seen is not None and known is not None:
+            seen.book(row.word_48, (known[0], known[1], known[2] + row.word_56))
 
     def _fact(self, order: Order, row: RowFields) -> None:
         if row.kind == kinds.AMEND:

@@ -55,6 +55,7 @@ class Sender:
             sign=not settings.logged_on,
         )  # fmt: skip
         self._templates: dict[tuple[int, int, int, int, int], Template] = {}  # By all that makes a kind.
+        self._cancels: dict[str, Template] = {}  # By symbol.
         self.now_ns = 0
         self.mono_ns = 0
         self.outcome = Outcome()
@@ -113,8 +114,7 @@ class Sender:
         timestamp_ms = self.venue_ns // MS_NS
         text = frame = ""
         if self.socket_up and settings.websocket and request.call and kind in _ORDERS:
-            credentials = None if settings.logged_on else self._credentials
-            frame = websocket_frame(request, self.number, timestamp_ms, settings.window_ms, credentials)
+            frame = self._frame(kind, request, timestamp_ms)
         else:
             text = rest_text(request, timestamp_ms, settings.window_ms, self._credentials)
         timeout_ns = settings.order_timeout_ns if kind in _ORDERS else settings.query_timeout_ns
@@ -179,6 +179,17 @@ class Sender:
         )  # fmt: skip
         self.outcome.outgoing.append(made)
         return 0
+
+    def _frame(self, kind: int, request: Request, timestamp_ms: int) -> str:
+        """The message of a request; of an order's cancel from a template."""
+        window_ms, sign = self.settings.window_ms, not self.settings.logged_on
+        if kind != kinds.CANCEL or len(request.parameters) != 2:
+            return websocket_frame(request, self.number, timestamp_ms, window_ms, self._credentials if sign else None)
+        (_, symbol), (_, client_id) = request.parameters
+        template = self._cancels.get(symbol)
+        if template is None:
+            template = self._cancels[symbol] = Template(request, 0, 0, window_ms, self._credentials)
+        return template.frame(0, 0, 0, client_id, timestamp_ms, self.number, sign=sign)
 
     def _template(self, order: Order, leg: Leg, form: Callable[[Order, Leg], NewOrder]) -> Template:
         """What the order's request is written from, made with the first of a kind."""

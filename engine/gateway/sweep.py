@@ -39,6 +39,10 @@ class SeenTrades:
         known = self._booked[trade_id]
         return SAME if known is None or known == terms else DIFFERENT
 
+    def known(self, trade_id: int) -> Terms | None:
+        """What is booked of a trade; None: nothing that could be compared."""
+        return self._booked.get(trade_id)
+
     def book(self, trade_id: int, terms: Terms | None) -> None:
         """A trade is booked now. terms: None when they are not those to compare with."""
         self._booked[trade_id] = terms
@@ -53,14 +57,17 @@ class SeenTrades:
         settled_ms = sent_ms - OVERLAP_MS
         settled = [trade_id for trade_id, time_ms in trades if time_ms <= settled_ms]
         if settled and max(settled) + 1 > self.cursor:
-            self.cursor = max(settled) + 1
-            self._booked = {
-                trade_id: terms for trade_id, terms in self._booked.items() if trade_id >= self.cursor or trade_id < 0
-            }
+            self.begin_at(max(settled) + 1)
         if complete:
             self.start_ms = max(self.start_ms, settled_ms)
             if not trades:
                 self._drop_synthetic()
+
+    def begin_at(self, cursor: int) -> None:
+        """Everything below it is booked, as a process before has found."""
+        if cursor > self.cursor:
+            self.cursor = cursor
+            self._booked = {each: terms for each, terms in self._booked.items() if each >= cursor or each < 0}
 
     def _drop_synthetic(self) -> None:
         # Ids we made ourselves have no place in the venue's order: kept while there may be frames that repeat them.
@@ -141,6 +148,18 @@ class SweepSchedule:
                 self._told[instrument] = mono_ns
                 found.append(instrument)
         return found
+
+
+def is_finer(told: int, known: int) -> bool:
+    """Whether a fee, 1e-8, has more places than the one that is known, which may be a rounding of it."""
+    places = _zeros(known)
+    return _zeros(told) < places and abs(told - known) < 10**places
+
+
+def _zeros(amount: int) -> int:
+    """Zeros at the end of an amount in 1e-8; of none all that there can be."""
+    text = str(abs(amount))
+    return min(len(text) - len(text.rstrip("0")), 8) if amount else 8
 
 
 def synthetic_id(venue_id: int, executed: int, price: int, qty: int) -> int:

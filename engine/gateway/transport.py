@@ -24,7 +24,7 @@ from twinloop.data.binance_answers import read_websocket_answer
 from twinloop.data.binance_orders import session_frame
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
-from twinloop.data.order_text import draw_masks
+from twinloop.data.order_text import draw_masks, masked_frame
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
@@ -285,10 +285,8 @@ class Transport:
             return
         self.sent += 1
         self._pending[str(outgoing.number)] = outgoing
-        # The coroutine `socket.send` does these two steps and then waits for room; here there is no turn of the loop in between.
-        socket.protocol.send_text(outgoing.frame.encode())
-        for data in socket.protocol.data_to_send():
-            socket.transport.write(data)
+        # What the coroutine `socket.send` comes to, which then waits for room; here there is no turn of the loop in between.
+        socket.transport.write(masked_frame(outgoing.frame.encode()))
         self._bound(socket)
 
     @staticmethod

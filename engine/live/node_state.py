@@ -78,7 +78,17 @@ def restore(node: LiveNode, parts: Mapping[str, Memory], words: Mapping[str, Any
         node.node[name] = words[name]
     node.halt_failures()
     if node.edge == "paper":
-        node.assembly.memory("venue")[:] = parts["venue"]
+        _restore_venue(node, parts["venue"])
         node.assembly.call["market_count"] = words["market_count"]
     node.requested = words["requested"]
     node.started = True
+
+
+def _restore_venue(node: LiveNode, part: Memory) -> None:
+    """The simulated venue's memory; where its books are in memory stays what it is in this process."""
+    venue = node.assembly.venue
+    markets = venue["instruments"]
+    own, nodes = markets["own_book_at"].copy(), markets["node_book_at"].copy()
+    node.assembly.memory("venue")[:] = part
+    markets["own_book_at"], markets["node_book_at"] = own, nodes
+    markets["book_at"] = nodes if venue["lent"] else own

@@ -8,6 +8,7 @@ must not decide about orders.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,7 @@ class LiveProcess:
         timeout = aiohttp.ClientTimeout(total=REQUEST_S)
         async with aiohttp.ClientSession(timeout=timeout) as client:
             await self._start(client)
+            gc.freeze()  # What a session begins with stays with it: no pause to look through all of it for cycles again.
             place = self.loaded.place / SOCKET
             server = await serve(place, self._answer)
             try:

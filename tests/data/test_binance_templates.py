@@ -3,15 +3,22 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twinloop.data.binance_orders import Market, NewOrder, requests_of, rest_text, websocket_frame
-from twinloop.data.binance_signing import Credentials, HmacSigner, Secret
+from twinloop.data.binance_signing import Credentials, Ed25519Signer, HmacSigner, Secret
 from twinloop.data.binance_templates import Template
 from twinloop.data.instruments import Instrument
 from twinloop.kernels import codes
 
+PEM = (
+    Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    .decode()
+)
 KEYS = Credentials(Secret("key{0}"), HmacSigner(Secret("secret")))
 
 
@@ -62,3 +69,20 @@ def test_a_template_writes_what_the_slow_way_writes(
         assert frame == websocket_frame(slow, 9, time_ms, 5000, keys)
     assert slow._replace(parameters=()) == template.request
     assert "key" not in repr(template)
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "测试USDT"])
+@pytest.mark.parametrize(
+    "keys", [KEYS, Credentials(Secret("key"), Ed25519Signer(Secret(PEM)))], ids=["hmac", "ed25519"]
+)
+def test_a_cancel_from_a_template_is_what_the_slow_way_writes(market: Market, symbol: str, keys: Credentials) -> None:
+    dialect = requests_of(market)
+    template = Template(dialect.cancel(symbol, "another"), 0, 0, 5000, keys)
+    slow = dialect.cancel(symbol, "tl-1-0-h-0")
+    assert template.rest_text(0, 0, 0, "tl-1-0-h-0", 1_700_000_000_000) == rest_text(
+        slow, 1_700_000_000_000, 5000, keys
+    )
+    for number, signing in ((7, keys), (2**40, None)):
+        frame = template.frame(0, 0, 0, "tl-1-0-h-0", 1_700_000_000_000, number, sign=signing is not None)
+        assert frame == websocket_frame(slow, number, 1_700_000_000_000, 5000, signing)

@@ -69,6 +69,33 @@ def test_of_two_trades_the_one_taken_back_is_booked_at_its_own_price() -> None:
     assert got.final_equity == alone.final_equity
 
 
+@pytest.mark.parametrize("contract", ["linear", "spot"])
+@pytest.mark.parametrize("more", [25, -25])
+def test_a_fee_that_was_rounded_is_made_what_it_was(contract: str, more: int) -> None:
+    facts = [quote(10), quote(20), quote(30, 990, 994)]
+    change = row(rows.FEE_CHANGED, 40, 40, fee_currency=0, trade_id=7, fee=more)
+    before, got = play(facts, contract=contract), play([*facts, change], contract=contract)
+    assert got.status == codes.RUN_DONE
+    assert got.positions == before.positions
+    for outcome, paid in ((before, 0), (got, more)):
+        decision = outcome.assembly.decision
+        for name in ("cash", "equity"):
+            assert int(decision["accounts"][0][name]) == int(before.assembly.decision["accounts"][0][name]) - paid
+        for holdings in ("account_holdings", "strategy_holdings"):
+            fees = int(before.assembly.decision[holdings][0][0]["position"]["fees"])
+            assert int(decision[holdings][0][0]["position"]["fees"]) == fees + paid
+        ledger, first = decision["ledgers"][0][0], before.assembly.decision["ledgers"][0][0]
+        assert int(ledger["fees"]) == int(first["fees"]) + paid
+        assert int(ledger["balance"]) == int(first["balance"]) - paid
+    assert len([call for call in got.log if call[0] == "on_fill"]) == 1, "no strategy is told"
+
+
+@pytest.mark.parametrize("wrong", [{"strategy": 5}, {"fee_currency": 99}, {"fee_currency": -1}])
+def test_a_fee_of_nobody_or_of_no_currency_stops_the_run(wrong: dict[str, int]) -> None:
+    change = row(rows.FEE_CHANGED, 40, 40, **({"fee_currency": 0, "trade_id": 7, "fee": 25} | wrong))
+    assert play([quote(10), quote(20), change]).status != codes.RUN_DONE
+
+
 @pytest.mark.parametrize("amount", [50 * UNIT, -50 * UNIT])
 def test_a_transfer_is_neither_profit_nor_loss(amount: int) -> None:
     limits = parse_limits({"preset": "research", "max_daily_loss": "10", "max_drawdown": "20"})

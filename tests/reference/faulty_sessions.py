@@ -113,6 +113,11 @@ class Scene:
     async def refuse_orders(self) -> None:
         await self.of_orders("reject", 2)
 
+    async def round_fees(self) -> None:
+        """A list of trades tells them with rounded fees, of some of them first; the next one tells them as they are."""
+        await self.of_orders("round_fills")
+        await self.lose_user_stream()
+
     async def break_book(self) -> None:
         for relay in self.relays:
             relay.lose = relay.double = relay.swap = 1
@@ -131,7 +136,7 @@ class Scene:
         needed: list[Callable[[], Awaitable[None]]] = [
             self.lose_market, self.fail_over, self.lose_user_stream, self.fill_in_part, self.refuse_orders
         ]  # fmt: skip
-        more = [self.break_book, *(lambda name=name: self.of_orders(name) for name in OF_ORDERS)]
+        more = [self.break_book, self.round_fees, *(lambda name=name: self.of_orders(name) for name in OF_ORDERS)]
         async with started("live", str(self.path)) as self.live:
             await self.until(lambda: runs(self.place))
             await self.well()

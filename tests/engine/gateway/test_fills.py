@@ -1,13 +1,15 @@
 """Fills: exactly once, from three sources, in any state of their order, in the instrument's scales."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 from reference.gateway_world import LOT, World
 
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import HALT
-from twinloop.kernels import codes
+from twinloop.kernels import codes, rows
 
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
 
@@ -63,6 +65,49 @@ def test_the_same_fill_with_other_numbers_is_one_booking_and_a_difference() -> N
     assert "FILL_DIFFERS" in world.names()
     world.frame(frame.replace(b'"L": "100.00"', b'"L": "100.0000"'))
     assert world.gateway.book.differences == 1, "trailing zeros are no difference"
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0, 1), (1, 1, 0, 0)])
+def test_of_a_fee_that_is_told_rounded_too_the_finer_number_counts_in_any_order(
+    market: str, order: tuple[int, ...]
+) -> None:
+    world = World(market)
+    world.new(17, 2 * LOT)
+    world.settle()
+    world.venue.fill(world.of(17), LOT)
+    frame = world.venue.frames.pop()
+    told = [re.sub(rb'"n": "[^"]*"', b'"n": "' + fee + b'"', frame) for fee in (b"0.14999075", b"0.149991")]
+    for each in order:
+        world.frame(told[each])
+
+    def fees() -> int:
+        """Of the fill, and what it turned out to be more."""
+        own = np.concatenate(world.facts)
+        heads = (own["kind"] == rows.FILL) & (own["flags"] & rows.FLAG_CONTINUES != 0)
+        return int(own["fee"][heads | (own["kind"] == rows.FEE_CHANGED)].sum())
+
+    assert len(world.fills) == 1
+    assert fees() == 14_999_075
+    assert "FILL_DIFFERS" in world.names()
+    assert world.kinds().count("FEE_CHANGED") == (order[0] == 1)
+    for how in ("journal", "snapshot"):
+        world.restart(how)
+        for again in told:
+            world.frame(again)
+        assert fees() == 14_999_075, "a restart knows which of them is booked"
+
+
+def test_a_fee_that_is_another_one_is_told_and_the_first_stands() -> None:
+    world = World("usdm")
+    world.new(17, 2 * LOT)
+    world.settle()
+    world.venue.fill(world.of(17), LOT)
+    frame = world.venue.frames.pop()
+    for fee in (b"0.149991", b"0.14999275", b"0.14", b"1.149991"):
+        world.frame(re.sub(rb'"n": "[^"]*"', b'"n": "' + fee + b'"', frame))
+    assert world.gateway.book.differences == 3
+    assert "FEE_CHANGED" not in world.kinds()
 
 
 def test_a_price_finer_than_the_scale_is_rounded_and_told_and_a_fee_rounded_up() -> None:
