@@ -205,6 +205,7 @@ class LiveNode:
             market["flags"][market["flags"] & FLAG_LATE != 0] |= FLAG_OFF_MARKET
             assembly.venue["first_row"] += int(call["market_count"])
             assembly.venue["next_row"] = 0
+            assembly.venue["next_ns"] = 0  # When something is due there was found without these rows.
             call["market"], call["market_count"] = market.ctypes.data, len(market)
         call["local"], call["local_count"], call["start"] = rows.ctypes.data, len(rows), 0
         head = self.sequence
