@@ -361,10 +361,12 @@ def _prepare_synth(
     target = cache / f"synth-{name}.rows"
     if manifest_path(target).exists():
         return Source([RowSource(target)], [], cached=True)
+    duration_s = None if chosen.duration is None else chosen.duration / 1e9
+    synth.need_room(target, symbols, rows=chosen.rows, duration_s=duration_s)
     instruments_made, chunks = synth.synthesise(
         symbols,
         rows=chosen.rows,
-        duration_s=None if chosen.duration is None else chosen.duration / 1e9,
+        duration_s=duration_s,
         seed=chosen.seed,
         correlation=chosen.correlation,
         reversion_s=chosen.reversion / 1e9,
