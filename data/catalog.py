@@ -30,7 +30,7 @@ from twinloop.data.parquet import GROUP, Group, schema
 from twinloop.data.quality import Conservation, QualityMeter, QualityReport
 from twinloop.data.rowcache import row_sources
 from twinloop.data.rowfile import Rows, map_rows, whole_facts
-from twinloop.data.times import Moment, to_ns
+from twinloop.data.times import Moment, span_text, to_ns
 
 CACHE_FOLDER: Final = "_cache"
 INGEST_ROWS: Final = 1 << 14  # Rows judged and dealt out at a time: the temporaries of a batch stay small.
@@ -269,7 +269,7 @@ class Catalog:
                     f"catalog has no rows of {instrument.key} there",
                     file=self.root,
                     expected="kinds and dates as the catalog's list shows them",
-                    got=f"kinds {kinds or 'all'}, from {start} to {end}",
+                    got=f"{'all kinds' if kinds is None else ', '.join(kinds)}, {span_text(start, end)}",
                 )
             sources += row_sources(self.root, self.cache, instrument, live, _range(start, end))
         return sources

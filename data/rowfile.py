@@ -212,7 +212,10 @@ class RowWriter:
         assert self._stream is not None, "the writer is closed"
         self._checker.check(rows)
         content = np.ascontiguousarray(rows).view(np.uint8).data
-        self._stream.write(content)
+        try:
+            self._stream.write(content)
+        except OSError as error:  # The system names no file here; which disk is full is what a user has to know.
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._digest.update(content)
         self._counts += np.bincount(rows["kind"], minlength=256)
         if self._rows == 0:

@@ -25,6 +25,7 @@ strategy that makes money here has learned this generator, not a market.
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, localcontext
 from math import sqrt
@@ -40,7 +41,7 @@ from twinloop.data.instruments import Instrument
 from twinloop.data.merge import merge_streams
 from twinloop.data.rowfile import CHUNK_ROWS, RowManifest, Rows, write_rows
 from twinloop.kernels import flow as kernel
-from twinloop.kernels.rows import ROW
+from twinloop.kernels.rows import ROW, ROW_SIZE
 
 START_NS: Final = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z, a fixed default: nothing here reads a clock.
 GRID_NS: Final = 10_000_000
@@ -52,6 +53,7 @@ MARKET_SHARE: Final = 0.075
 CLUSTERING: Final = 0.5  # Branching ratio: share of the intensity that earlier market orders cause.
 DECAY_EVENTS: Final = 10.0  # Time in which the excitement halves, in mean gaps between events.
 RATE_FACTOR: Final = 1.07  # Events cluster where the heat is: measured, so that events_per_s comes out
+EVENT_OTHER_ROWS: Final = 1.2  # Trades and quotes beside the levels of an event, mean: measured
 THRESHOLD: Final = 0.4  # In standard deviations of the fundamental over one second.
 TIME_MAX_NS: Final = 2**62
 SYMBOLS_MAX: Final = 256
@@ -176,6 +178,26 @@ def synthesise(
         merged = merge_streams(streams, slots, window_rows=WINDOW_ROWS)
     ended = merged if rows is None else _whole_messages(merged, rows)
     return tuple(setting.instrument for setting in settings), _rechunk(ended, chunk_rows)
+
+
+def need_room(path: Path, symbols: Sequence[SynthSymbol], *, rows: int | None, duration_s: float | None) -> None:
+    """Raise DataError where the disk of `path` cannot take such a market, before it is filled with the beginning of one."""
+    ends = [] if rows is None else [float(rows)]
+    if duration_s is not None:
+        ends.append(
+            duration_s * sum(each.events_per_s * (each.levels_per_event + EVENT_OTHER_ROWS) for each in symbols)
+        )
+    size = ROW_SIZE * min(ends)
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise DataError(
+            "the disk has no room for this synthetic market",
+            file=folder,
+            expected=f"about {size / 1e9:,.1f} GB free",
+            got=f"{free / 1e9:,.1f} GB free",
+            remedy="ask for a shorter duration or fewer rows",
+        )
 
 
 def write_synth(

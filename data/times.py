@@ -71,6 +71,12 @@ def to_text(ts_ns: int) -> str:
     return f"{text}.{digits}Z" if digits else f"{text}Z"
 
 
+def span_text(start: Moment | None, end: Moment | None) -> str:
+    """A span as a person reads it, such as "2024-08-08T00:00:00Z to the end"; a side that is None is open."""
+    first = "the start" if start is None else to_text(to_ns(start))
+    return f"{first} to {'the end' if end is None else to_text(to_ns(end))}"
+
+
 def parse_interval(text: str | int) -> int:
     """Length in ns of "1m", "4h", "1d", "250ms" or an int of ns; "1mo" is MONTH_NS_MAX, a calendar month. ConfigError."""
     if isinstance(text, int):

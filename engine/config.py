@@ -343,8 +343,14 @@ def put(document: dict[str, Any], key: str, value: Any) -> None:
                 )
             here = here[0]
         if not isinstance(here, dict):
+            above = ".".join(parts[:at])
+            remedy = "a preset beside single limits is limits.preset" if above == "limits" else None
             raise ConfigError(
-                "cannot set this key", field=key, expected="a path of tables", got=f"{parts[at - 1]} is a value"
+                "cannot set this key",
+                field=key,
+                expected=f"a table at {above}",
+                got=f"{above} = {here}",
+                remedy=remedy,
             )
         if last:
             here[part] = value

@@ -8,7 +8,7 @@ import polars as pl
 from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine.limits import limits_named
 from twinloop.engine.results import Run
-from twinloop.engine.wording import WARNED, money, rule_text
+from twinloop.engine.wording import WARNED, few, money, rule_text
 
 MAKER_ONLY_MIN: Final = 50
 UNITS: Final = {  # What the gate measures; the other verdicts measure shares, counts or nothing.
@@ -83,6 +83,10 @@ def notes_on(run: Run) -> list[str]:
     foreign = _unpriced(run)
     if foreign:
         notes.append(f"fees in {', '.join(foreign)} have no price in this run and are left out of the trades' net")
+    if short := _sold_short_on_spot(run):
+        notes.append(
+            f"spot was sold short ({few(short)}): a venue refuses to sell what the account does not hold, and so this result cannot be had there"
+        )
     ends = fills.group_by("account", "strategy", "symbol", maintain_order=True).agg(pl.col("position_after_int").last())
     held = ends.filter(pl.col("position_after_int") != 0)
     if len(held):
@@ -91,6 +95,17 @@ def notes_on(run: Run) -> list[str]:
             f"a position is still open at the end ({names}): its profit is in the equity and not in the trades"
         )
     return notes
+
+
+def _sold_short_on_spot(run: Run) -> list[str]:
+    """Spot instruments of which an account, all its strategies together, sold more than it had bought."""
+    spot = [name for name, each in zip(run.symbols, run.instruments, strict=True) if each.contract == "spot"]
+    lowest = (
+        run.fills.filter(pl.col("symbol").is_in(spot))
+        .group_by("account", "symbol", maintain_order=True)
+        .agg((pl.col("side").cast(pl.Int64) * pl.col("qty_int")).cum_sum().min())
+    )
+    return list(lowest.filter(pl.col("side") < 0)["symbol"].unique(maintain_order=True))
 
 
 def _unpriced(run: Run) -> list[str]:

@@ -14,6 +14,7 @@ truth; the float columns repeat them for convenience. summary.json is written la
 is a run that died. This module must not compute statistics or read a clock.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -125,21 +126,26 @@ class RunWriter:
     """Collects a run's records, in batches, and writes its folder.
 
     Batches wait as raw records in one file per table, so that memory stays flat however long the run is. Use as a context
-    manager, or call `finish` in the end; leaving the context without it closes and removes those files.
+    manager, or call `finish` in the end; leaving the context without it closes and removes those files. The folder itself is
+    locked meanwhile: two runs that wrote to one would leave the tables of one beside the numbers of the other.
     """
 
     def __init__(self, folder: str | os.PathLike[str], info: RunInfo) -> None:
-        """Open the folder, creating it; files of an earlier run in it are removed."""
+        """Open the folder, creating it; files of an earlier run in it are removed. DataError while another run writes to it."""
         self.folder = Path(folder)
         self.info = info
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in RUN_FILES:
-            (self.folder / name).unlink(missing_ok=True)
-        equity = equity_dtype(len(info.instruments))
-        self._spools = {
-            name: _Spool(self.folder / f".{name}.records", dtype)
-            for name, dtype in (("fills", FILL), ("orders", ORDER), ("equity", equity), ("risk", RISK))
-        }
+        self._lock: int | None = _lock_folder(self.folder)
+        self._spools: dict[str, _Spool] = {}
+        try:
+            for name in RUN_FILES:
+                (self.folder / name).unlink(missing_ok=True)
+            equity = equity_dtype(len(info.instruments))
+            for name, dtype in (("fills", FILL), ("orders", ORDER), ("equity", equity), ("risk", RISK)):
+                self._spools[name] = _Spool(self.folder / f".{name}.records", dtype)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         """Nothing to do: the folder is open."""
@@ -166,7 +172,13 @@ class RunWriter:
                 self._spools[name].append(batch)
 
     def close(self) -> None:
-        """Close and remove the waiting records; safe to call twice."""
+        """Close and remove the waiting records, and let another run have the folder; safe to call twice."""
+        self._close_spools()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_spools(self) -> None:
         for spool in self._spools.values():
             spool.close()
 
@@ -197,7 +209,7 @@ class RunWriter:
         tables = run_tables(records, info, symbols)
         digests = {f"records_{name}": _digest(array) for name, array in records.items()}
         del records
-        self.close()
+        self._close_spools()
         for name, table in tables.items():
             write_table(self.folder / f"{name}.parquet", table)
         manifest = _manifest(info, symbols, digests, complete=complete)
@@ -221,6 +233,7 @@ class RunWriter:
             from twinloop.engine.report import write_report  # noqa: PLC0415 - only when a page is wanted
 
             write_report(run)
+        self.close()
         return run
 
 
@@ -270,6 +283,19 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def _lock_folder(folder: Path) -> int:
+    """Descriptor of a folder that this process alone writes to until it is closed."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise DataError(
+            "another run is writing to this folder", file=folder, remedy="wait for its end, or choose another run.name"
+        ) from None
+    return descriptor
 
 
 class _Spool:

@@ -20,6 +20,7 @@ from twinloop.data.instruments import PRESETS, Instrument, instrument_from_table
 from twinloop.data.merge import RowSource
 from twinloop.data.quality import Conservation
 from twinloop.data.rowfile import RowManifest, Rows, RowWriter, manifest_path, map_rows, pick, read_manifest
+from twinloop.data.times import span_text, to_text
 
 if TYPE_CHECKING:
     from twinloop.engine.config import DataTable, SynthTable
@@ -214,11 +215,12 @@ def _cut(files: Sequence[RowSource], start: int | None, end: int | None) -> list
         if first < stop:
             found.append(RowSource(each.path, first, stop))
     if not found:
-        manifest = read_manifest(files[0].path)
+        manifests = [read_manifest(each.path) for each in files]
         raise DataError(
-            "no rows between start and end", file=files[0].path, expected=f"{manifest.first_local_ns} to {manifest.last_local_ns} ns",
-            got=f"{start} to {end}",
-        )  # fmt: skip
+            "no rows between data.start and data.end",
+            expected=f"times within {to_text(manifests[0].first_local_ns)} to {to_text(manifests[-1].last_local_ns)}",
+            got=span_text(start, end),
+        )
     return found
 
 
@@ -361,10 +363,12 @@ def _prepare_synth(
     target = cache / f"synth-{name}.rows"
     if manifest_path(target).exists():
         return Source([RowSource(target)], [], cached=True)
+    duration_s = None if chosen.duration is None else chosen.duration / 1e9
+    synth.need_room(target, symbols, rows=chosen.rows, duration_s=duration_s)
     instruments_made, chunks = synth.synthesise(
         symbols,
         rows=chosen.rows,
-        duration_s=None if chosen.duration is None else chosen.duration / 1e9,
+        duration_s=duration_s,
         seed=chosen.seed,
         correlation=chosen.correlation,
         reversion_s=chosen.reversion / 1e9,

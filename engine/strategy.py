@@ -34,6 +34,7 @@ ARGUMENTS: Final = {
     "on_fill": ("ctx", "fill"),
     "on_order": ("ctx", "order"),
     "on_stop": ("ctx",),
+    "on_feed": ("ctx", "feed"),
 }
 assert tuple(ARGUMENTS) == CALLBACKS
 

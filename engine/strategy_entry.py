@@ -71,6 +71,7 @@ _RECORDS: Final = {
     "on_quote": _ROW + _MARKET,
     "on_book": _ROW + _MARKET,
     "on_timer": _ROW,
+    "on_feed": _ROW,
     "on_fill": _ROW + '    tail = node["inbox"][(node["current_slot"] + 1) & node["inbox_mask"]]\n' + _MARKET,
     "on_order": _ROW
     + '    order = node["decision"]["orders"][row["order_id"] & (ORDERS - 1)]\n'

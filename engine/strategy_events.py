@@ -201,6 +201,18 @@ class OrderEvent(Event):
     venue_ns = Field("row", "venue_ns", INT, "venue time")
 
 
+class FeedEvent(Event):
+    """The feed of an instrument became stale or fresh, or its market is taken from another source."""
+
+    __slots__ = ()
+    sources = ("row",)
+    kind = Field("row", "kind", INT, "rows.FEED_STALE, FEED_SWITCHED, FEED_RECOVERED")
+    code = Field("row", "code", INT, "why, by the codes of the feed's rows")
+    source = Field("row", "source", INT, "0 the first feed, 1 the second, 2 asked for by REST")
+    instrument = Field("row", "instrument", INT, "instrument slot")
+    ts_ns = Field("row", "local_ns", INT, "local time")
+
+
 EVENTS: Final[dict[str, type[Event]]] = {
     "on_trade": Trade,
     "on_quote": Quote,
@@ -209,6 +221,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
     "on_timer": Timer,
     "on_fill": Fill,
     "on_order": OrderEvent,
+    "on_feed": FeedEvent,
 }
 
 

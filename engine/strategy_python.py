@@ -55,7 +55,7 @@ class NodeViews:
             return {"closed": state["closed"], "slot": slot, "state": state, "market": self.markets[slot["instrument"]]}
         at = self.head[self.slot]
         row = self.rows[at]
-        if callback == "on_timer":
+        if callback in {"on_timer", "on_feed"}:
             return {"row": row}
         if callback == "on_order":
             orders = self.decision["orders"]

@@ -161,6 +161,7 @@ ON_TIMER: Final = 5
 ON_FILL: Final = 6
 ON_ORDER: Final = 7
 ON_STOP: Final = 8
+ON_FEED: Final = 9
 CALLBACKS: Final = (
     "on_start",
     "on_trade",
@@ -171,4 +172,5 @@ CALLBACKS: Final = (
     "on_fill",
     "on_order",
     "on_stop",
+    "on_feed",
 )

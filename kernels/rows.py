@@ -116,6 +116,9 @@ HASH: Final = 101
 RAW_FRAME: Final = 102
 ALERT: Final = 103
 ALERT_ACKNOWLEDGED: Final = 104
+SWEPT: Final = (
+    105  # Every trade of the account in the instrument below this id is booked: no list has to be asked for it again.
+)
 
 FLAG_CONTINUES: Final = 1  # The next row is the second half of this fact.
 FLAG_TAIL: Final = 2  # This row is the second half of the fact before it.
@@ -228,6 +231,7 @@ KINDS: Final = (
     KindSpec(RAW_FRAME, "RAW_FRAME", ANNOTATION, (("file", 32), ("offset", 40), ("size", 48))),
     KindSpec(ALERT, "ALERT", ANNOTATION, (("alert", 32), ("value", 40), ("code", 56))),
     KindSpec(ALERT_ACKNOWLEDGED, "ALERT_ACKNOWLEDGED", ANNOTATION, (("alert", 32), ("code", 56))),
+    KindSpec(SWEPT, "SWEPT", ANNOTATION, (("trade_id", 48),)),
 )
 
 

@@ -279,16 +279,11 @@ def rare(node: Any, row: Any, tail: Any, kind: int, instrument: int) -> None:
         on_limit_change(node, row, instrument)
     elif kind == rows.TRANSFER:
         on_transfer(node, row)
-    elif kind == rows.FEED_RECOVERED:
-        market["stale"] = 0
-    elif kind == rows.FEED_STALE:
-        market["stale"] = 1
-    elif not (
-        rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE
-        or kind == rows.NOTE
-        or kind == rows.FEED_SWITCHED
-        or kind == rows.CLOCK
-    ):
+    elif rows.FEED_STALE <= kind <= rows.FEED_RECOVERED:
+        if kind != rows.FEED_SWITCHED:
+            market["stale"] = int(kind == rows.FEED_STALE)
+        call_strategies(node, codes.ON_FEED, instrument)
+    elif not (rows.ORDER_ADD <= kind <= rows.ORDER_EXECUTE or kind == rows.NOTE or kind == rows.CLOCK):
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
 

@@ -15,6 +15,7 @@ A user's mistake never shows a traceback; `--traceback` shows it for any error. 
 
 import gc
 import os
+import signal
 import sys
 from typing import Final
 
@@ -84,6 +85,7 @@ def build_app(chosen: str = "") -> App:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     gc.set_threshold(COLLECT_AFTER)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Else a half-written file would stay behind.
     code = run(list(sys.argv[1:] if arguments is None else arguments))
     gc.freeze()  # What is left goes with the process: no need to look through it all for cycles.
     sys.exit(code)

@@ -139,6 +139,15 @@ def _from_flags(
         path, sign, cls = strategy.partition(":")
         local = Path(path).expanduser()
         overrides["strategy"] = [{"path": f"{local.resolve()}{sign}{cls}" if local.is_file() else strategy}]
+    files = [each for each in data or () if not _is_synth(each) and not Path(each).expanduser().is_dir()]
+    if instrument is not None and not files:
+        raise ConfigError(
+            "an instrument of files, and no file",
+            field="--instrument",
+            expected="a file named by --data",
+            got=instrument,
+            remedy="a catalog, a synthetic market and a run's file name their own: leave it out, or use --symbol or data.instrument",
+        )
     if data:
         overrides["data"] = [_data_table(each, symbol, instrument) for each in data]
     elif symbol is not None:
@@ -146,8 +155,12 @@ def _from_flags(
     return {}, overrides
 
 
+def _is_synth(text: str) -> bool:
+    return text == "synth" or text.startswith("synth:")
+
+
 def _data_table(text: str, symbol: list[str] | None, instrument: str | None) -> dict[str, Any]:
-    if text == "synth" or text.startswith("synth:"):
+    if _is_synth(text):
         return {"synth": {"symbols": symbol or ["BTCUSDT"], "duration": text.partition(":")[2] or "10m"}}
     path = Path(text).expanduser().resolve()
     if path.is_dir():

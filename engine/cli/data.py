@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from twinloop.data.errors import CatalogError
+from twinloop.data.errors import CatalogError, ConfigError
 from twinloop.engine.cli import CHECK_FAILED, OK
 from twinloop.engine.cli.screen import out, say, say_json
 
@@ -122,6 +122,8 @@ def show(
     json
         Print one JSON document.
     """
+    if limit < 0:
+        raise ConfigError("not a count", field="--limit", expected="0 or more", got=limit)
     frame = _open(catalog).scan(symbol, kind, venue=venue, start=start, end=end).head(limit).collect()
     names = [name for name in frame.columns if not name.endswith("_int") and name not in BEHIND]
     if json:

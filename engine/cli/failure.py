@@ -1,5 +1,6 @@
 """How a command's failure is shown: one line a mistake, or one JSON document, and the exit code that says its kind."""
 
+import errno
 import json as json_format
 import platform
 import shlex
@@ -67,7 +68,8 @@ def lines_of(error: BaseException) -> list[str]:
         hint = "See `twinloop --help`." if isinstance(error, UnknownCommandError) else _help_of(error)
         return [f"{text} {hint}"]
     if isinstance(error, OSError) and error.strerror:
-        return [f"{error.filename or 'file'}: {error.strerror.lower()}"]
+        remedy = "; free some, or name a folder on another disk" if error.errno == errno.ENOSPC else ""
+        return [f"{error.filename or 'file'}: {error.strerror.lower()}{remedy}"]
     several = getattr(error, "errors", None)
     if isinstance(error, TwinloopError) and isinstance(several, list):
         return [str(each) for each in several]

@@ -81,10 +81,13 @@ def synth(
             raise CatalogError(
                 "row file is already there", file=path, remedy="pass --overwrite, or choose another name"
             )
+        symbols = synth_symbols(table, {}, None)
+        duration_s = None if table.duration is None else table.duration / 1e9
+        market.need_room(path, symbols, rows=table.rows, duration_s=duration_s)
         instruments, chunks = market.synthesise(
-            synth_symbols(table, {}, None),
+            symbols,
             rows=table.rows,
-            duration_s=None if table.duration is None else table.duration / 1e9,
+            duration_s=duration_s,
             seed=table.seed,
             correlation=table.correlation,
             reversion_s=table.reversion / 1e9,

@@ -13,6 +13,8 @@ socket, read a clock or draw a random number.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from twinloop.data.binance_orders import UsdmRequests, requests_of
 from twinloop.data.binance_reports import AccountReport, OrderReport, plain
 from twinloop.data.binance_signing import Credentials
@@ -37,6 +39,8 @@ from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.gateway.strangers import Strangers
 from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker
+from twinloop.kernels import rows as table
+from twinloop.kernels.rows import ROW
 
 SWEEP_LATE_FACTOR: Final = 20  # Sweep intervals without an answer before it is told.
 
@@ -71,6 +75,7 @@ class Gateway:
         self._answers = Answers(
             settings, self.tracker, self.sender, self.book, self._prover, self._trades, self._lists, self.dead_man
         )
+        self._swept_told: dict[int, int] = {}
         self._clock_due_ns = 0
         self._orphans_due_ns = 0
         self.stream_up = False
@@ -270,6 +275,17 @@ class Gateway:
     def swept_since(self, mono_ns: int) -> bool:
         """Whether the trades of every instrument were asked for since then, and are booked."""
         return self._trades.answered_since(mono_ns)
+
+    def swept_rows(self, now_ns: int) -> Rows:
+        """SWEPT annotations where more is known to be booked than at the last call; to be sealed behind all facts given out so far."""
+        moved = {
+            slot: seen.cursor for slot, seen in self.book.seen.items() if seen.cursor > self._swept_told.get(slot, 0)
+        }
+        self._swept_told |= moved
+        rows = np.zeros(len(moved), ROW)
+        rows["kind"], rows["local_ns"] = table.SWEPT, now_ns
+        rows["instrument"], rows["trade_id"] = list(moved), list(moved.values())
+        return rows
 
     @property
     def strangers(self) -> Strangers:

@@ -3,7 +3,8 @@
     needed_rows([(epoch, rows), ...])     # the same, without what a rebuild would read and forget
 
 A rebuild (recovery.py) remembers the last ENDED_MAX orders that ended. Of an order with so many ended ones behind it, nothing but its fills
-has any effect: they keep their trades from being booked twice. So all its other rows go. An order is taken for ended only where no later row
+has any effect: they keep their trades from being booked twice. So all its other rows go, and its fills too once a sweep has been past them
+(SWEPT): what is below that no list brings again. The newest fills of an instrument stay, for a venue that takes one back. An order is taken for ended only where no later row
 can open it again: its end was told, or all of it has filled, it was never amended, and every cancel was answered. This module must not
 change a row.
 """
@@ -21,8 +22,9 @@ from twinloop.kernels import rows as table
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL
 
 READ: Final = frozenset(
-    {table.NEW, table.FILL, table.BUST, table.FEE_CHANGED, table.EXTERNAL_WORKING} | OF_ORDERS
+    {table.NEW, table.FILL, table.BUST, table.FEE_CHANGED, table.EXTERNAL_WORKING, table.SWEPT} | OF_ORDERS
 )  # What a rebuild reads.
+FILLS_KEPT: Final = 500  # Of each instrument, the newest.
 _IS_OF_ONE: Final = np.isin(np.arange(256), [table.NEW, *OF_ORDERS])
 _IS_END: Final = np.isin(np.arange(256), list(ENDS))
 
@@ -36,6 +38,7 @@ def needed_rows(segments: Sequence[tuple[int, Rows]]) -> list[tuple[int, Rows]]:
     if not len(rows):
         return list(segments)
     keep = ~(_of_forgotten(rows) | _outdated(rows))
+    keep &= ~_swept(rows, keep)
     ends = np.cumsum([len(each) for _, each in segments])
     return [(epoch, pick(each, keep[end - len(each) : end])) for (epoch, each), end in zip(segments, ends, strict=True)]
 
@@ -54,6 +57,32 @@ def _of_forgotten(rows: Rows) -> Flags:
     return found
 
 
+def _swept(rows: Rows, keep: Flags) -> Flags:
+    """Both rows of fills below what a sweep has been past, and changes of their fees; not the newest, nor those of orders that are kept."""
+    kinds = rows["kind"]
+    found = np.zeros(len(rows), np.bool_)
+    kept = np.unique(rows["order_id"][keep & (kinds == table.NEW)])
+    heads = _fill_heads(rows)
+    ids = rows["trade_id"][heads + 1]
+    for each in np.flatnonzero(keep & (kinds == table.SWEPT)):
+        at = np.flatnonzero(rows["instrument"][heads] == rows["instrument"][each])
+        at = at[: max(len(at) - FILLS_KEPT, 0)]
+        at = at[(ids[at] > 0) & (ids[at] < rows["trade_id"][each]) & ~np.isin(rows["order_id"][heads[at]], kept)]
+        found[heads[at]] = found[heads[at] + 1] = True
+        fees = (kinds == table.FEE_CHANGED) & (rows["instrument"] == rows["instrument"][each])
+        found |= fees & np.isin(rows["trade_id"], ids[at])
+    return found
+
+
+def _fill_heads(rows: Rows) -> Numbers:
+    """Places of the first rows of whole fills."""
+    kinds, flags = rows["kind"], rows["flags"]
+    heads = np.flatnonzero((kinds == table.FILL) & (flags & FLAG_CONTINUES != 0))
+    heads = heads[heads + 1 < len(rows)]
+    whole: Numbers = heads[(kinds[heads + 1] == table.FILL) & (flags[heads + 1] & FLAG_TAIL != 0)]
+    return whole
+
+
 def _told(rows: Rows, orders: Numbers) -> Flags:
     """Which orders' end the kernel was told."""
     return np.isin(orders, rows["order_id"][_IS_END[rows["kind"]]])
@@ -61,10 +90,7 @@ def _told(rows: Rows, orders: Numbers) -> Flags:
 
 def _filled(rows: Rows, orders: Numbers, placed: Numbers) -> Flags:
     """Which orders have filled wholly, and have no request under way. placed: the places of their NEW rows."""
-    kinds, ids, flags = rows["kind"], rows["order_id"], rows["flags"]
-    heads = np.flatnonzero((kinds == table.FILL) & (flags & FLAG_CONTINUES != 0))
-    heads = heads[heads + 1 < len(rows)]
-    heads = heads[(kinds[heads + 1] == table.FILL) & (flags[heads + 1] & FLAG_TAIL != 0)]
+    kinds, ids, heads = rows["kind"], rows["order_id"], _fill_heads(rows)
     trades = np.stack([rows["instrument"][heads].astype(np.int64), rows["trade_id"][heads + 1]], axis=1)
     _, once = np.unique(trades, axis=0, return_index=True)
     heads = heads[once]
@@ -87,10 +113,11 @@ def _sum(orders: Numbers, ids: Any, values: Any) -> Numbers:
 
 
 def _outdated(rows: Rows) -> Flags:
-    """What others' orders could do, told again since, by instrument; and rows that a rebuild does not read."""
+    """What others' orders could do and what was swept, told again since, by instrument; and rows that a rebuild does not read."""
     outdated = ~np.isin(rows["kind"], list(READ))
-    told = np.flatnonzero(rows["kind"] == table.EXTERNAL_WORKING)
-    _, last = np.unique(rows["instrument"][told][::-1], return_index=True)
-    outdated[told] = True
-    outdated[told[::-1][last]] = False
+    for kind in (table.EXTERNAL_WORKING, table.SWEPT):
+        told = np.flatnonzero(rows["kind"] == kind)
+        _, last = np.unique(rows["instrument"][told][::-1], return_index=True)
+        outdated[told] = True
+        outdated[told[::-1][last]] = False
     return outdated

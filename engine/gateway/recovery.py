@@ -130,6 +130,8 @@ class _Journal:
             elif row.flags & FLAG_TAIL and self.head is not None:
                 self._fill(self.head, row)
                 self.head = None
+        elif row.kind == kinds.SWEPT and row.instrument in self.book.seen:
+            self.book.seen[row.instrument].begin_at(row.word_48)
         elif row.kind == kinds.FEE_CHANGED:
             self._fee(row)
         elif row.kind == kinds.EXTERNAL_WORKING:

@@ -57,14 +57,17 @@ class SeenTrades:
         settled_ms = sent_ms - OVERLAP_MS
         settled = [trade_id for trade_id, time_ms in trades if time_ms <= settled_ms]
         if settled and max(settled) + 1 > self.cursor:
-            self.cursor = max(settled) + 1
-            self._booked = {
-                trade_id: terms for trade_id, terms in self._booked.items() if trade_id >= self.cursor or trade_id < 0
-            }
+            self.begin_at(max(settled) + 1)
         if complete:
             self.start_ms = max(self.start_ms, settled_ms)
             if not trades:
                 self._drop_synthetic()
+
+    def begin_at(self, cursor: int) -> None:
+        """Everything below it is booked, as a process before has found."""
+        if cursor > self.cursor:
+            self.cursor = cursor
+            self._booked = {each: terms for each, terms in self._booked.items() if each >= cursor or each < 0}
 
     def _drop_synthetic(self) -> None:
         # Ids we made ourselves have no place in the venue's order: kept while there may be frames that repeat them.

@@ -15,12 +15,12 @@ import numpy as np
 
 from twinloop.data.instruments import MONEY_SCALE, from_scaled
 from twinloop.data.rowfile import Rows, join_rows
+from twinloop.engine.gateway.needed_rows import FILLS_KEPT
 from twinloop.engine.live.holdings import Holdings
 from twinloop.engine.live.node import LiveNode
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import FLAG_CONTINUES
 
-KEPT: Final = 500  # Of the last fills of each instrument: half of what one list of trades holds.
 AGE_NS: Final = 60_000_000_000  # A venue's list may lag behind its stream: what is younger is not missed.
 
 
@@ -49,9 +49,9 @@ class BookedFills:
             if not rows["flags"][at] & FLAG_CONTINUES or at + 1 >= len(rows):
                 continue
             slot, trade_id = int(rows["instrument"][at]), int(rows["trade_id"][at + 1])
-            kept = self._kept.setdefault(slot, deque(maxlen=KEPT))
+            kept = self._kept.setdefault(slot, deque(maxlen=FILLS_KEPT))
             if kinds[at] == table.BUST:
-                self._kept[slot] = deque((each for each in kept if each.trade_id != trade_id), KEPT)
+                self._kept[slot] = deque((each for each in kept if each.trade_id != trade_id), FILLS_KEPT)
             elif trade_id > 0:
                 kept.append(Fill(trade_id, int(rows["venue_ns"][at]), rows[at : at + 2].copy()))
 

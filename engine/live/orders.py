@@ -32,6 +32,7 @@ from twinloop.kernels.rows import ROW
 
 TICK_S: Final = 0.05
 ALERTS_KEPT: Final = 200
+SWEPT_EVERY_NS: Final = 60_000_000_000
 _NEEDS_JOURNAL: Final = frozenset({kinds.PLACE, kinds.AMEND, kinds.REPLACE})
 
 
@@ -140,8 +141,15 @@ class OrderEdge:
         self.loop.command("resume", codes.RESUME_BY_ITSELF if by_itself else SESSION_START)
 
     async def _go_on(self) -> None:
-        """Trade again where an alert had positions only shrink, once everything is proven."""
+        """Trade again where an alert had positions only shrink, once everything is proven; seal now and then how far trades are swept."""
+        swept_ns = 0
         while True:
+            now_ns, mono_ns = self.times()
+            if mono_ns - swept_ns >= SWEPT_EVERY_NS:
+                swept_ns = mono_ns
+                rows = self.gateway.swept_rows(now_ns)
+                if len(rows):
+                    self.loop.note(rows)
             if self._reducing and self.settled:
                 self._reducing = False
                 if self.loop.trading_state == "REDUCING":

@@ -10,7 +10,7 @@ from typing import Final
 
 from twinloop.data.errors import TwinloopError
 from twinloop.data.times import DAY_NS
-from twinloop.engine.journal.folder import segments_of
+from twinloop.engine.journal.folder import last_number, segments_of
 from twinloop.engine.seam import WORLD
 
 _NONE: Final = ""
@@ -31,7 +31,9 @@ class Retention:
 
     def round(self) -> str:
         """Archive, copy and retire what is due: why it could not, or nothing."""
-        if self.copies is None or not self.folder.is_dir():
+        if (
+            self.copies is None or last_number(self.folder) == 0
+        ):  # None is begun yet: a session that starts makes the folder first.
             return _NONE
         try:
             segments_of(self.folder)

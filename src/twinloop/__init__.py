@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy, compile_strategy
     from twinloop.engine.strategy_context import Context
     from twinloop.engine.strategy_errors import ParameterError, StrategyError, StrategyRunError
-    from twinloop.engine.strategy_events import Bar, BookEvent, Fill, OrderEvent, Quote, Timer, Trade
+    from twinloop.engine.strategy_events import Bar, BookEvent, FeedEvent, Fill, OrderEvent, Quote, Timer, Trade
     from twinloop.kernels import codes
     from twinloop.kernels.codes import DAY, FOK, GTC, GTD, IOC
 
@@ -37,7 +37,16 @@ _HOMES = {
     "twinloop.engine.strategy_compiler": ("CompiledStrategy", "compile_strategy"),
     "twinloop.engine.strategy_context": ("Context",),
     "twinloop.engine.strategy_errors": ("ParameterError", "StrategyError", "StrategyRunError"),
-    "twinloop.engine.strategy_events": ("Bar", "BookEvent", "Fill", "OrderEvent", "Quote", "Timer", "Trade"),
+    "twinloop.engine.strategy_events": (
+        "Bar",
+        "BookEvent",
+        "FeedEvent",
+        "Fill",
+        "OrderEvent",
+        "Quote",
+        "Timer",
+        "Trade",
+    ),
     "twinloop.data.errors": ("TwinloopError",),
     "twinloop.kernels.codes": ("DAY", "FOK", "GTC", "GTD", "IOC"),
 }
@@ -62,6 +71,7 @@ __all__ = [
     "BookEvent",
     "CompiledStrategy",
     "Context",
+    "FeedEvent",
     "Fill",
     "OrderEvent",
     "ParameterError",

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.market import check
 
-from twinloop.data.errors import ConfigError
+from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.rowfile import open_rows
-from twinloop.data.synth import SynthSymbol, synthesise, synthetic_instrument, write_synth
+from twinloop.data.synth import SynthSymbol, need_room, synthesise, synthetic_instrument, write_synth
 from twinloop.kernels import rows
 
 # Of the 20,000 rows of SCRIPT: the same on every machine.
@@ -174,6 +175,26 @@ def test_duration_ends_before_its_end() -> None:
     made = make(["A"], duration_s=3, seed=1, start_ns=10**18)[1]
     assert made["venue_ns"].min() == 10**18
     assert 10**18 + 2_800_000_000 < made["venue_ns"].max() < 10**18 + 3_000_000_000
+
+
+@pytest.mark.parametrize("settings", [{}, {"events_per_s": 60.0}, {"levels_per_event": 20.0}], ids=str)
+def test_a_market_that_the_disk_cannot_take_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
+    of_a_minute = make([symbol("A", **settings)], duration_s=60.0, seed=1)[1].size
+    usage = [0]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=usage[0]))
+    market = [symbol("A", **settings)]
+    path = tmp_path / "missing" / "a.rows"
+    for free, fits in ((0.7, False), (1.3, True)):
+        usage[0] = int(of_a_minute * 64 * free)
+        for limits in ({"rows": None, "duration_s": 60.0}, {"rows": of_a_minute, "duration_s": None}):
+            if fits:
+                need_room(path, market, **limits)
+            else:
+                with pytest.raises(DataError, match="no room"):
+                    need_room(path, market, **limits)
+        need_room(path, market, rows=100, duration_s=60.0)
 
 
 def test_file_opens_with_its_settings(tmp_path: Path) -> None:

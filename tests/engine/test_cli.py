@@ -1,8 +1,10 @@
 """The command line: exit codes, help with examples, one line a mistake, one JSON document on request."""
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import zlib
@@ -81,6 +83,28 @@ def test_the_first_help_lists_every_command_and_the_exit_codes(twinloop: Any) ->
         (["data", "list", "nope"], cli.DATA, "no such catalog"),
         (["journal", "verify", "nope"], cli.DATA, "no such journal"),
         (["journal", "show", "nope", "--kind", "FIL"], cli.USAGE, 'did you mean "FILL"?'),
+        (
+            ["backtest", "--strategy", "x.py", "--data", "synth", "--instrument", "binance-usdm:BTCUSDT"],
+            cli.USAGE,
+            "no file",
+        ),
+        (["backtest", "run.toml", "--instrument", "binance-usdm:BTCUSDT"], cli.USAGE, "field --instrument"),
+        (
+            [
+                "backtest",
+                "--strategy",
+                "x.py",
+                "--data",
+                "synth",
+                "--limits",
+                "research",
+                "--set",
+                "limits.max_spread=1",
+            ],
+            cli.USAGE,
+            "limits.preset",
+        ),
+        (["data", "show", "BTCUSDT", "trades", "--limit", "-1"], cli.USAGE, "field --limit, expected 0 or more"),
         (["synth", "m.csv"], cli.USAGE, ".rows"),
         (["synth", "m.rows", "--duration", "5"], cli.USAGE, "with its unit|duration such as"),
         (["synth", "m.rows", "--correlation", "2"], cli.USAGE, "at most 1"),
@@ -240,6 +264,35 @@ def test_an_interruption_is_told_to_a_machine_as_well(twinloop: Any, monkeypatch
     assert found.document["exit_code"] == cli.INTERRUPTED
     assert "nothing was written" in found.document["error"]["message"]
     assert "nothing was written" in twinloop("backtest", "run.toml").err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_half_written_market(tmp_path: Path, number: signal.Signals) -> None:
+    code = "from twinloop.engine.cli import main; main()"
+    arguments = ("synth", "market.rows", "--rows", "50000000")
+    made = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not any(tmp_path.iterdir()):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"ended early with {made.wait(timeout=0.05)}")
+    made.send_signal(number)
+    said = made.communicate()[1]
+    assert made.returncode == cli.INTERRUPTED
+    assert "nothing was written" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_file_and_a_remedy(
+    twinloop: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    monkeypatch.setattr("twinloop.data.rowfile.temporary_name", lambda _: full)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # A writer that fails removes its file.
+    found = twinloop("synth", "market.rows", "--rows", "100000")
+    assert found.code == cli.DATA
+    assert "market.rows: no space left on device; free some, or name a folder on another disk" in found.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recording_of_another_symbol_is_refused_and_adds_nothing(twinloop: Any, tmp_path: Path) -> None:

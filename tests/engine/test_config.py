@@ -174,7 +174,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_an_override_of_a_value_as_a_table_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"path of tables"):
+    with pytest.raises(ConfigError, match=r"a table at run\.name"):
         put({"run": {"name": "x"}}, "run.name.first", 1)
     with pytest.raises(ConfigError, match=r"index below 2"):
         put({"data": [{}, {}]}, "data.symbol", 1)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from reference import fake_run
@@ -67,6 +68,19 @@ def test_ordinary_results_raise_no_doubt(tmp_path: Path) -> None:
     fills = fake_run.records(samples=600, fills=80)[0]
     fills["position_after_int"][-1] = 0
     assert notes_on(run_of(tmp_path, fills=fills)) == []
+
+
+@pytest.mark.parametrize(
+    ("contract", "sides", "told"),
+    [("spot", [1, -1, -1], True), ("spot", [1, 1, -1], False), ("linear", [1, -1, -1], False)],
+)
+def test_spot_that_was_sold_short_is_told(tmp_path: Path, contract: str, sides: list[int], told: bool) -> None:
+    fills = fake_run.records(samples=600, fills=80)[0][:3]
+    fills["side"], fills["qty_int"], fills["position_after_int"] = sides, 5, 0
+    instrument = msgspec.structs.replace(fake_run.BTC, contract=contract)
+    run = write_run(tmp_path, fake_run.info(instruments=(instrument,)), fills=fills, report=False)
+    assert [note for note in notes_on(run) if "spot was sold short (BTCUSDT)" in note] == notes_on(run)
+    assert bool(notes_on(run)) == told
 
 
 def test_fees_without_a_price_are_named(tmp_path: Path) -> None:

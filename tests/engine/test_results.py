@@ -156,6 +156,26 @@ def test_starting_a_run_removes_the_one_before_and_leaving_drops_what_waits(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_takes_one_run_at_a_time(tmp_path: Path) -> None:
+    write(tmp_path / "alone")
+    with RunWriter(tmp_path / "shared", fake_run.info()) as writer:
+        writer.append(**dict(zip(TABLES, fake_run.records(samples=800, fills=120), strict=True)))
+        with pytest.raises(DataError, match="another run is writing to this folder"):
+            RunWriter(tmp_path / "shared", fake_run.info())
+        writer.finish()
+    assert digests(tmp_path / "shared") == digests(tmp_path / "alone")
+    write(tmp_path / "shared")
+
+
+def test_a_folder_that_could_not_be_opened_is_free_again(tmp_path: Path) -> None:
+    (tmp_path / ".orders.records").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write(tmp_path)
+    (tmp_path / ".orders.records").rmdir()
+    write(tmp_path)
+    assert load_run(tmp_path).complete
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [("manifest.json", "{", "not a JSON document"), ("manifest.json", '{"format": 99}', "another version")],

@@ -53,7 +53,7 @@ def test_times_cut_a_file_without_reading_it_again(tmp_path: Path) -> None:
     cut = prepared(tmp_path, **table, start="2024-01-02", end="2024-01-03")
     assert cut.cached
     assert count(cut) == 2
-    with pytest.raises(DataError, match="no rows between"):
+    with pytest.raises(DataError, match=r"no rows between .* got '2025-01-01T00:00:00Z to the end'"):
         prepared(tmp_path, **table, start="2025-01-01")
 
 

@@ -75,6 +75,8 @@ class S(tl.Strategy):
     def on_order(self, ctx, order):
         self.out[0] = order.id; self.out[1] = order.state; self.out[2] = order.leaves; self.out[3] = order.price
         self.out[4] = order.filled; self.out[5] = order.instrument; self.out[6] = order.code; self.out[7] = order.kind
+    def on_feed(self, ctx, feed):
+        self.out[0] = feed.kind; self.out[1] = feed.code; self.out[2] = feed.source; self.out[3] = feed.instrument; self.out[4] = feed.ts_ns
 """
 
 
@@ -117,6 +119,9 @@ def test_events_show_the_row_in_hand(kind: str, tmp_path: Path) -> None:
     bench.row(rows.TIMER, timer_id=4, due_ns=90, local_ns=95)
     bench.call("on_timer")
     assert out(3) == [4, 90, 95]
+    bench.row(rows.FEED_SWITCHED, instrument=1, code=2, source=1, local_ns=96)
+    bench.call("on_feed")
+    assert out(5) == [rows.FEED_SWITCHED, 2, 1, 1, 96]
     tail = bench.node["inbox"][3]
     bench.row(
         rows.FILL,

@@ -91,6 +91,9 @@ class World:
             self.facts.append(outcome.rows)
             self.journal.append((self.settings.epoch, outcome.rows))
             kernel_view(self.orders, outcome.rows, self.fills)
+        swept = self.gateway.swept_rows(self.now_ns)
+        if len(swept):
+            self.journal.append((self.settings.epoch, swept))
         return outcome
 
     @property

@@ -41,10 +41,12 @@ class Child:
 
 
 @asynccontextmanager
-async def started(*arguments: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Child]:
-    """A command, killed at the end if it still runs."""
+async def started(
+    *arguments: str, env: Mapping[str, str] | None = None, command: str = _COMMAND
+) -> AsyncIterator[Child]:
+    """A command, killed at the end if it still runs. command: Python that runs it."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _COMMAND, *arguments, env={**os.environ, **KEYS, **(env or {})},
+        sys.executable, "-c", command, *arguments, env={**os.environ, **KEYS, **(env or {})},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     child = Child(process)

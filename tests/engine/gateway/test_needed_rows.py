@@ -12,7 +12,7 @@ from reference.chaos import Chaos
 from reference.gateway_world import LOT, World, credentials
 
 from twinloop.data.rowfile import Rows, join_rows
-from twinloop.engine.gateway import tracker
+from twinloop.engine.gateway import sweep, tracker
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.needed_rows import READ, needed_rows
 from twinloop.kernels import rows as table
@@ -90,6 +90,55 @@ def test_what_is_kept_does_not_grow_with_orders_that_have_ended(market: str) -> 
     kept = needed_rows(by_epoch(world.journal))
     assert rebuilt(world, kept) == rebuilt(world, world.journal)
     assert sizes[-1] - fills <= max(sizes[:8])
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32), moves=st.integers(100, 400), cuts=st.lists(st.floats(0, 1), min_size=1, max_size=3))
+def test_fills_that_a_sweep_has_been_past_are_needed_no_more(
+    market: str, seed: int, moves: int, cuts: list[float]
+) -> None:
+    """With sweeps that settle in a second, and no fill kept for its own sake: whatever is cut away, the rest says the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "OVERLAP_MS", 1000)
+        patch.setattr("twinloop.engine.gateway.needed_rows.FILLS_KEPT", 0)
+        chaos = Chaos(market, seed, restarts=True, orders_max=40)
+        for _ in range(moves):
+            chaos.act()
+        journal = chaos.world.journal
+        kept: Segments = []
+        before = 0
+        for cut in [*sorted(int(cut * len(journal)) for cut in cuts), len(journal)]:
+            kept = needed_rows(by_epoch([*kept, *journal[before:cut]]))
+            before = cut
+            assert rebuilt(chaos.world, [*kept, *journal[cut:]]) == rebuilt(chaos.world, journal)
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_what_is_kept_does_not_grow_with_fills(market: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinloop.engine.gateway.needed_rows.FILLS_KEPT", 3)
+    world = World(market)
+    sizes, kept = [], list[tuple[int, Rows]]()
+    for number in range(17, 57):
+        world.new(number, LOT)
+        world.settle()
+        world.venue.now_ms = world.now_ns // 1_000_000
+        world.venue.fill(world.of(number), LOT)
+        world.settle()
+        world.run(sweep.OVERLAP_MS // 1000 + 30, step_ms=5000)
+        kept = needed_rows(by_epoch(world.journal))
+        sizes.append(size(kept))
+    assert len(world.fills) == 40
+    assert max(sizes[10:]) <= sizes[9] + 2
+    assert rebuilt(world, kept) == rebuilt(world, world.journal)
+    told, requests = len(world.facts), len(world.venue.requests)
+    world.restart("journal")
+    world.run(3)
+    assert len(world.facts) == told, "nothing is booked again"
+    asked = [parameters for _, path, parameters in world.venue.requests[requests:] if path.endswith("rades")]
+    traded = [parameters for parameters in asked if parameters["symbol"] == "BTCUSDT"]
+    assert traded
+    assert all(int(parameters["fromId"]) > 1000 for parameters in traded), "not from the session's start"
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])

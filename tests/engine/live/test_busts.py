@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from twinloop.data.instruments import Instrument
-from twinloop.engine.live.busts import KEPT, BookedFills, undone, without
+from twinloop.engine.gateway.needed_rows import FILLS_KEPT
+from twinloop.engine.live.busts import BookedFills, undone, without
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL, ROW
 
@@ -54,7 +55,7 @@ def test_a_trade_taken_back_is_not_missed_again_and_ids_of_ours_never() -> None:
 
 
 def test_the_last_fills_are_kept() -> None:
-    kept = booked(*(fill(number) for number in range(1, KEPT + 3)))
+    kept = booked(*(fill(number) for number in range(1, FILLS_KEPT + 3)))
     assert kept.first_id(0) == 3
 
 

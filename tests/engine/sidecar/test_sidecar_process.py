@@ -17,6 +17,7 @@ from reference.processes import Child, runs, started, until, words_of
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.gateway.client_ids import ClientIds
+from twinloop.engine.journal.archive_index import parquet_path, read_index
 from twinloop.engine.journal.snapshot import snapshots_of
 from twinloop.engine.live.measured import SIDECAR_WORDS, sidecar_status
 from twinloop.engine.live.parity import replay_journal
@@ -258,3 +259,56 @@ def test_a_sidecar_of_real_orders_needs_its_own_key(tmp_path: Path, quoter: Path
             assert "$TWINLOOP_CANCEL_KEY" in sidecar.said
 
     asyncio.run(all_of_it())
+
+
+# Runs the sidecar's command two days in the future as its retention sees it, with a round every half second.
+LATER = """
+import twinloop.engine.sidecar.process as process
+import twinloop.engine.sidecar.retention as retention
+from twinloop.engine.cli import main
+from twinloop.engine.seam import WORLD
+
+class Later:
+    @staticmethod
+    def wall_ns():
+        return WORLD.wall_ns() + 2 * 86_400_000_000_000
+
+retention.WORLD = Later
+process.RETAIN_S = 0.5
+main()
+"""
+
+
+def test_segments_are_archived_copied_and_retired_beside_a_session_that_runs_and_goes_on(
+    tmp_path: Path, quoter: Path
+) -> None:
+    """Also after a kill: the next start needs nothing that went. With the copies all of it replays, without them what is left."""
+    place, copies = tmp_path / "sessions" / "live", tmp_path / "copies"
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=200) as server:
+            path = live_file(tmp_path, server.port, quoter)
+            path.write_text(f'{path.read_text()}\n[journal]\narchive = "{copies}"\nkeep_days = 1\n')
+            async with started("sidecar", str(path), command=LATER) as sidecar:
+                async with started("live", str(path)) as live:
+                    await until(lambda: sidecar_words(place)["retired"] >= 1, live, sidecar)
+                    assert words_of(place)["trading_state"] == 0
+                    assert await live.end(signal.SIGKILL) == -signal.SIGKILL
+                instance = words_of(place)["instance"]
+                async with started("live", str(path)) as live:
+                    await until(lambda: runs(place, instance), live, sidecar)
+                    assert await live.end(signal.SIGTERM) == 0
+                assert await sidecar.end(signal.SIGTERM) == 0
+            assert sidecar_words(place)["retention_failed"] == 0, [each["what"] for each in alarms(place)]
+            assert not told(place, "cannot be archived")
+
+    asyncio.run(all_of_it())
+    journal = place / "journal"
+    gone = {entry.segment for entry in read_index(journal) if not parquet_path(journal, entry.segment).exists()}
+    assert gone
+    assert gone <= {int(each.stem.partition("-")[2]) for each in (copies / "live").iterdir()}, "each has a copy"
+    whole = replay_journal(journal, copies=copies / "live")
+    assert whole.difference is None, str(whole.difference)
+    rest = replay_journal(journal)
+    assert rest.difference is None, str(rest.difference)
+    assert 0 < rest.facts < whole.facts
