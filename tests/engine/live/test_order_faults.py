@@ -200,7 +200,14 @@ def test_v2_an_order_that_never_arrived_is_absent_by_two_sources_only(tmp_path: 
 
     async def play(stage: Stage) -> None:
         await stage.meets_until("lose_request", "PROVEN_ABSENT", count=4)
-        await stage.meets("query_unknown", "delay_request", count=4)
+        # A query is sent where an order is in doubt, which a 503 brings about.
+        stage.server.faults.arm("query_unknown", 4)
+        for _ in range(20):
+            await stage.meets("unknown_503")
+            if stage.server.faults.met.get("query_unknown", 0) >= 4:
+                break
+        assert stage.server.faults.met["query_unknown"] >= 4
+        await stage.meets("delay_request", count=4)
         await stage.trades()
 
     assert perform(tmp_path, play).alerts()["REQUEST_UNPROVEN"] >= 1
