@@ -402,11 +402,15 @@ class _Reader:
         stamp = self.chosen.stamp or ("close" if field == "close_time" else "open")
         interval_ns = usual_step(stamps) if self.chosen.interval is None else parse_interval(self.chosen.interval)
         if interval_ns is None:
+            fine = self.verdicts.fine
+            others = "" if fine.all() else f", most others are {self.verdicts.most_frequent()}"
             raise ConfigError(
-                "length of the bars cannot be told from one bar",
+                "length of the bars cannot be told",
                 file=self.path,
                 field="interval",
-                remedy='pass interval="1d"',
+                expected="two or more bars at different times",
+                got=f"{int(fine.sum())} of {fine.size} records kept{others}",
+                remedy="mend the table, or pass its interval, such as 1d",
             )
         closes, lengths, rule = bar_spans(stamps, interval_ns, stamp, self.chosen.timezone)
         self.stated |= {"interval": interval_label(interval_ns), "stamp": rule}

@@ -77,6 +77,8 @@ def read_table_text(path: Path, *, delimiter: str | None = None, header: bool | 
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if path.suffix == ".parquet":
+            raise DecodeError("not a Parquet file", file=path, remedy="fetch the file again") from None
         raise DecodeError("not UTF-8 text", file=path, got=f"{error.reason} at byte {error.start}") from None
     return _from_lines(path, text, delimiter, header)
 

@@ -88,11 +88,6 @@ def settlement_fee(instrument: Instrument, fee_int: int, fee_currency: str, pric
     return divide_half_even(fee_int * price_int, scale) if fee_currency == instrument.base else None
 
 
-def fee_currency_of(instrument: Instrument, slot: int, currencies: Sequence[str]) -> str:
-    """Name of the currency in a fill's fee_currency slot."""
-    return instrument.settle if slot == SETTLE_CURRENCY else currencies[slot]
-
-
 def _fill_values(fills: npt.NDArray[np.void], instruments: Sequence[Instrument]) -> list[int]:
     """`fill_value` of every fill; whole columns at once where no product can leave int64."""
     prices, quantities = fills["price_int"].astype(np.int64), fills["qty_int"].astype(np.int64)

@@ -294,7 +294,13 @@ def test_scales_come_from_the_instrument_and_nothing_is_rounded_unless_told(tmp_
         (["time,open,high,low,close"], {}, DecodeError, "the header only"),
         (["time,last,size2", "2024-01-01,1,1"], {}, DecodeError, "columns are missing"),
         (["a,open,high,low,close", "2024-01-01,1,1,1,1"], {}, DecodeError, "no time column"),
-        (["time,open,high,low,close", "2024-01-01,1,1,1,1"], {}, ConfigError, 'pass interval="1d"'),
+        (["time,open,high,low,close", "2024-01-01,1,1,1,1"], {}, ConfigError, "got '1 of 1 records kept'"),
+        (
+            ["time,open,high,low,close", "2024-01-01,1,1,1,1", "2024-01-02,-1,1,1,1", "2024-01-03,1,1,1,-1"],
+            {},
+            ConfigError,
+            "got '1 of 3 records kept, most others are negative'",
+        ),
         (["time,open,high,low,close", "2024-01-01,NaN,1,1,1"], {}, DecodeError, "most are nan"),
         (["time,open,high,low,close", "2024-01-01,1,1"], {}, DecodeError, "every line is cut"),
         (["time,open,high,low,close", "soon,1,1,1,1"], {}, DataError, "times cannot be read"),
@@ -334,6 +340,9 @@ def test_damaged_files_say_so(tmp_path: Path) -> None:
             read_table(path, symbol="X")
     with pytest.raises(DecodeError, match="No such file"):
         read_table(tmp_path / "absent.csv", symbol="X")
+    (tmp_path / "noise.parquet").write_bytes(b"\xff" * 50)
+    with pytest.raises(DecodeError, match="not a Parquet file"):
+        read_table(tmp_path / "noise.parquet", symbol="X")
 
 
 @given(content=st.binary(max_size=300))
