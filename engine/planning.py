@@ -3,7 +3,9 @@
 The only step between `config.py` and `backtest.py`. It must not run anything but the user's strategy files.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,20 +18,23 @@ from twinloop._cache import cache_folder
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.data.merge import open_tape
+from twinloop.data.rowfile import map_rows, read_manifest
 from twinloop.data.times import to_text
 from twinloop.engine.assembly import VenueSettings
 from twinloop.engine.backtest import Plan, StrategyPlan
 from twinloop.engine.config import Loaded, StrategyTable, VenueTable
 from twinloop.engine.instrument_names import shown_names, slots_by_name
 from twinloop.engine.limits import Limits, from_config, in_force, limits_lines
-from twinloop.engine.sources import Watch, prepare
+from twinloop.engine.sources import Source, Watch, prepare
 from twinloop.engine.strategy_compiler import check_class
 from twinloop.engine.units import bar_kind, bar_size, next_time_ns, session_ends_ns, time_of_day
 from twinloop.engine.user_code import load_strategy
 from twinloop.engine.wording import duration, money
 from twinloop.kernels.bars import NOTIONAL_BAR, TICK_BAR, TIME_BAR, VOLUME_BAR
+from twinloop.kernels.rows import BAR, KIND_NAME, LEVEL, QUOTE, TRADE
 
 SYNTHETIC: Final = "the market is synthetic: a strategy that earns here has learned the generator, and no market"
+MARKET_KINDS: Final = (TRADE, QUOTE, LEVEL, BAR)
 DAY_NS = 86_400_000_000_000
 KINDS = {"time": TIME_BAR, "tick": TICK_BAR, "volume": VOLUME_BAR, "notional": NOTIONAL_BAR}
 
@@ -102,12 +107,47 @@ def make_plan(loaded: Loaded, watch: Watch | None = None) -> Planned:
         ],
         notes=[
             *(note for source in sources for note in source.notes),
+            *told_twice(sources),
             *session_notes(config.venue, first_ns, last_ns),
             *([SYNTHETIC] if any(each.synth is not None for each in config.data) else []),
         ],
         broken=[text for source in sources for text in source.broken],
     )
     return Planned(plan, all(source.cached for source in sources), read_as)
+
+
+def told_twice(sources: Sequence[Source]) -> list[str]:
+    """A line for each kind of an instrument that two [[data]] tables give for the same times: volume counts twice, books mix."""
+    named = Counter(name for source in sources for name in _instruments(source))
+    shared = {name for name, count in named.items() if count > 1}
+    spans = [_spans(source, shared) for source in sources if shared]
+    return sorted(
+        {
+            f"two [[data]] tables give {KIND_NAME[kind]} rows of {name} for the same times, and both are in the run"
+            for one, other in itertools.combinations(spans, 2)
+            for name, kind in one.keys() & other.keys()
+            if one[name, kind][0] <= other[name, kind][1] and other[name, kind][0] <= one[name, kind][1]
+        }
+    )
+
+
+def _instruments(source: Source) -> set[str]:
+    return {each.key for file in source.files for each in read_manifest(file.path).instruments}
+
+
+def _spans(source: Source, chosen: Collection[str]) -> dict[tuple[str, int], tuple[int, int]]:
+    """First and last local time of each (instrument, kind) of market data that a source has; only of chosen instruments."""
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+    for file in source.files:
+        rows = map_rows(file.path)[file.start : file.stop]
+        for slot, instrument in enumerate(read_manifest(file.path).instruments):
+            for kind in MARKET_KINDS if instrument.key in chosen else ():
+                at = np.flatnonzero((rows["kind"] == kind) & (rows["instrument"] == slot))
+                if at.size:
+                    first, last = (int(rows[index]["local_ns"]) for index in (at[0], at[-1]))
+                    before = found.get((instrument.key, kind), (first, last))
+                    found[instrument.key, kind] = min(before[0], first), max(before[1], last)
+    return found
 
 
 def _settled(instrument: Instrument, currency: str) -> Instrument:

@@ -312,8 +312,9 @@ class Context:
         node = node_of(self)
         due_ns = at_ns
         if due_ns == 0:
+            now_ns = node["decision"]["clock"]["now_ns"]
             wait_ns = delay_ns if delay_ns > 0 else interval_ns
-            due_ns = node["decision"]["clock"]["now_ns"] + wait_ns
+            due_ns = now_ns + min(wait_ns, NEVER - 1 - now_ns)  # A wait past the end of time is not one that is over.
         request = node["request"]
         request["order_id"] = timer_id
         request["expire_ns"] = min(max(due_ns, 1), NEVER - 1)

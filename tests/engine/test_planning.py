@@ -77,6 +77,24 @@ def test_two_inputs_become_one_tape(tmp_path: Path) -> None:
     assert (np.diff(plan.local["local_ns"]) >= 0).all()
 
 
+def test_a_market_given_twice_is_told(tmp_path: Path) -> None:
+    def notes(*data: Any) -> list[str]:
+        return [note for note in planned(tmp_path, data=list(data)).plan.notes if "two [[data]] tables" in note]
+
+    one = {"synth": {"symbols": ["AAA", "BBB"], "rows": 5000}}
+    assert notes(one) == []
+    assert notes(one, {"synth": {"symbols": ["CCC"], "rows": 5000}}) == []
+    text = "two [[data]] tables give {} rows of synthetic:BBB for the same times, and both are in the run"
+    assert notes(one, {"synth": {"symbols": ["BBB"], "rows": 5000, "seed": 2}}) == [
+        text.format(kind) for kind in ("LEVEL", "QUOTE", "TRADE")
+    ]
+    (tmp_path / "a.csv").write_text(BARS, encoding="utf-8")
+    (tmp_path / "b.csv").write_text(BARS.replace("2024", "2025"), encoding="utf-8")
+    first, second = ({"file": name, "symbol": "GOOG", "interval": "1d"} for name in ("a.csv", "b.csv"))
+    assert notes(first, second) == []
+    assert len(notes(first, first)) == 1
+
+
 def test_measured_latencies_are_read_by_line(tmp_path: Path) -> None:
     (tmp_path / "latency.csv").write_text("time_ns,entry_ns,response_ns\n10,1,2\n20,3,4\n", encoding="utf-8")
     plan = planned(tmp_path, venue__latency_model="measured", venue__latency_file="latency.csv").plan

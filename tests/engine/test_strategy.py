@@ -252,6 +252,10 @@ class S(tl.Strategy):
             self.result = ctx.market_scaled(0, tl.SELL, 12)
         elif self.which == 16:
             self.result = ctx.set_timer(3, interval_ns=7)
+        elif self.which == 17:
+            self.result = ctx.set_timer(3, delay_ns=9223372036854775807)
+        elif self.which == 18:
+            self.result = ctx.set_timer(3, delay_ns=-5, interval_ns=-7)
 """
 SENT = {
     0: {
@@ -285,6 +289,8 @@ SENT = {
     13: {"service": "submit", "price": 70, "qty": 1000},
     15: {"service": "submit", "side": -1, "qty": 12, "type": codes.MARKET},
     16: {"service": "set_timer", "expire_ns": 1007, "qty": 7},
+    17: {"service": "set_timer", "expire_ns": 2**63 - 2, "qty": 0},
+    18: {"service": "set_timer", "expire_ns": 993, "qty": 0},
 }
 
 
