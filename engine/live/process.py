@@ -8,6 +8,7 @@ must not decide about orders.
 """
 
 import asyncio
+import contextlib
 import gc
 import signal
 from collections.abc import Callable
@@ -114,7 +115,7 @@ class LiveProcess:
 
     def __init__(self, loaded: LoadedSession, say: Say, progress: Callable[[int, int], None] | None = None) -> None:
         self.loaded = loaded
-        self._say = say
+        self._say = _as_far_as_heard(say)
         self._progress = progress
         self.clock = ReceiveClock()
         self.started_ns = self.clock.local_ns()
@@ -532,6 +533,16 @@ class LiveProcess:
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
         )
+
+
+def _as_far_as_heard(say: Say) -> Say:
+    """Lines for a person who may be gone: a closed terminal or pipe is no failure of the session, and may end none of its tasks."""
+
+    def said(text: str) -> None:
+        with contextlib.suppress(OSError):
+            say(text)
+
+    return said
 
 
 def _first_of(error: BaseException) -> BaseException:

@@ -41,6 +41,30 @@ def in_the_node(process: LiveProcess) -> None:
     process.loop.recorded.handle = stops  # type: ignore[method-assign]
 
 
+def test_a_terminal_that_is_gone_ends_no_session_and_keeps_none_from_ending(
+    tmp_path: Path, strategy_folder: Path
+) -> None:
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) > 4:
+            raise BrokenPipeError
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            process = LiveProcess(load_session(configuration(tmp_path, server.port, strategy_folder)), say)
+            task = asyncio.create_task(process.run())
+            await sessions.until(lambda: hasattr(process, "feed") and process.loop.counts.fills >= 2, task)
+            server.faults.arm("drop_user")
+            await sessions.until(lambda: sum("STREAM_BACK" in line for line in said) >= 2, task)
+            process.stopping.set()
+            await asyncio.wait_for(task, 30)
+
+    asyncio.run(all_of_it())
+    assert "stopped:" in said[-1]
+
+
 @pytest.mark.parametrize("market", ["usdm", "spot"])
 @pytest.mark.parametrize(("plant", "told"), [(in_a_feed, "a planted error"), (in_the_node, "the loop stopped")])
 def test_a_session_that_fails_cancels_what_works_and_says_why(
