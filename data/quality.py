@@ -150,7 +150,10 @@ class QualityReport(msgspec.Struct, kw_only=True, frozen=True):
             if value := getattr(self, name):
                 text.append(f"{name.replace('_', ' ')}: {value}")
         text += [f"gap {to_text(gap.from_ns)} to {to_text(gap.to_ns)}" for gap in self.gaps_longest]
-        text += [f"latency {name}: {value} ns" for name, value in self.latency_ns.items()]
+        if (others := self.gaps - len(self.gaps_longest)) > 0:
+            text.append(f"and {others} gaps that are no longer than these")
+        if any(self.latency_ns.values()):
+            text += [f"latency {name}: {value} ns" for name, value in self.latency_ns.items()]
         if self.conservation is not None:
             text.append(self.conservation.line())
         return text

@@ -54,8 +54,9 @@ def backtest(
 
         twinloop backtest examples/market_maker.toml --set run.name=other
 
-    Flags override the file. Ctrl-C stops after the callback in hand, writes the
-    partial result and exits with 5.
+    Flags override the file. Ctrl-C stops after the Python callback in hand, or
+    within a million rows of compiled code, writes the partial result and exits
+    with 5.
 
     Parameters
     ----------

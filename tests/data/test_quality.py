@@ -124,6 +124,17 @@ def test_report_renders() -> None:
     assert QualityMeter().report().lines()[0].startswith("0 rows")
 
 
+def test_gaps_beyond_the_listed_are_counted() -> None:
+    text = measured(trades([(at * 100, at * 100, at, 100) for at in range(1, 26)])).lines()
+    assert "gaps: 24" in text
+    assert sum(line.startswith("gap ") for line in text) == 20
+    assert "and 4 gaps that are no longer than these" in text
+    assert not any(line.startswith("latency") for line in text)
+    few = measured(trades([(at * 100, at * 100 - 1, at, 100) for at in range(1, 22)])).lines()
+    assert not any("no longer than these" in line for line in few)
+    assert sum(line.startswith("latency") for line in few) == 7
+
+
 def test_clock_offset_makes_the_smallest_latency_positive() -> None:
     venue = np.array([0, 1000, 2000])
     local = np.array([5, 900, 2500])
