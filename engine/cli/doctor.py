@@ -170,12 +170,16 @@ def _code_cache(_: Path) -> tuple[str, bool, str]:
 
 def _row_cache(_: Path) -> tuple[str, bool, str]:
     from twinloop._cache import cache_folder  # noqa: PLC0415
+    from twinloop.data.atomic import TEMPORARY_MARK  # noqa: PLC0415
 
     folder = cache_folder().parent / "rows"
     count, size = _size(folder, "*.rows")
     free = shutil.disk_usage(folder if folder.is_dir() else folder.parent).free / 1e9
     fine = free >= FREE_GB
     text = f"{folder}, {count} row files, {size:.0f} MB, {free:.1f} GB free"
+    begun, size = _size(folder, f"*{TEMPORARY_MARK}*")
+    if begun:
+        text += f"; {begun} unfinished ({size:.0f} MB): remove *{TEMPORARY_MARK}* while no run is reading data"
     return (
         "row cache",
         fine,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from twinloop.data.atomic import temporary_name
 from twinloop.data.catalog import Catalog
 from twinloop.engine import cli
 
@@ -243,6 +244,25 @@ def test_doctor_checks_the_installation(twinloop: Any) -> None:
         "row cache",
     }
     assert "numba" in found.document["facts"]["packages"]
+
+
+def test_doctor_tells_what_dead_runs_left_behind(
+    twinloop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinloop._cache.cache_folder", lambda: tmp_path / "kernels")
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (tmp_path / "kernels").mkdir()
+    (rows / "a.rows").write_bytes(b"")
+
+    def told() -> str:
+        checks = {each["name"]: each for each in twinloop("doctor", "--json").document["checks"]}
+        return str(checks["row cache"]["detail"])
+
+    assert "unfinished" not in told()
+    temporary_name(rows / "b.rows").write_bytes(b"x" * 3_000_000)
+    assert "1 row files" in told()
+    assert "1 unfinished (3 MB): remove *.twinloop-partial-*" in told()
 
 
 def test_help_answers_without_the_compiler_or_polars() -> None:
