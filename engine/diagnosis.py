@@ -98,8 +98,13 @@ def notes_on(run: Run) -> list[str]:
 
 
 def _sold_short_on_spot(run: Run) -> list[str]:
-    """Spot instruments of which an account, all its strategies together, sold more than it had bought."""
-    spot = [name for name, each in zip(run.symbols, run.instruments, strict=True) if each.contract == "spot"]
+    """Spot instruments of which an account, all its strategies together, sold more than it had bought.
+
+    One without a base currency was made for a bare table, of which nobody said that it is spot.
+    """
+    spot = [
+        name for name, each in zip(run.symbols, run.instruments, strict=True) if each.contract == "spot" and each.base
+    ]
     lowest = (
         run.fills.filter(pl.col("symbol").is_in(spot))
         .group_by("account", "symbol", maintain_order=True)

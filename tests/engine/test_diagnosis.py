@@ -71,13 +71,20 @@ def test_ordinary_results_raise_no_doubt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "sides", "told"),
-    [("spot", [1, -1, -1], True), ("spot", [1, 1, -1], False), ("linear", [1, -1, -1], False)],
+    ("contract", "base", "sides", "told"),
+    [
+        ("spot", "BTC", [1, -1, -1], True),
+        ("spot", "BTC", [1, 1, -1], False),
+        ("spot", "", [1, -1, -1], False),
+        ("linear", "BTC", [1, -1, -1], False),
+    ],
 )
-def test_spot_that_was_sold_short_is_told(tmp_path: Path, contract: str, sides: list[int], told: bool) -> None:
+def test_spot_that_was_sold_short_is_told(
+    tmp_path: Path, contract: str, base: str, sides: list[int], told: bool
+) -> None:
     fills = fake_run.records(samples=600, fills=80)[0][:3]
     fills["side"], fills["qty_int"], fills["position_after_int"] = sides, 5, 0
-    instrument = msgspec.structs.replace(fake_run.BTC, contract=contract)
+    instrument = msgspec.structs.replace(fake_run.BTC, contract=contract, base=base)
     run = write_run(tmp_path, fake_run.info(instruments=(instrument,)), fills=fills, report=False)
     assert [note for note in notes_on(run) if "spot was sold short (BTCUSDT)" in note] == notes_on(run)
     assert bool(notes_on(run)) == told
