@@ -25,7 +25,8 @@ class EmaCross(tl.Strategy):
         """Follow the averages with every trade."""
         fast = tl.indicators.ema_update(self.fast, trade.price)
         slow = tl.indicators.ema_update(self.slow, trade.price)
-        if not tl.indicators.is_ready(self.slow) or ctx.open_orders(trade.instrument) > 0:
+        ready = tl.indicators.is_ready(self.fast) and tl.indicators.is_ready(self.slow)
+        if not ready or ctx.open_orders(trade.instrument) > 0:
             return
         band = slow * self.band_bps * 1e-4
         position = ctx.position(trade.instrument)

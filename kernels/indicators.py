@@ -5,7 +5,7 @@ state alone), `<name>_update(state, ...) -> float` and the field `state["value"]
 The types nest in any bigger record (a strategy's state), so an update is one pointer and no allocation. Types with a
 window come from a factory, since the window is a size: `sma_state(20)` is the dtype of an SMA over 20 values.
 
-Warm-up. `is_ready(state)` is true once `count` reached `warmup` inputs. Before that `value` is the formula over the inputs
+Warm-up. `is_ready(state)` is true once `count` reached `warmup` inputs, of a state that no init accepted never. Before that `value` is the formula over the inputs
 seen so far (0.0 before the first), never NaN; what counts as enough is stated at each init.
 
 Inputs are finite floats, magnitude < 1e150; decoders let no NaN or infinity in, and nothing here tests for them.
@@ -104,8 +104,8 @@ def rolling_vwap_state(window: int) -> np.dtype[np.void]:
 
 @njit(cache=True)
 def is_ready(state: Any) -> bool:
-    """Whether the indicator has seen enough inputs for its formula to hold in full."""
-    return bool(state["count"] >= state["warmup"])
+    """Whether the indicator has seen enough inputs for its formula to hold in full; never before an init that returned INDICATOR_OK."""
+    return bool(state["warmup"] > 0 and state["count"] >= state["warmup"])
 
 
 # Exponential moving average.

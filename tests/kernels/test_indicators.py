@@ -101,6 +101,13 @@ def test_rolling_extremes_equal_min_and_max(which: int, xs: Any, window: Any) ->
     assert run("rolling_max", dtype, xs, which)[0] == twin.rolling_max(xs, window)
 
 
+def test_a_record_that_no_init_accepted_is_never_ready() -> None:
+    record = np.zeros(1, ind.EMA)[0]
+    assert ind.ema_init(record, 0) == ind.INDICATOR_BAD_SIZE
+    ind.ema_update(record, 1.0)
+    assert not ind.is_ready(record)
+
+
 @WHICH
 @given(xs=SERIES, period=st.integers(1, 30))
 def test_ema_equals_the_recursion(which: int, xs: Any, period: Any) -> None:
