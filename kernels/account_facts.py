@@ -158,7 +158,7 @@ def on_fee_change(node: Any, row: Any, instrument: int) -> None:
     decision = node["decision"]
     account = int(row["account"])
     holder = book_of(decision, int(row["strategy"]), account)
-    if holder < 0 or account >= decision["account_count"]:
+    if holder < 0 or account >= decision["account_count"] or not 0 <= row["fee_currency"] < decision["fx"].shape[0]:
         node["status"] = codes.RUN_BAD_ROW
         node["error_sequence"] = row["sequence"]
         return
