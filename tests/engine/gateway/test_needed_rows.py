@@ -48,6 +48,17 @@ def by_epoch(segments: Segments) -> Segments:
     ]
 
 
+def cuts_change_nothing(world: World, cuts: list[float]) -> None:
+    """Whatever of the journal is cut away at these shares of it, one cut after the other, the rest builds the same gateway."""
+    journal = world.journal
+    kept: Segments = []
+    before = 0
+    for cut in [*sorted(int(cut * len(journal)) for cut in cuts), len(journal)]:
+        kept = needed_rows(by_epoch([*kept, *journal[before:cut]]))
+        before = cut
+        assert rebuilt(world, [*kept, *journal[cut:]]) == rebuilt(world, journal)
+
+
 @pytest.mark.parametrize("market", ["spot", "usdm"])
 @settings(max_examples=20)
 @given(
@@ -62,13 +73,7 @@ def test_a_gateway_of_the_needed_rows_is_the_gateway_of_all(
     chaos = Chaos(market, seed, restarts=restarts, orders_max=40)
     for _ in range(moves):
         chaos.act()
-    journal = chaos.world.journal
-    kept: Segments = []
-    before = 0
-    for cut in [*sorted(int(cut * len(journal)) for cut in cuts), len(journal)]:
-        kept = needed_rows(by_epoch([*kept, *journal[before:cut]]))
-        before = cut
-        assert rebuilt(chaos.world, [*kept, *journal[cut:]]) == rebuilt(chaos.world, journal)
+    cuts_change_nothing(chaos.world, cuts)
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -105,13 +110,7 @@ def test_fills_that_a_sweep_has_been_past_are_needed_no_more(
         chaos = Chaos(market, seed, restarts=True, orders_max=40)
         for _ in range(moves):
             chaos.act()
-        journal = chaos.world.journal
-        kept: Segments = []
-        before = 0
-        for cut in [*sorted(int(cut * len(journal)) for cut in cuts), len(journal)]:
-            kept = needed_rows(by_epoch([*kept, *journal[before:cut]]))
-            before = cut
-            assert rebuilt(chaos.world, [*kept, *journal[cut:]]) == rebuilt(chaos.world, journal)
+        cuts_change_nothing(chaos.world, cuts)
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])
