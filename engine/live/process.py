@@ -58,7 +58,7 @@ from twinloop.engine.live.status import status_of
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
-from twinloop.engine.live.warm_up import feed_history, feed_missed, history, missed_prints
+from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -189,12 +189,12 @@ class LiveProcess:
             ready = make_ready(loaded.place / "journal")
             if crash_points.armed:
                 crash_points.reach("start-ready")
-            past = np.zeros(0, ROW)
+            past = History(np.zeros(0, ROW), {})
             if ready.journal is None:
-                past = await history(loaded, instruments, client, self.clock.local_ns())
-            if len(past):
+                past = await history(loaded, session, client, self.clock.local_ns())
+            if len(past.rows):
                 session = msgspec.structs.replace(
-                    session, start_ns=int(past["local_ns"][0]), traded_from_ns=self.started_ns
+                    session, start_ns=int(past.rows["local_ns"][0]), traded_from_ns=self.started_ns
                 )
             found = self._open(with_digests(session, compiled), compiled, held, lock, ready)
         except BaseException:
@@ -208,7 +208,7 @@ class LiveProcess:
             raise
 
     async def _begin(
-        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: Rows
+        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: History
     ) -> None:
         """From a node behind a journal to a session that trades as soon as its sockets are open."""
         loaded = self.loaded
@@ -218,14 +218,14 @@ class LiveProcess:
         feed = make_feeds(loaded, session.instruments, self.loop, client)
         if found is None:
             self.loop.start()
-            if len(past):
-                await feed_history(self.loop, past)
+            if len(past.rows):
+                await feed_history(self.loop, past.rows)
         else:
             await self._catch_up(client, found, feed.arbiter)
             if self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
                 self.loop.command("resume", SESSION_START)
         self.feed = feed
-        if len(past):
+        if len(past.rows):
             self._end_warm_up(past)
         for line in limits_lines(session.limits()):
             self._say(line)
@@ -234,15 +234,22 @@ class LiveProcess:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
-    def _end_warm_up(self, past: Rows) -> None:
+    def _end_warm_up(self, past: History) -> None:
         """From history to now: timers in between fire, every market is stale and no book to be trusted, and only then it may trade."""
-        loop = self.loop
+        loop, rows = self.loop, past.rows
+        for slot, (
+            number,
+            venue_ns,
+        ) in past.last_prints.items():  # What traded since is asked for when the feed is there.
+            self.feed.arbiter.know_prints(slot, number, venue_ns)
         loop.take(self.feed.arbiter.begin(self.clock.local_ns()))
         refused = loop.counts.refused
         loop.command("resume", SESSION_START)
-        span_s = (int(past["local_ns"][-1]) - int(past["local_ns"][0])) / 1e9
+        for line in short_series(loop.node, self.loaded.config.warmup.bars):
+            self._say(line)
+        span_s = (int(rows["local_ns"][-1]) - int(rows["local_ns"][0])) / 1e9
         self._say(
-            f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
+            f"warm-up: {len(rows):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
         )
 
     async def _catch_up(self, client: aiohttp.ClientSession, found: Rebuilt, arbiter: FeedArbiter) -> None:
