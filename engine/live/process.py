@@ -39,10 +39,11 @@ from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
-from twinloop.engine.live.control import ASKS, SOCKET, serve
+from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
+from twinloop.engine.live.limit_changes import changes, tightened_lines
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode, StrategyFailure
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 PROVE_S: Final = 0.05
-CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
+CANCEL_S: Final = 15.0  # How long a session that ends waits for proof: the venue's horizon for what was never answered, and the queries after it.
 
 Say = Callable[[str], None]
 
@@ -227,7 +228,7 @@ class LiveProcess:
         self.feed = feed
         if len(past.rows):
             self._end_warm_up(past)
-        for line in limits_lines(session.limits()):
+        for line in self._limits_lines():
             self._say(line)
         journal = self.loop.recorded.journal
         self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {journal.folder}")
@@ -458,7 +459,7 @@ class LiveProcess:
         """What the operator's socket answers."""
         loop = self.loop
         if command in ASKS and document.get("again") is not True:
-            loop.command("note", OF_PERSON + user, value=1 + ASKS.index(command))
+            loop.command("note", OF_PERSON + user, value=1 + NOTED.index(command))
         if command == "status":
             feeds = self.feed.told(self.clock.local_ns())
             if self.orders is not None:
@@ -473,7 +474,9 @@ class LiveProcess:
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
         if command == "limits":
-            return {"lines": limits_lines(loop.node.session.limits())}
+            return {"lines": self._limits_lines()}
+        if command == "tighten":
+            return self._tighten(document, user)
         if command == "ack":
             return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
         if command in {"breaks", "accept"}:
@@ -487,6 +490,23 @@ class LiveProcess:
         else:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
+
+    def _limits_lines(self) -> list[str]:
+        node = self.loop.node
+        limits = node.session.limits()
+        return limits_lines(limits) + tightened_lines(node.decision, limits, node.session.instruments)
+
+    def _tighten(self, document: dict[str, Any], user: int) -> dict[str, Any]:
+        """Make a limit stricter, for good: the journal has it, so a restart does too."""
+        loop, symbol = self.loop, document.get("symbol")
+        key, text = str(document.get("limit", "")), str(document.get("value", ""))
+        wanted = changes(
+            loop.node.decision, loop.node.session.instruments, key, text, None if not symbol else str(symbol)
+        )
+        sequence = loop.command("note", OF_PERSON + user, value=1 + NOTED.index("tighten"))
+        for change in wanted:
+            loop.change_limit(change.instrument, change.word, change.value)
+        return {"sequence": sequence, "state": loop.trading_state, "lines": self._limits_lines()}
 
     def _acknowledge(self, alert: Any, user: int) -> int:
         """Write down that a person has seen an alert. Sequence of the next fact."""
