@@ -9,7 +9,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Final
 
-from twinloop.engine.exchange.candles import Candles
+from twinloop.engine.exchange.candles import SECOND_MS, SECONDS_MAX, Candles
 from twinloop.engine.exchange.checks import check_filters, check_money, check_order
 from twinloop.engine.exchange.conditional import Conditional
 from twinloop.engine.exchange.ledger import BURNT, MARGIN, Ledger
@@ -44,7 +44,8 @@ from twinloop.engine.exchange.triggers import Triggers
 
 FUNDING_MS: Final = 8 * 3600 * 1000
 FUNDING_PPM: Final = 100
-TRADES_MAX: Final = 1000
+TRADES_MAX: Final = 1000  # In one answer.
+TRADES_KEPT: Final = 20_000
 
 
 class MarketState:
@@ -59,6 +60,7 @@ class MarketState:
         self.trades: list[Trade] = []
         self.stops: Triggers[Order] = Triggers()
         self.candles = Candles()
+        self.seconds = Candles(SECOND_MS, SECONDS_MAX)
         self.shown_top: tuple[int, int, int, int] = (0, 0, 0, 0)
         self.halted = False
 
@@ -279,9 +281,11 @@ class Exchange:
         if rests:
             state.book.filled(maker, qty)
         state.trades.append(trade)
-        if len(state.trades) > 2 * TRADES_MAX:
-            del state.trades[:-TRADES_MAX]
+        if len(state.trades) > 2 * TRADES_KEPT:
+            del state.trades[:-TRADES_KEPT]
         state.candles.add(trade)
+        if self.market == "spot":
+            state.seconds.add(trade)
         self.events.append(Traded(state.symbol, self.now_ms, trade))
         fills = []
         for order in (maker, taker):
