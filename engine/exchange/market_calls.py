@@ -3,7 +3,7 @@
 from typing import Any
 
 from twinloop.engine.exchange import decimals, market_text, rules_text
-from twinloop.engine.exchange.candles import INTERVALS, MINUTE_MS
+from twinloop.engine.exchange.candles import INTERVALS
 from twinloop.engine.exchange.core import TRADES_MAX, Exchange
 from twinloop.engine.exchange.model import Account, VenueError
 from twinloop.engine.exchange.parameters import Parameters, need, whole
@@ -99,11 +99,20 @@ def klines(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET klines."""
     del account
     state = exchange.state(need(parameters, "symbol"))
-    minutes = INTERVALS.get(need(parameters, "interval"))
-    if minutes is None:
+    interval = need(parameters, "interval")
+    candles, steps = state.candles, INTERVALS.get(interval)
+    if interval == "1s" and exchange.market == "spot":
+        candles, steps = state.seconds, 1
+    if steps is None:
         raise VenueError(-1120, "Invalid interval.")
-    found = state.candles.of(minutes, min(whole(parameters, "limit", 500), 1500))
-    return [market_text.candle(state.symbol, each, minutes * MINUTE_MS) for each in found]
+    candles.fill_up((exchange.now_ms // candles.step_ms + 1) * candles.step_ms)
+    limit = min(whole(parameters, "limit", 500), 1000 if exchange.market == "spot" else 1500)
+    first_ms = whole(parameters, "startTime")
+    if first_ms:
+        found = candles.since(steps, limit, first_ms, whole(parameters, "endTime", exchange.now_ms))
+    else:
+        found = candles.of(steps, limit)
+    return [market_text.candle(state.symbol, each, steps * candles.step_ms) for each in found]
 
 
 def top(exchange: Exchange, account: Account, parameters: Parameters) -> Any:

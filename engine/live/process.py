@@ -56,11 +56,11 @@ from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
-from twinloop.engine.live.status import status_of
+from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, patiently, refuse_while_waiting
-from twinloop.engine.live.warm_up import feed_history, feed_missed, history, missed_prints
+from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -194,12 +194,12 @@ class LiveProcess:
             ready = make_ready(loaded.place / "journal")
             if crash_points.armed:
                 crash_points.reach("start-ready")
-            past = np.zeros(0, ROW)
+            past = History(np.zeros(0, ROW), {})
             if ready.journal is None:
-                past = await asked(lambda: history(loaded, instruments, client, self.clock.local_ns()))
-            if len(past):
+                past = await asked(lambda: history(loaded, session, client, self.clock.local_ns()))
+            if len(past.rows):
                 session = msgspec.structs.replace(
-                    session, start_ns=int(past["local_ns"][0]), traded_from_ns=self.started_ns
+                    session, start_ns=int(past.rows["local_ns"][0]), traded_from_ns=self.started_ns
                 )
             found = self._open(with_digests(session, compiled), compiled, held, lock, ready)
         except BaseException:
@@ -213,7 +213,7 @@ class LiveProcess:
             raise
 
     async def _begin(
-        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: Rows
+        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: History
     ) -> None:
         """From a node behind a journal to a session that trades as soon as its sockets are open."""
         loaded = self.loaded
@@ -223,14 +223,14 @@ class LiveProcess:
         feed = make_feeds(loaded, session.instruments, self.loop, client, on_busy=self._venue_busy)
         if found is None:
             self.loop.start()
-            if len(past):
-                await feed_history(self.loop, past)
+            if len(past.rows):
+                await feed_history(self.loop, past.rows)
         else:
             await self._catch_up(client, found, feed.arbiter)
             if self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
                 self.loop.command("resume", SESSION_START)
         self.feed = feed
-        if len(past):
+        if len(past.rows):
             self._end_warm_up(past)
         for line in self._limits_lines():
             self._say(line)
@@ -239,15 +239,22 @@ class LiveProcess:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
-    def _end_warm_up(self, past: Rows) -> None:
+    def _end_warm_up(self, past: History) -> None:
         """From history to now: timers in between fire, every market is stale and no book to be trusted, and only then it may trade."""
-        loop = self.loop
+        loop, rows = self.loop, past.rows
+        for slot, (
+            number,
+            venue_ns,
+        ) in past.last_prints.items():  # What traded since is asked for when the feed is there.
+            self.feed.arbiter.know_prints(slot, number, venue_ns)
         loop.take(self.feed.arbiter.begin(self.clock.local_ns()))
         refused = loop.counts.refused
         loop.command("resume", SESSION_START)
-        span_s = (int(past["local_ns"][-1]) - int(past["local_ns"][0])) / 1e9
+        for line in short_series(loop.node, self.loaded.config.warmup.bars):
+            self._say(line)
+        span_s = (int(rows["local_ns"][-1]) - int(rows["local_ns"][0])) / 1e9
         self._say(
-            f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
+            f"warm-up: {len(rows):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
         )
 
     async def _catch_up(self, client: aiohttp.ClientSession, found: Rebuilt, arbiter: FeedArbiter) -> None:
@@ -557,10 +564,12 @@ class LiveProcess:
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         session, equity = loop.node.session, int(loop.node.decision["accounts"][0]["equity"])
+        fees, funding = (paid_in_all(loop.node.decision, what) for what in ("fees", "funding"))
         self.result = {
             "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
-            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
+            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
+            "fees": from_scaled(fees, MONEY_SCALE), "funding": from_scaled(funding, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
             "failed_strategies": [
                 spec.name for spec, failed in zip(session.strategies, loop.node.decision["strategies"]["failed"], strict=False) if failed
@@ -569,7 +578,7 @@ class LiveProcess:
         }  # fmt: skip
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
+            f"equity {equity / MONEY_ONE:,.2f} {session.currency}, fees {fees / MONEY_ONE:,.2f}, funding {funding / MONEY_ONE:+,.2f}"
         )
 
 

@@ -44,6 +44,8 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "profit": _money(int(account["equity"]) - int(account["start_equity"])),
         "day_profit": _money(int(account["equity"]) - int(account["day_equity"])),
         "drawdown": _money(int(account["peak_equity"]) - int(account["equity"])),
+        "fees": _money(paid_in_all(decision, "fees")),
+        "funding": _money(paid_in_all(decision, "funding")),
         "facts": loop.counts.facts,
         "requests": loop.counts.requests,
         "refused": loop.counts.refused,
@@ -65,6 +67,12 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
     }
 
 
+def paid_in_all(decision: Any, what: str) -> int:
+    """Fees paid, or funding received, since the session began, in the account's currency at the rates of now; to be shown."""
+    each = zip(decision["ledgers"][0][what], decision["fx"], strict=True)
+    return sum(int(amount) * int(rate) // MONEY_ONE for amount, rate in each)
+
+
 def _money(value: Any) -> str:
     return from_scaled(round(int(value), -6) if abs(int(value)) > MONEY_ONE else int(value), 8)[:-6]
 
@@ -73,7 +81,13 @@ def _strategy(loop: LiveLoop, slot: int, name: str) -> dict[str, Any]:
     state = loop.node.decision["strategies"][slot]
     # Of an error in a process before this one the journal holds no words.
     error = loop.strategy_errors.get(slot, f"see {FILE}") if int(state["failed"]) else ""
-    return {"name": name, "state": STATE_NAME[int(state["state"])], "error": error}
+    holdings = loop.node.decision["strategy_holdings"][slot]
+    funding = [
+        {"symbol": shown, "amount": _money(holdings[at]["position"]["funding"])}
+        for at, shown in enumerate(shown_names(loop.node.session.instruments))
+        if int(holdings[at]["position"]["funding"])
+    ]
+    return {"name": name, "state": STATE_NAME[int(state["state"])], "error": error, "funding": funding}
 
 
 def _symbol(decision: Any, slot: int, instrument: Any, shown: str, now_ns: int) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def status_table(found: dict[str, Any]) -> Group:
     ]
     lines.append(_table({
         "equity": f"{found['equity']} {found['currency']}", "cash": found["cash"], "profit": found["profit"],
-        "today": found["day_profit"], "drawdown": found["drawdown"],
+        "today": found["day_profit"], "drawdown": found["drawdown"], "fees": found["fees"], "funding": found["funding"],
     }))  # fmt: skip
     lines.append(_table({name: f"{found[name]:,}" for name in ("facts", "decisions", "requests", "refused", "fills")}))
     symbols = Table(box=None, pad_edge=False, header_style="dim")
