@@ -167,6 +167,8 @@ class LiveProcess:
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
         credentials = read_credentials(loaded) if config.session.mode == "live" else None
         session = make_session(loaded, instruments, self.started_ns)
+        if session.mode == "paper":
+            session.require_rates()
         held: AccountReport | None = None
         if credentials is not None:
             held, rights, modes = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
@@ -558,7 +560,7 @@ class LiveProcess:
         }  # fmt: skip
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
+            f"equity {equity / MONEY_ONE:,.{session.money_decimals}f} {session.currency}"
         )
 
 
