@@ -18,6 +18,7 @@ from twinloop.kernels.account_facts import (
     on_fee_change,
     on_fill,
     on_funding,
+    on_funding_paid,
     on_limit_change,
     on_order_fact,
     on_rate,
@@ -333,6 +334,8 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
         on_adjustment(node, row, tail, instrument)
     elif kind == rows.FEE_CHANGED:
         on_fee_change(node, row, instrument)
+    elif kind == rows.FUNDING_PAID:
+        on_funding_paid(node, row, instrument)
     elif kind == rows.BUST:
         on_bust(node, row, tail, instrument)
     elif kind == rows.TIMER:

@@ -28,6 +28,7 @@ from twinloop.engine.exchange.model import (
     BalanceChanged,
     Event,
     Fill,
+    Income,
     LevelsChanged,
     Market,
     Order,
@@ -77,6 +78,7 @@ class Exchange:
         self.order_id = 1000
         self.now_ms = 0
         self.funded_ms = 0
+        self._income_id = 7_000_000
         self._expiring: list[tuple[int, int, Callable[[], None]]] = []
         self.listen_keys = ListenKeys()
         self._settling = False
@@ -454,13 +456,21 @@ class Exchange:
                     self.cancel_all(account, name)
         if self.market == "usdm" and self.now_ms // FUNDING_MS != self.funded_ms // FUNDING_MS:
             if self.funded_ms:
-                self._fund()
+                self.fund()
             self.funded_ms = self.now_ms
 
-    def _fund(self) -> None:
+    def fund(self) -> None:
+        """Pay funding now."""
         for account in self.accounts.values():
             for name, held in account.positions.items():
                 if held.qty:
                     amount = -self.markets[name].symbol.value(self.mark_price(name), held.qty) * FUNDING_PPM // PPM
                     self.ledger.fund(account, name, amount)
-                    self.events.append(BalanceChanged(name, self.now_ms, account, MARGIN, amount, "FUNDING_FEE"))
+                    self.note_income(account, name, "FUNDING_FEE", MARGIN, amount)
+                    # Margin is across all symbols: the event names the asset and no position.
+                    self.events.append(BalanceChanged("", self.now_ms, account, MARGIN, amount, "FUNDING_FEE"))
+
+    def note_income(self, account: Account, name: str, kind: str, asset: str, amount: int) -> None:
+        """Write down what came or left without a trade: the list of income tells it. name: the symbol, or ""."""
+        self._income_id += 1
+        account.income.append(Income(self._income_id, name, kind, asset, amount, self.now_ms))

@@ -136,6 +136,7 @@ class Account:
     fills: list[Fill] = field(default_factory=list)
     fills_of: dict[str, list[Fill]] = field(default_factory=dict)
     entries: list[tuple[str, int, str]] = field(default_factory=list)
+    income: list["Income"] = field(default_factory=list)  # In order of time.
     dead_man_ms: dict[str, int] = field(default_factory=dict)
     leverage: int = 20  # Of every symbol that has none of its own.
     leverages: dict[str, int] = field(default_factory=dict)
@@ -229,8 +230,20 @@ class OrderChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Income:
+    """Money of an account that came (< 0: left) without a trade. name: of the symbol, "" for none. kind: FUNDING_FEE, TRANSFER."""
+
+    id: int
+    name: str
+    kind: str
+    asset: str
+    amount: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class BalanceChanged:
-    """A balance moved without an order. name: the symbol of the position it is for. why: FUNDING_FEE, DEPOSIT, ADJUSTMENT."""
+    """A balance moved without an order. name: the symbol of the position that is told with it. why: FUNDING_FEE, DEPOSIT, ADJUSTMENT."""
 
     name: str
     time_ms: int

@@ -83,6 +83,7 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v3/balance"): Call(account_calls.balance, 5, kind=LIST),
     ("GET", "/fapi/v2/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
     ("GET", "/fapi/v3/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
+    ("GET", "/fapi/v1/income"): Call(account_calls.income, 30, kind=LIST),
     ("GET", "/fapi/v1/leverageBracket"): Call(account_calls.brackets),
     ("POST", "/fapi/v1/countdownCancelAll"): Call(account_calls.countdown, 10),
     ("GET", "/fapi/v1/positionSide/dual"): Call(account_calls.position_mode, 30),

@@ -170,7 +170,11 @@ class Server:
                 for exchange in self.exchanges.values():
                     for account in exchange.accounts.values():
                         befalls(exchange, account)
-        for fault, changes in (("change_rules", incidents.coarser_rules), ("fire_dead_man", incidents.fire_dead_man)):
+        for fault, changes in (
+            ("change_rules", incidents.coarser_rules),
+            ("fire_dead_man", incidents.fire_dead_man),
+            ("pay_funding", incidents.pay_funding),
+        ):
             if faults.take(fault):
                 for exchange in self.exchanges.values():
                     changes(exchange)

@@ -275,8 +275,8 @@ class Hub:
 
     def _balance(self, event: BalanceChanged) -> None:
         if self.exchange.market == "usdm":
-            change = 0 if event.why == "ADJUSTMENT" else event.amount
-            self._user(event.account, usdm_text.update(self.exchange, event.account, event.name, event.why, change))
+            moved = None if event.why == "ADJUSTMENT" else (event.asset, event.amount)
+            self._user(event.account, usdm_text.update(self.exchange, event.account, event.name, event.why, moved))
             return
         self._user(event.account, spot_text.balance(event))
         self._user(event.account, spot_text.balances(event.account, event.time_ms))

@@ -55,7 +55,7 @@ from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
-from twinloop.engine.live.status import status_of
+from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
@@ -548,19 +548,23 @@ class LiveProcess:
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         session, equity = loop.node.session, int(loop.node.decision["accounts"][0]["equity"])
+        fees, funding = (paid_in_all(loop.node.decision, what) for what in ("fees", "funding"))
         self.result = {
             "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
-            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
+            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
+            "fees": from_scaled(fees, MONEY_SCALE), "funding": from_scaled(funding, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
             "failed_strategies": [
                 spec.name for spec, failed in zip(session.strategies, loop.node.decision["strategies"]["failed"], strict=False) if failed
             ],
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
+        decimals = session.money_decimals
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity / MONEY_ONE:,.{session.money_decimals}f} {session.currency}"
+            f"equity {equity / MONEY_ONE:,.{decimals}f} {session.currency}, fees {fees / MONEY_ONE:,.{decimals}f}, "
+            f"funding {funding / MONEY_ONE:+,.{decimals}f}"
         )
 
 
