@@ -169,6 +169,8 @@ class LiveProcess:
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
         credentials = read_credentials(loaded) if config.session.mode == "live" else None
         session = make_session(loaded, instruments, self.started_ns)
+        if session.mode == "paper":
+            session.require_rates()
         held: AccountReport | None = None
         if credentials is not None:
             keys = credentials
@@ -576,9 +578,11 @@ class LiveProcess:
             ],
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
+        decimals = session.money_decimals
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity / MONEY_ONE:,.2f} {session.currency}, fees {fees / MONEY_ONE:,.2f}, funding {funding / MONEY_ONE:+,.2f}"
+            f"equity {equity / MONEY_ONE:,.{decimals}f} {session.currency}, fees {fees / MONEY_ONE:,.{decimals}f}, "
+            f"funding {funding / MONEY_ONE:+,.{decimals}f}"
         )
 
 
