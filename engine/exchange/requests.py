@@ -127,7 +127,9 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v1/allAlgoOrders"): Call(algo_calls.all_algos, 5, kind=LIST),
     ("DELETE", "/fapi/v1/algoOpenOrders"): Call(algo_calls.cancel_all_algos, kind=CANCEL_ALL),
 }
-COINM: Final[dict[tuple[str, str], Call]] = {("GET", f"/dapi/v1/{name}"): call for name, call in _PUBLIC.items()}
+COINM: Final[dict[tuple[str, str], Call]] = {
+    ("GET", f"/dapi/v1/{name}"): call for name, call in _USDM_PUBLIC.items() if name != "premiumIndex"
+}
 # The WebSocket API's names of the same calls.
 SPOT_CALLS: Final = {
     "ping": ("GET", "/api/v3/ping"), "time": ("GET", "/api/v3/time"), "order.place": ("POST", "/api/v3/order"),
