@@ -12,9 +12,11 @@ from twinloop.data.binance_reports import (
     BROKEN,
     AccountReport,
     FillReport,
+    FundingReport,
     OrderReport,
     ReplaceReport,
     VenueError,
+    plain,
     read,
     sign,
     status_of,
@@ -97,6 +99,15 @@ class _Trade(msgspec.Struct, rename="camel"):
     maker: bool = False
 
 
+class _Income(msgspec.Struct, rename="camel"):
+    symbol: str
+    income_type: str
+    income: str
+    asset: str
+    time: int
+    tran_id: int
+
+
 class _ServerTime(msgspec.Struct, rename="camel"):
     server_time: int
 
@@ -149,6 +160,7 @@ _REPLACED: Final = msgspec.json.Decoder(_Replaced)
 _ALGO: Final = msgspec.json.Decoder(_Algo)
 _ALGOS: Final = msgspec.json.Decoder(list[_Algo])
 _TRADES: Final = msgspec.json.Decoder(list[_Trade])
+_INCOME: Final = msgspec.json.Decoder(list[_Income])
 _TIME: Final = msgspec.json.Decoder(_ServerTime)
 _LISTEN_KEY: Final = msgspec.json.Decoder(_ListenKey)
 _SPOT_ACCOUNT: Final = msgspec.json.Decoder(_SpotAccount)
@@ -239,6 +251,18 @@ def read_trades(body: bytes | msgspec.Raw) -> list[FillReport]:
             trade.time,
         )
         reports.append(report)
+    return reports
+
+
+def read_funding(body: bytes | msgspec.Raw) -> list[FundingReport]:
+    """Funding payments of an account; income of another kind among them is none that was asked for, and refused."""
+    reports = []
+    for income in read(_INCOME, body, "a list of income"):
+        if income.income_type != "FUNDING_FEE":
+            raise DecodeError("income that was not asked for", expected="FUNDING_FEE", got=plain(income.income_type))
+        reports.append(
+            FundingReport(income.symbol, whole(income.tran_id), income.asset, income.income, whole(income.time))
+        )
     return reports
 
 

@@ -16,6 +16,7 @@ from twinloop.kernels import codes
 Market = Literal["spot", "usdm"]
 Parameters = tuple[tuple[str, str], ...]
 TRADES_MAX: Final = 1000  # Trades in one answer.
+FUNDING_MAX: Final = 1000  # Funding payments in one answer.
 
 
 class Request(NamedTuple):
@@ -234,6 +235,13 @@ class UsdmRequests:
         start = ("fromId", str(from_id)) if from_id else ("startTime", str(start_ms))
         return Request("GET", "/fapi/v1/userTrades", "", (("symbol", symbol), start, ("limit", str(TRADES_MAX))), 5)
 
+    def funding(self, start_ms: int, page: int) -> Request:
+        """Funding payments of the account, of every symbol, from a time on. page: from 1 on."""
+        parameters = (
+            ("incomeType", "FUNDING_FEE"), ("startTime", str(start_ms)), ("page", str(page)), ("limit", str(FUNDING_MAX)),
+        )  # fmt: skip
+        return Request("GET", "/fapi/v1/income", "", parameters, 30)
+
     def cancel_all(self, symbol: str) -> Request:
         """Cancel every working order of a symbol."""
         return Request("DELETE", "/fapi/v1/allOpenOrders", "", (("symbol", symbol),))
@@ -329,7 +337,7 @@ def signed_parameters(parameters: list[tuple[str, str]], credentials: Credential
 
 
 _WHOLE: Final = frozenset(
-    {"recvWindow", "timestamp", "orderId", "fromId", "startTime", "limit", "goodTillDate", "countdownTime"}
+    {"recvWindow", "timestamp", "orderId", "fromId", "startTime", "limit", "page", "goodTillDate", "countdownTime"}
 )
 
 

@@ -88,13 +88,27 @@ class ReplaceReport(NamedTuple):
 
 
 class AccountReport(NamedTuple):
-    """Balances and positions. balances: asset -> decimal text; positions: (symbol, position side) -> decimal text. complete: all there are."""
+    """Balances and positions. balances: asset -> decimal text; positions: (symbol, position side) -> decimal text. complete: all there are.
+
+    changes: (asset, decimal text) of what came or left by neither a trade's result nor its fee.
+    """
 
     time_ms: int
     reason: str
     balances: dict[str, str]
     positions: dict[tuple[str, str], str]
     complete: bool
+    changes: tuple[tuple[str, str], ...] = ()
+
+
+class FundingReport(NamedTuple):
+    """One funding payment. number: of the venue's transaction. amount: decimal text, negative where it was taken."""
+
+    symbol: str
+    number: int
+    asset: str
+    amount: str
+    time_ms: int
 
 
 class StreamReport(NamedTuple):

@@ -64,6 +64,7 @@ class _AlgoExecution(msgspec.Struct):
 class _AccountBalance(msgspec.Struct):
     a: str
     wb: str
+    bc: str = "0"
 
 
 class _AccountPosition(msgspec.Struct):
@@ -161,7 +162,8 @@ def _account_event(body: bytes | msgspec.Raw) -> AccountReport:
     event = read(_ACCOUNT_EVENT, body, "an account update")
     positions = {(part.s, part.ps): part.pa for part in event.a.P}
     balances = {part.a: part.wb for part in event.a.B}
-    return AccountReport(event.T, event.a.m, balances, positions, complete=False)
+    changes = tuple((part.a, part.bc) for part in event.a.B)
+    return AccountReport(event.T, event.a.m, balances, positions, complete=False, changes=changes)
 
 
 def _spot_account_event(body: bytes | msgspec.Raw) -> AccountReport:

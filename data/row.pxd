@@ -20,7 +20,7 @@ cdef extern from *:
         uint8_t flags;
         uint16_t instrument;
         union { int64_t price; int64_t bid; int64_t open; int64_t volume; int64_t status; int64_t currency; int64_t tick_size; int64_t min_notional; int64_t cause_id; int64_t external_buy; int64_t due_ns; int64_t limit; int64_t rows; int64_t egress_ns; int64_t offset_ns; int64_t decision_hash; int64_t file; int64_t alert; };
-        union { int64_t qty; int64_t bid_qty; int64_t high; int64_t notional; int64_t rate; int64_t index_price; int64_t lot_size; int64_t fee_currency; int64_t external_sell; int64_t timer_id; int64_t value; int64_t checksum; int64_t request; int64_t error_ns; int64_t state_hash; int64_t offset; };
+        union { int64_t qty; int64_t bid_qty; int64_t high; int64_t notional; int64_t rate; int64_t index_price; int64_t lot_size; int64_t fee_currency; int64_t external_sell; int64_t value; int64_t timer_id; int64_t checksum; int64_t request; int64_t error_ns; int64_t state_hash; int64_t offset; };
         union { int64_t trade_id; int64_t ask; int64_t update_id; int64_t order_id; int64_t low; int64_t trades; int64_t quote_currency; int64_t min_qty; int64_t monotonic_ns; int64_t rule; int64_t decisions; int64_t size; };
         union { int64_t ask_qty; int64_t execution_id; int64_t close; int64_t interval_ns; int64_t max_qty; int64_t code; int64_t fee; int64_t leaves_qty; int64_t trigger_price; int64_t decision; int64_t wall_ns; };
     } TwinloopRow;
@@ -62,8 +62,8 @@ cdef extern from *:
     _Static_assert(offsetof(TwinloopRow, lot_size) == 40, "lot_size");
     _Static_assert(offsetof(TwinloopRow, fee_currency) == 40, "fee_currency");
     _Static_assert(offsetof(TwinloopRow, external_sell) == 40, "external_sell");
-    _Static_assert(offsetof(TwinloopRow, timer_id) == 40, "timer_id");
     _Static_assert(offsetof(TwinloopRow, value) == 40, "value");
+    _Static_assert(offsetof(TwinloopRow, timer_id) == 40, "timer_id");
     _Static_assert(offsetof(TwinloopRow, checksum) == 40, "checksum");
     _Static_assert(offsetof(TwinloopRow, request) == 40, "request");
     _Static_assert(offsetof(TwinloopRow, error_ns) == 40, "error_ns");
@@ -131,8 +131,8 @@ cdef extern from *:
         {"lot_size", offsetof(TwinloopRow, lot_size), sizeof(int64_t)},
         {"fee_currency", offsetof(TwinloopRow, fee_currency), sizeof(int64_t)},
         {"external_sell", offsetof(TwinloopRow, external_sell), sizeof(int64_t)},
-        {"timer_id", offsetof(TwinloopRow, timer_id), sizeof(int64_t)},
         {"value", offsetof(TwinloopRow, value), sizeof(int64_t)},
+        {"timer_id", offsetof(TwinloopRow, timer_id), sizeof(int64_t)},
         {"checksum", offsetof(TwinloopRow, checksum), sizeof(int64_t)},
         {"request", offsetof(TwinloopRow, request), sizeof(int64_t)},
         {"error_ns", offsetof(TwinloopRow, error_ns), sizeof(int64_t)},
@@ -201,8 +201,8 @@ cdef extern from *:
         int64_t lot_size
         int64_t fee_currency
         int64_t external_sell
-        int64_t timer_id
         int64_t value
+        int64_t timer_id
         int64_t checksum
         int64_t request
         int64_t error_ns
@@ -269,6 +269,7 @@ cdef enum:
     KIND_EXTERNAL_WORKING = 41
     KIND_BUST = 42
     KIND_FEE_CHANGED = 43
+    KIND_FUNDING_PAID = 44
     KIND_TIMER = 48
     KIND_CLOCK = 49
     KIND_FEED_GAP = 56

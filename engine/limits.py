@@ -76,7 +76,7 @@ SPECS: Final = {
         BASIS_POINTS, False, "flatten_collar_e8", "distance beyond the touch at which closing orders may trade"
     ),
 }
-_SHARE_OF: Final = {  # The account's amounts that a share replaces, so that only one of both can be given.
+SHARE_OF: Final = {  # The account's amounts that a share replaces, so that only one of both can be given.
     "max_gross_notional": "max_gross_pct",
     "max_net_notional": "max_net_pct",
     "max_daily_loss": "max_daily_loss_pct",
@@ -216,7 +216,7 @@ def parse_limits(section: Mapping[str, Any], default: str | None = "research") -
         else:
             problems.append(_unknown("preset", str(name), PRESETS))
     values = dict(base.values) | _numbers(section, "limits", tuple(SPECS), _OTHER_KEYS, problems)
-    for amount, share in _SHARE_OF.items():
+    for amount, share in SHARE_OF.items():
         if amount in section and share in section:
             problems.append(f"limits.{amount} and limits.{share}: give one of both")
         elif amount in section:
@@ -328,7 +328,7 @@ def apply_limits(
     decision: the node's record; its accounts exist already. instruments: in slot order. capital: money (1e-8) that shares are of until the
     first session roll. strategies: names in slot order, for allowlists that name some. ConfigError for what does not fit the run.
     """
-    names = _own_names(limits, instruments)
+    names = own_names(limits, instruments)
     for slot, instrument in enumerate(instruments):
         record = decision["instrument_limits"][slot]
         for key, spec in SPECS.items():
@@ -342,7 +342,7 @@ def apply_limits(
     decision["strategies"]["tokens_ns"] = decision["clock"]["now_ns"]
 
 
-def _own_names(limits: Limits, instruments: Sequence[Instrument]) -> dict[int, str]:
+def own_names(limits: Limits, instruments: Sequence[Instrument]) -> dict[int, str]:
     """The name under which limits have an instrument of their own, by slot."""
     slots = slots_by_name(instruments)
     unknown = [
@@ -378,10 +378,8 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     record = decision["account_limits"][account]
     for key, spec in SPECS.items():
         if not spec.per_instrument:
-            record[spec.field] = scaled(key, in_force(limits).get(key), None)
-    if limits.values.get("initial_margin_pct") is None:
-        record["initial_margin_e8"] = 0
-    for amount, share in _SHARE_OF.items():
+            record[spec.field] = account_limit(limits, key)
+    for amount, share in SHARE_OF.items():
         share_e8 = int(record[SPECS[share].field])
         if share_e8 != NEVER:
             record[SPECS[amount].field] = min(max(capital, 0) * share_e8 // E8, NEVER - 1)
@@ -398,6 +396,12 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
             (state["floor_peak"], record["max_drawdown"]),
         )
     )
+
+
+def account_limit(limits: Limits, key: str) -> int:
+    """A limit of the account as the node's integer; of one that is off NEVER, or no margin."""
+    value = in_force(limits).get(key)
+    return 0 if value is None and key == "initial_margin_pct" else scaled(key, value, None)
 
 
 def in_force(limits: Limits) -> dict[str, Decimal | None]:

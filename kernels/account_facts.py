@@ -18,7 +18,7 @@ from twinloop.kernels.marks import (
 from twinloop.kernels.money import MONEY_MAX, OK, checked_add, checked_sub
 from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMIT_WORDS, INSTRUMENT_LIMIT_WORDS
 from twinloop.kernels.orders import apply_order_fact, apply_order_fill, book_of, find_order
-from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding, change_fee, deposit
+from twinloop.kernels.portfolio import apply_funding, book_fill, book_funding, change_fee, deposit, receive_funding
 from twinloop.kernels.records import record_fill, record_order, sample_equity
 from twinloop.kernels.risk_state import order_filled, position_changed, set_equity_floor
 
@@ -277,9 +277,14 @@ def on_order_fact(node: Any, row: Any) -> None:
 
 @njit(cache=True)
 def on_funding(node: Any, row: Any, instrument: int) -> None:
-    """A funding payment: every book's position pays its part; the account's ledger and cash take the account's."""
+    """A market's funding: every book's position pays its part; the account's ledger and cash take the account's.
+
+    Nothing where a venue says what it paid: that comes as FUNDING_PAID.
+    """
     out_of_line()
     decision = node["decision"]
+    if decision["funding_told"] != 0:
+        return
     market = decision["instruments"][instrument]
     price = row["price"] if row["price"] > 0 else market["mark_price"]
     for holder in range(decision["strategy_holdings"].shape[0]):
@@ -302,6 +307,36 @@ def on_funding(node: Any, row: Any, instrument: int) -> None:
                 return
             state["cash"] = total
             equity_moved(node, account)
+
+
+@njit(cache=True)
+def on_funding_paid(node: Any, row: Any, instrument: int) -> None:
+    """What a venue paid (< 0: took) in funding, a book's part of it: position, ledger, cash, equity. No strategy is told."""
+    out_of_line()
+    decision = node["decision"]
+    account = int(row["account"])
+    market = decision["instruments"][instrument]
+    holder = book_of(decision, int(row["strategy"]), account)
+    if holder < 0 or account >= decision["account_count"] or row["currency"] != market["settle"]:
+        node["status"] = codes.RUN_BAD_ROW
+        node["error_sequence"] = row["sequence"]
+        return
+    state = decision["accounts"][account]
+    received, status_1 = to_account_currency(decision, market["settle"], row["value"])
+    cash, status_2 = checked_add(state["cash"], received)
+    status = status_1 | status_2
+    if status == OK:
+        status = receive_funding(
+            decision["strategy_holdings"][holder][instrument]["position"],
+            decision["account_holdings"][account][instrument]["position"],
+            decision["ledgers"][account], market["rule"], row["value"],
+        )  # fmt: skip
+    if status != OK:
+        node["status"] = codes.RUN_OVERFLOW
+        node["error_sequence"] = row["sequence"]
+        return
+    state["cash"] = cash
+    equity_moved(node, account)
 
 
 @njit(cache=True)

@@ -12,6 +12,7 @@ When a bar closes:
   `size`. The whole trade belongs to the bar it closes; the excess is not carried into the next one.
 - A bar put together from a vendor's shorter ones (bar_on_bar): by the vendor's bar that ends where it ends; if that one is
   missing, by the next one (bar_before). It is on multiples of `size` since the epoch like any TIME_BAR.
+- A TIME_BAR that a vendor's bar is counted in (bar_joined), for trades that were before our time: as if they had come one by one.
 
 Numbers. Prices and quantities are scaled int64 with magnitude < 2**62 (quantities >= 0). The sum of price * quantity is
 exact: two limbs of 62 bits, so it cannot overflow below 2**62 trades. Once per closed bar it is rounded, half to even, to
@@ -334,6 +335,49 @@ def bar_on_bar(state: Any, bar: Any) -> int:
     if bar["end_ns"] < state["start_ns"] + state["size"]:
         return 0
     _close_bars(state, bar["closed_ns"])
+    return 1
+
+
+@njit(cache=True)
+def bar_joined(state: Any, bar: Any) -> int:
+    """Count a vendor's bar in a time bar that is built from trades, as the trades that it stands for: 1 if it was, else 0.
+
+    It is counted only where it has trades, its length divides the series' and it lies in one interval; a clock closes the interval like any
+    other. Exact where the vendor's notional is: it is turned back into price * quantity units, down to a whole one.
+    """
+    size = state["size"]
+    start_ns = bar["start_ns"] // size * size
+    length = bar["end_ns"] - bar["start_ns"]
+    if state["kind"] != TIME_BAR or bar["trades"] <= 0 or length <= 0:
+        return 0
+    if size % length != 0 or bar["end_ns"] > start_ns + size:
+        return 0
+    if state["trades"] == 0:
+        state["start_ns"] = start_ns
+        state["due_ns"] = start_ns + size
+        state["open"] = bar["open"]
+        state["high"] = bar["high"]
+        state["low"] = bar["low"]
+    state["high"] = max(state["high"], bar["high"])
+    state["low"] = min(state["low"], bar["low"])
+    state["close"] = bar["close"]
+    state["last_ns"] = bar["closed_ns"]
+    state["trades"] += bar["trades"]
+    volume = state["volume"] + bar["volume"]
+    if volume > VOLUME_MAX:
+        volume = VOLUME_MAX
+        state["overflow"] |= BAR_VOLUME_CLAMPED
+    state["volume"] = volume
+    if state["multiplier"] > 1:
+        high, low = np.int64(0), bar["notional"] // state["multiplier"]
+    else:
+        high, low = multiply_limbs(bar["notional"], state["divisor"])
+    low += state["notional_low"]
+    state["notional_high"] += high
+    if low > LIMB_MASK:
+        state["notional_high"] += 1
+        low &= LIMB_MASK
+    state["notional_low"] = low
     return 1
 
 

@@ -364,6 +364,10 @@ def decision_dtype(size: SizeClass) -> np.dtype[np.void]:
         ("flattening", "<i8"),  # Accounts whose positions are being closed.
         ("slicing", "<i8"),  # Quantities being traded in slices, and how many there ever were.
         ("sliced_count", "<i8"),
+        (
+            "funding_told",
+            "<i8",
+        ),  # 1: FUNDING_PAID rows say what a venue paid; a market's FUNDING rows move no money then.
         ("sliced", SLICED, (SLICED_MAX,)),
         ("instruments", INSTRUMENT, (size.instruments,)),
         ("instrument_limits", INSTRUMENT_LIMITS, (size.instruments,)),

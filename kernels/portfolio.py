@@ -223,6 +223,25 @@ def book_funding(
 
 
 @njit(cache=True)
+def receive_funding(
+    position: np.void, account_position: np.void, ledgers: np.ndarray, rule: np.void, amount: int
+) -> int:
+    """Book what a venue says it paid (< 0: took), in the settlement currency, in all three places or none; returns a status."""
+    settle = rule["settle_currency"]
+    if not 0 <= settle < ledgers.shape[0]:
+        return BAD_CURRENCY
+    funding, overflow = checked_add(position["funding"], amount)
+    account_funding, account_overflow = checked_add(account_position["funding"], amount)
+    if overflow | account_overflow:
+        return OVERFLOW
+    status = post(ledgers[settle], 0, 0, 0, amount)
+    if status == OK:
+        position["funding"] = funding
+        account_position["funding"] = account_funding
+    return status
+
+
+@njit(cache=True)
 def net_pnl(position: np.void) -> tuple[int, int]:
     """The position's whole PnL, realised + unrealised - fees + funding, and a status."""
     gross, overflow_gross = checked_add(position["realised"], position["unrealised"])

@@ -85,6 +85,7 @@ BUST: Final = (
     42  # A trade that the venue took back, by its trade id: booked the other way round, its fee (negative) returned.
 )
 FEE_CHANGED: Final = 43  # What a booked trade's fee is more (negative: less) than was told first, by its trade id.
+FUNDING_PAID: Final = 44  # What the venue paid (negative: took) in funding of a position, by its transaction id; a row for each book's part.
 # Timers.
 TIMER: Final = 48
 CLOCK: Final = 49  # Nothing but the time: a live edge writes one when an interval ends and no other row tells of it.
@@ -196,6 +197,9 @@ KINDS: Final = (
     KindSpec(EXTERNAL_WORKING, "EXTERNAL_WORKING", OWN_ORDER, (("external_buy", 32), ("external_sell", 40))),
     KindSpec(BUST, "BUST", OWN_ORDER, *_TRADED),
     KindSpec(FEE_CHANGED, "FEE_CHANGED", OWN_ORDER, (("fee_currency", 40), ("trade_id", 48), ("fee", 56))),
+    KindSpec(
+        FUNDING_PAID, "FUNDING_PAID", OWN_ORDER, (("currency", 32), ("value", 40), ("trade_id", 48))
+    ),  # value: 1e-8
     KindSpec(TIMER, "TIMER", TIMER_ORIGIN, (("due_ns", 32), ("timer_id", 40))),
     KindSpec(CLOCK, "CLOCK", TIMER_ORIGIN, ()),
     KindSpec(FEED_GAP, "FEED_GAP", FEED_STATE, (("code", 56),)),

@@ -18,12 +18,13 @@ from twinloop.kernels.account_facts import (
     on_fee_change,
     on_fill,
     on_funding,
+    on_funding_paid,
     on_limit_change,
     on_order_fact,
     on_rate,
     on_transfer,
 )
-from twinloop.kernels.bars import bar_before, bar_given, bar_on_bar, bar_on_clock, bar_on_trade
+from twinloop.kernels.bars import bar_before, bar_given, bar_joined, bar_on_bar, bar_on_clock, bar_on_trade
 from twinloop.kernels.book import ASK, BID, book_apply, book_event_end, book_set
 from twinloop.kernels.callbacks import call_again, call_bar_strategies, call_strategies, call_strategy
 from twinloop.kernels.desk import cancel_where
@@ -202,7 +203,10 @@ def _on_newest_depth(node: Any, row: Any, instrument: int) -> None:
 
 @njit(cache=True)
 def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
-    """A vendor's bar: its close is the last price; it goes to every series that is made from the vendor's bars."""
+    """A vendor's bar: its close is the last price; it goes to every series that is made from the vendor's bars.
+
+    In a warm-up it stands for trades that are not told one by one: it counts in the time bars that are built from trades.
+    """
     out_of_line()
     decision = node["decision"]
     market = decision["instruments"][instrument]
@@ -232,6 +236,9 @@ def on_vendor_bar(node: Any, row: Any, tail: Any, instrument: int) -> None:
                 call_bar_strategies(node, i)
             if bar_on_bar(slot["state"], bar) == 1:
                 call_bar_strategies(node, i)
+        elif row["flags"] & rows.FLAG_WARMUP != 0 and bar_joined(slot["state"], bar) == 1:
+            decision["clock"]["bar_ns"] = min(decision["clock"]["bar_ns"], slot["state"]["due_ns"])
+            set_next_edge(decision["clock"])
 
 
 @njit(cache=True)
@@ -327,6 +334,8 @@ def _step_seldom(node: Any, slot: int, kind: int, instrument: int) -> int:
         on_adjustment(node, row, tail, instrument)
     elif kind == rows.FEE_CHANGED:
         on_fee_change(node, row, instrument)
+    elif kind == rows.FUNDING_PAID:
+        on_funding_paid(node, row, instrument)
     elif kind == rows.BUST:
         on_bust(node, row, tail, instrument)
     elif kind == rows.TIMER:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from twinloop.engine.cli import OK
 from twinloop.engine.cli.screen import say, say_json
 
-Command = Literal["halt", "reduce", "resume", "flatten", "ack", "status", "limits", "watch"]
+Command = Literal["halt", "reduce", "resume", "flatten", "tighten", "ack", "status", "limits", "watch"]
 
 
 def ctl(
@@ -19,6 +19,8 @@ def ctl(
     *,
     at_market: Annotated[bool, Parameter(negative="")] = False,
     confirm: str = "",
+    limit: str = "",
+    symbol: str = "",
     alert: str = "",
     every: float = 1.0,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -33,10 +35,13 @@ def ctl(
 
         twinloop ctl watch sessions/paper
 
+        twinloop ctl tighten sessions/paper --limit max_daily_loss_pct=1
+
     halt stops trading and cancels every working order; reduce lets positions only
     shrink; resume trades again; flatten is halt, then closes the positions with
-    orders within the limits' collar, until none is left; ack says that a person has
-    seen an alert. Each is written to the journal with who gave it before it acts.
+    orders within the limits' collar, until none is left; tighten makes a limit
+    stricter, over restarts too; ack says that a person has seen an alert. Each is
+    written to the journal with who gave it before it acts.
 
     Parameters
     ----------
@@ -49,6 +54,10 @@ def ctl(
         the session's name first.
     confirm
         The session's name, where nobody can be asked for it.
+    limit
+        Of tighten: a key of the [limits] table and its new value, as KEY=VALUE.
+    symbol
+        Of tighten: the one symbol, of a limit per symbol; without it all of them.
     alert
         Of ack: the alert's name, such as OVERFILL, or its number.
     every
@@ -56,6 +65,7 @@ def ctl(
     json
         Print the answer as one JSON document.
     """
+    from twinloop.data.errors import ConfigError  # noqa: PLC0415
     from twinloop.engine.live.control import SOCKET, ask  # noqa: PLC0415
 
     place = session / SOCKET
@@ -65,6 +75,15 @@ def ctl(
     if at_market:
         _confirmed(command, session.name, confirm)
         document["at_market"] = True
+    if command == "tighten":
+        key, equals, value = limit.partition("=")
+        if not equals:
+            raise ConfigError(
+                "tighten needs a limit", field="--limit", expected="KEY=VALUE such as max_order_qty=0.5", got=limit or "nothing"
+            )  # fmt: skip
+        document |= {"limit": key.strip(), "value": value.strip(), "symbol": symbol}
+    elif limit or symbol:
+        raise ConfigError("--limit and --symbol belong to tighten", got=command)
     if command == "ack":
         document["alert"] = int(alert) if alert.isdecimal() else alert
     found = ask(place, document)
@@ -79,6 +98,8 @@ def ctl(
         for line in found["lines"]:
             say(line)
     else:
+        for line in found.get("lines", ()):
+            say(line)
         say(f"{command}: fact {found['sequence']} of the journal; the session is {found['state']}")
     return OK
 

@@ -8,6 +8,8 @@ from twinloop.engine.exchange.model import Account, VenueError
 from twinloop.engine.exchange.parameters import Parameters, flag, need, whole
 
 LEVERAGE_MAX: Final = 125
+INCOME: Final = 100  # Entries of a list of income, unless more are asked for.
+INCOME_MAX: Final = 1000
 
 
 def spot_account(exchange: Exchange, account: Account, _: Parameters) -> Any:
@@ -35,6 +37,23 @@ def balance(exchange: Exchange, account: Account, _: Parameters) -> Any:
         {"accountAlias": "practice", "balance": asset["walletBalance"]} | {name: asset[name] for name in names}
         for asset in usdm_text.account(exchange, account)["assets"]
     ]
+
+
+def income(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
+    """GET income: what came and left without a trade, by kind, symbol and time, a page of it. What trades bring and cost is not told here."""
+    name, kind, start = parameters.get("symbol"), parameters.get("incomeType"), whole(parameters, "startTime")
+    if name:
+        exchange.state(name)
+    end = whole(parameters, "endTime") or exchange.now_ms
+    found = [
+        each
+        for each in account.income
+        if start <= each.time_ms <= end and name in {None, "", each.name} and kind in {None, "", each.kind}
+    ]
+    limit, page = min(whole(parameters, "limit", INCOME), INCOME_MAX), max(whole(parameters, "page", 1), 1)
+    if not start and "page" not in parameters:
+        found = found[max(len(found) - limit, 0) :]
+    return [usdm_text.income(each) for each in found[(page - 1) * limit : page * limit]]
 
 
 def burn(exchange: Exchange, account: Account, _: Parameters) -> Any:

@@ -9,7 +9,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Final
 
-from twinloop.engine.exchange.candles import Candles
+from twinloop.engine.exchange.candles import SECOND_MS, SECONDS_MAX, Candles
 from twinloop.engine.exchange.checks import check_filters, check_money, check_order
 from twinloop.engine.exchange.conditional import Conditional
 from twinloop.engine.exchange.ledger import BURNT, MARGIN, Ledger
@@ -28,6 +28,7 @@ from twinloop.engine.exchange.model import (
     BalanceChanged,
     Event,
     Fill,
+    Income,
     LevelsChanged,
     Market,
     Order,
@@ -43,7 +44,8 @@ from twinloop.engine.exchange.triggers import Triggers
 
 FUNDING_MS: Final = 8 * 3600 * 1000
 FUNDING_PPM: Final = 100
-TRADES_MAX: Final = 1000
+TRADES_MAX: Final = 1000  # In one answer.
+TRADES_KEPT: Final = 20_000
 
 
 class MarketState:
@@ -58,6 +60,7 @@ class MarketState:
         self.trades: list[Trade] = []
         self.stops: Triggers[Order] = Triggers()
         self.candles = Candles()
+        self.seconds = Candles(SECOND_MS, SECONDS_MAX)
         self.shown_top: tuple[int, int, int, int] = (0, 0, 0, 0)
         self.halted = False
 
@@ -75,6 +78,7 @@ class Exchange:
         self.order_id = 1000
         self.now_ms = 0
         self.funded_ms = 0
+        self._income_id = 7_000_000
         self._expiring: list[tuple[int, int, Callable[[], None]]] = []
         self.listen_keys = ListenKeys()
         self._settling = False
@@ -277,9 +281,11 @@ class Exchange:
         if rests:
             state.book.filled(maker, qty)
         state.trades.append(trade)
-        if len(state.trades) > 2 * TRADES_MAX:
-            del state.trades[:-TRADES_MAX]
+        if len(state.trades) > 2 * TRADES_KEPT:
+            del state.trades[:-TRADES_KEPT]
         state.candles.add(trade)
+        if self.market == "spot":
+            state.seconds.add(trade)
         self.events.append(Traded(state.symbol, self.now_ms, trade))
         fills = []
         for order in (maker, taker):
@@ -450,13 +456,21 @@ class Exchange:
                     self.cancel_all(account, name)
         if self.market == "usdm" and self.now_ms // FUNDING_MS != self.funded_ms // FUNDING_MS:
             if self.funded_ms:
-                self._fund()
+                self.fund()
             self.funded_ms = self.now_ms
 
-    def _fund(self) -> None:
+    def fund(self) -> None:
+        """Pay funding now."""
         for account in self.accounts.values():
             for name, held in account.positions.items():
                 if held.qty:
                     amount = -self.markets[name].symbol.value(self.mark_price(name), held.qty) * FUNDING_PPM // PPM
                     self.ledger.fund(account, name, amount)
-                    self.events.append(BalanceChanged(name, self.now_ms, account, MARGIN, amount, "FUNDING_FEE"))
+                    self.note_income(account, name, "FUNDING_FEE", MARGIN, amount)
+                    # Margin is across all symbols: the event names the asset and no position.
+                    self.events.append(BalanceChanged("", self.now_ms, account, MARGIN, amount, "FUNDING_FEE"))
+
+    def note_income(self, account: Account, name: str, kind: str, asset: str, amount: int) -> None:
+        """Write down what came or left without a trade: the list of income tells it. name: the symbol, or ""."""
+        self._income_id += 1
+        account.income.append(Income(self._income_id, name, kind, asset, amount, self.now_ms))

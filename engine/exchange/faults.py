@@ -55,6 +55,7 @@ KNOWN: Final[dict[str, Fault]] = {
     "overfill": Fault("V25", "an order that comes to rest is filled by twice its quantity"),
     "foreign_order": Fault("V24", "somebody else places an order with the account's own name for it"),
     "transfer": Fault("V24", "money leaves every account: a hundredth of what is free"),
+    "pay_funding": Fault("", "funding of every position is paid now, not only every eight hours"),
     "fire_dead_man": Fault("V26", "every dead-man timer that runs fires now"),
     # Sessions.
     "expire_listen_key": Fault("V19", "every listen key expires: listenKeyExpired is told, and no event comes any more"),

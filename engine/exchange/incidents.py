@@ -68,7 +68,14 @@ def transfer(exchange: Exchange, account: Account) -> None:
         amount = account.free(asset) // TRANSFER_PART
         if amount > 0:
             exchange.ledger.deposit(account, asset, -amount)
+            exchange.note_income(account, "", "TRANSFER", asset, -amount)
             exchange.events.append(BalanceChanged("", exchange.now_ms, account, asset, -amount, "WITHDRAW"))
+
+
+def pay_funding(exchange: Exchange) -> None:
+    """Funding of every position is paid now; there is none on spot."""
+    if exchange.market == "usdm":
+        exchange.fund()
 
 
 def coarser_rules(exchange: Exchange) -> None:

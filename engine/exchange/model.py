@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BUY: Final = 1
 SELL: Final = -1
-Market = Literal["spot", "usdm"]
+Market = Literal["spot", "usdm", "coinm"]  # Of COIN-M there is the market, and no customer.
 # Statuses, as the venue writes them.
 NEW: Final = "NEW"
 PARTIAL: Final = "PARTIALLY_FILLED"
@@ -26,10 +26,12 @@ OPEN: Final = (NEW, PARTIAL)
 LIMIT_TYPES: Final[dict[str, frozenset[str]]] = {
     "spot": frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"}),
     "usdm": frozenset({"LIMIT", "STOP", "TAKE_PROFIT"}),
+    "coinm": frozenset({"LIMIT"}),
 }
 STOP_TYPES: Final[dict[str, frozenset[str]]] = {
     "spot": frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}),
     "usdm": frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"}),
+    "coinm": frozenset(),
 }
 
 
@@ -134,6 +136,7 @@ class Account:
     fills: list[Fill] = field(default_factory=list)
     fills_of: dict[str, list[Fill]] = field(default_factory=dict)
     entries: list[tuple[str, int, str]] = field(default_factory=list)
+    income: list["Income"] = field(default_factory=list)  # In order of time.
     dead_man_ms: dict[str, int] = field(default_factory=dict)
     leverage: int = 20  # Of every symbol that has none of its own.
     leverages: dict[str, int] = field(default_factory=dict)
@@ -227,8 +230,20 @@ class OrderChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Income:
+    """Money of an account that came (< 0: left) without a trade. name: of the symbol, "" for none. kind: FUNDING_FEE, TRANSFER."""
+
+    id: int
+    name: str
+    kind: str
+    asset: str
+    amount: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class BalanceChanged:
-    """A balance moved without an order. name: the symbol of the position it is for. why: FUNDING_FEE, DEPOSIT, ADJUSTMENT."""
+    """A balance moved without an order. name: the symbol of the position that is told with it. why: FUNDING_FEE, DEPOSIT, ADJUSTMENT."""
 
     name: str
     time_ms: int

@@ -83,6 +83,7 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v3/balance"): Call(account_calls.balance, 5, kind=LIST),
     ("GET", "/fapi/v2/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
     ("GET", "/fapi/v3/positionRisk"): Call(account_calls.positions, 5, kind=LIST),
+    ("GET", "/fapi/v1/income"): Call(account_calls.income, 30, kind=LIST),
     ("GET", "/fapi/v1/leverageBracket"): Call(account_calls.brackets),
     ("POST", "/fapi/v1/countdownCancelAll"): Call(account_calls.countdown, 10),
     ("GET", "/fapi/v1/positionSide/dual"): Call(account_calls.position_mode, 30),
@@ -103,6 +104,7 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v1/allAlgoOrders"): Call(algo_calls.all_algos, 5, kind=LIST),
     ("DELETE", "/fapi/v1/algoOpenOrders"): Call(algo_calls.cancel_all_algos, kind=CANCEL_ALL),
 }
+COINM: Final[dict[tuple[str, str], Call]] = {("GET", f"/dapi/v1/{name}"): call for name, call in _PUBLIC.items()}
 # The WebSocket API's names of the same calls.
 SPOT_CALLS: Final = {
     "ping": ("GET", "/api/v3/ping"), "time": ("GET", "/api/v3/time"), "order.place": ("POST", "/api/v3/order"),

@@ -26,7 +26,7 @@ from twinloop.engine.exchange.model import (
     Traded,
 )
 
-DEPTH_MS: Final = {"spot": 1000, "usdm": 250}
+DEPTH_MS: Final = {"spot": 1000, "usdm": 250, "coinm": 250}
 INTERVALS_MS: Final = (0, 100, 250, 500, 1000)
 CANDLE_MS: Final = 250
 DAY_MS: Final = 1000
@@ -275,8 +275,8 @@ class Hub:
 
     def _balance(self, event: BalanceChanged) -> None:
         if self.exchange.market == "usdm":
-            change = 0 if event.why == "ADJUSTMENT" else event.amount
-            self._user(event.account, usdm_text.update(self.exchange, event.account, event.name, event.why, change))
+            moved = None if event.why == "ADJUSTMENT" else (event.asset, event.amount)
+            self._user(event.account, usdm_text.update(self.exchange, event.account, event.name, event.why, moved))
             return
         self._user(event.account, spot_text.balance(event))
         self._user(event.account, spot_text.balances(event.account, event.time_ms))

@@ -4,7 +4,7 @@ from typing import Any
 
 from twinloop.engine.exchange.core import Exchange
 from twinloop.engine.exchange.decimals import SIDE, STP, average, money, price, qty
-from twinloop.engine.exchange.model import BUY, Account, Fill, Order, OrderChanged, Position
+from twinloop.engine.exchange.model import BUY, Account, Fill, Income, Order, OrderChanged, Position
 from twinloop.engine.exchange.symbols import MONEY, Symbol
 
 
@@ -87,6 +87,14 @@ def account(exchange: Exchange, account: Account) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def income(found: Income) -> dict[str, Any]:
+    """An entry of the list of income."""
+    return {
+        "symbol": found.name, "incomeType": found.kind, "income": money(found.amount), "asset": found.asset, "info": found.kind,
+        "time": found.time_ms, "tranId": found.id, "tradeId": "",
+    }  # fmt: skip
+
+
 def _idle(amount: int) -> dict[str, int]:
     """Amounts of an asset that margin is not kept in."""
     names = (
@@ -125,11 +133,17 @@ def trade_lite(event: OrderChanged, fill: Fill) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def update(exchange: Exchange, account: Account, name: str, why: str, change: int = 0) -> dict[str, Any]:
-    """ACCOUNT_UPDATE. name: the symbol whose position it tells of, or none. change: of the balance, by neither PnL nor fees."""
+def update(
+    exchange: Exchange, account: Account, name: str, why: str, moved: tuple[str, int] | None = None
+) -> dict[str, Any]:
+    """ACCOUNT_UPDATE. name: the symbol whose position it tells of, or none. moved: what came of one asset by neither PnL nor fees.
+
+    Then that asset alone is told.
+    """
     balances = [
-        {"a": asset, "wb": money(held[0]), "cw": money(held[0]), "bc": money(change if asset == "USDT" else 0)}
+        {"a": asset, "wb": money(held[0]), "cw": money(held[0]), "bc": money(moved[1] if moved else 0)}
         for asset, held in account.balances.items()
+        if moved is None or asset == moved[0]
     ]
     return {
         "e": "ACCOUNT_UPDATE", "T": exchange.now_ms, "E": exchange.now_ms,

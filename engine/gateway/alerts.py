@@ -54,16 +54,19 @@ ALERTS: Final = {
     30: AlertSpec("UNKNOWN_INSTRUMENT", REDUCE, "an order or trade of a symbol that is not in the session"),
     31: AlertSpec("ORDER_EXPIRES", NOTE, "the order's time is over; it is cancelled"),
     32: AlertSpec("REPLACE_HALF_DONE", WARN, "a replacement cancelled the old order and could not place the new one"),
-    33: AlertSpec("SWEEP_LATE", REDUCE, "no sweep of trades was answered for long"),
+    33: AlertSpec("SWEEP_LATE", REDUCE, "no sweep of trades, or (without a symbol) of funding payments, was answered for long"),
     34: AlertSpec("RATE_BUDGET", WARN, "the venue's count of orders is used up"),
     35: AlertSpec("LIMIT_NEAR", WARN, "what is left of the venue's limits is kept for cancels and closing orders, nothing else is sent; value: until when, ns"),
     36: AlertSpec("ACCOUNT_NOT_TOLD", REDUCE, "the venue was asked twice what the account holds and did not say; unknown is not nothing"),
     37: AlertSpec("TRADE_BUST", REDUCE, "the venue has taken a trade back: it is reversed; value: the trade's id"),
     38: AlertSpec("STRATEGY_FAILED", WARN, "a strategy's callback raised an error: that strategy is halted and its orders are cancelled, the others go on; value: its slot"),
+    39: AlertSpec("FUNDING_NOT_BOOKED", REDUCE, "funding of a symbol or in a currency that the session does not know: it is not booked; value: the transaction"),
 }  # fmt: skip
 _WAITS: Final = frozenset({"HELD_OFF", "BANNED", "LIMIT_NEAR"})  # Their value is when the wait ends.
 # A person has to look before trading goes on: nothing that the venue says later explains these.
-STAYS: Final = frozenset({"LOST_ORDER", "UNKNOWN_FEE_CURRENCY", "UNKNOWN_INSTRUMENT", "TRADE_BUST"})
+STAYS: Final = frozenset(
+    {"LOST_ORDER", "UNKNOWN_FEE_CURRENCY", "UNKNOWN_INSTRUMENT", "TRADE_BUST", "FUNDING_NOT_BOOKED"}
+)
 ALERT_CODE: Final = {spec.name: code for code, spec in ALERTS.items()}
 
 

@@ -11,6 +11,7 @@ from twinloop.data import binance_errors as errors
 from twinloop.data.binance_answers import (
     read_account,
     read_amended,
+    read_funding,
     read_order,
     read_orders,
     read_replaced,
@@ -28,6 +29,7 @@ from twinloop.engine.gateway import reasons
 from twinloop.engine.gateway.alerts import alert
 from twinloop.engine.gateway.dead_man import DeadMan
 from twinloop.engine.gateway.fills import MS_NS, FillBook, scaled
+from twinloop.engine.gateway.funding import ACCOUNT, FundingBook
 from twinloop.engine.gateway.orders import ASKED, OPEN, REDUCE, Leg, Order
 from twinloop.engine.gateway.outcome import Outgoing
 from twinloop.engine.gateway.own_rows import OwnOrder, fact
@@ -55,6 +57,7 @@ class Answers:
         trades: SweepSchedule,
         lists: SweepSchedule,
         dead_man: DeadMan,
+        funding: FundingBook,
     ) -> None:
         self.settings = settings
         self.tracker = tracker
@@ -64,6 +67,7 @@ class Answers:
         self.trades = trades
         self.lists = lists
         self.dead_man = dead_man
+        self.funding = funding
         # As the venue last told it whole. None while unknown: from the moment it is asked for, so that no answer is not an answer.
         self.account: AccountReport | None = None
         # Ids of the trades that were asked for again, by instrument; None while unknown.
@@ -165,6 +169,11 @@ class Answers:
             self._resign()
         elif sent.kind == kinds.ACCOUNT:
             self.account = read_account(body)
+        elif sent.kind == kinds.FUNDING:
+            sent_ms = (sent.sent_ns + self.sender.clock.offset_ns) // MS_NS
+            if self.funding.listed(read_funding(body), sent_ms=sent_ms, mono_ns=self.sender.mono_ns):
+                for slot in self.settings.instruments:
+                    self.trades.urge(slot)
         elif sent.kind == kinds.TRADES_AGAIN:
             self.listed_again[sent.instrument] = [trade.trade_id for trade in read_trades(body)]
         elif sent.kind == kinds.COUNTDOWN:
@@ -253,6 +262,8 @@ class Answers:
             self.trades.failed(sent.instrument, self.sender.mono_ns)
         elif sent.kind in {kinds.OPEN_ORDERS, kinds.OPEN_STOPS}:
             self.lists.failed(sent.instrument, self.sender.mono_ns)
+        elif sent.kind == kinds.FUNDING:
+            self.funding.schedule.failed(ACCOUNT, self.sender.mono_ns)
         elif sent.kind == kinds.SERVER_TIME:
             self.clock_wanted = True
 

@@ -29,6 +29,7 @@ from twinloop.engine.gateway.client_ids import ClientIds
 from twinloop.engine.gateway.dead_man import DeadMan
 from twinloop.engine.gateway.desk import Desk
 from twinloop.engine.gateway.fills import FillBook
+from twinloop.engine.gateway.funding import ACCOUNT, FundingBook
 from twinloop.engine.gateway.orders import OPEN, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.own_rows import read_row, read_rows
@@ -42,6 +43,7 @@ from twinloop.engine.gateway.tracker import Tracker
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW
 
+FUNDING_FEE: Final = "FUNDING_FEE"  # Why an account has changed, by the venue's word.
 SWEEP_LATE_FACTOR: Final = 20  # Sweep intervals without an answer before it is told.
 
 
@@ -67,14 +69,16 @@ class Gateway:
         self.book = FillBook(settings, self.ids, self.tracker)
         self._trades = SweepSchedule(slots, settings.sweep_interval_ns)
         self._lists = SweepSchedule(slots, settings.sweep_interval_ns)
+        self.funding = FundingBook(settings, self.tracker)
         self.dead_man = DeadMan(
             settings.dead_man_timeout_ms if settings.market == "usdm" else 0, settings.dead_man_refresh_ns
         )
         self._prover = Prover(settings, self.ids, self.tracker, self.sender, self.book, self._trades, self._lists)
         self._desk = Desk(settings, self.tracker, self.sender, self.book, self._prover)
         self._answers = Answers(
-            settings, self.tracker, self.sender, self.book, self._prover, self._trades, self._lists, self.dead_man
-        )
+            settings, self.tracker, self.sender, self.book, self._prover, self._trades, self._lists, self.dead_man,
+            self.funding,
+        )  # fmt: skip
         self._swept_told: dict[int, int] = {}
         self._clock_due_ns = 0
         self._orphans_due_ns = 0
@@ -203,6 +207,8 @@ class Gateway:
             self._tick_order(order, mono_ns)
         self._ask_lists(mono_ns)
         self._ask_orphans(mono_ns)
+        self._ask_funding(mono_ns)
+        self.funding.book(self._trades)
         self._refresh_dead_man(mono_ns)
         self._cancel_strays()
         return outcome
@@ -258,23 +264,30 @@ class Gateway:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the venue answers, the user stream is up, and what either may have missed is asked for and answered: trades, open orders."""
+        """Whether the venue answers, the user stream is up, and what either may have missed is asked for, answered and booked.
+
+        That is trades, open orders and funding payments.
+        """
         since_ns = self._up_mono_ns
         return (
             self.stream_up
             and not self.weight.shut
             and self._trades.answered_since(since_ns)
             and self._lists.answered_since(since_ns)
+            and self.funding.schedule.answered_since(since_ns)
+            and not self.funding.waits
         )
 
     def sweep(self) -> None:
-        """Ask for the trades of every instrument at the next tick."""
+        """Ask for the trades of every instrument, and for funding payments, at the next tick."""
         for slot in self.settings.instruments:
             self._trades.urge(slot)
+        self.funding.urge()
 
     def swept_since(self, mono_ns: int) -> bool:
-        """Whether the trades of every instrument were asked for since then, and are booked."""
-        return self._trades.answered_since(mono_ns)
+        """Whether the trades of every instrument, and funding payments, were asked for since then, and are booked."""
+        asked = self._trades.answered_since(mono_ns) and self.funding.schedule.answered_since(mono_ns)
+        return asked and not self.funding.waits
 
     def swept_rows(self, now_ns: int) -> Rows:
         """SWEPT annotations where more is known to be booked than at the last call; to be sealed behind all facts given out so far."""
@@ -329,6 +342,8 @@ class Gateway:
     # Helpers.
 
     def _note_account(self, report: AccountReport) -> None:
+        if report.reason == FUNDING_FEE:
+            self.funding.speaks(report.changes, report.time_ms, self.sender.mono_ns)
         known = self._answers.account
         if known is not None:
             self._answers.account = known._replace(
@@ -347,6 +362,7 @@ class Gateway:
         for slot in self.settings.instruments:
             self._trades.urge(slot)
             self._lists.urge(slot)
+        self.funding.urge()
 
     def _ask_time(self, mono_ns: int) -> None:
         if mono_ns < self._clock_due_ns and not self._answers.clock_wanted:
@@ -407,6 +423,17 @@ class Gateway:
             request = self.sender.dialect.query(self.settings.instruments[slot].symbol, venue_id=venue_id)
             if self.sender.send(kinds.QUERY_BY_VENUE_ID, request, instrument=slot, venue_id=venue_id):
                 break
+
+    def _ask_funding(self, mono_ns: int) -> None:
+        dialect, funding = self.sender.dialect, self.funding
+        if not isinstance(dialect, UsdmRequests):
+            return
+        funding.hasten(mono_ns, stream_up=self.stream_up)
+        for _ in funding.schedule.due(mono_ns, 2 * self.settings.query_timeout_ns):
+            if not self.sender.send(kinds.FUNDING, dialect.funding(funding.start_ms, funding.page)):
+                funding.schedule.sent(ACCOUNT, mono_ns)
+        for _ in funding.schedule.late(mono_ns, SWEEP_LATE_FACTOR * self.settings.sweep_interval_ns):
+            self.tracker.outcome.alerts.append(alert("SWEEP_LATE"))
 
     def _refresh_dead_man(self, mono_ns: int) -> None:
         dialect = self.sender.dialect

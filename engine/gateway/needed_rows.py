@@ -4,7 +4,8 @@
 
 A rebuild (recovery.py) remembers the last ENDED_MAX orders that ended. Of an order with so many ended ones behind it, nothing but its fills
 has any effect: they keep their trades from being booked twice. So all its other rows go, and its fills too once a sweep has been past them
-(SWEPT): what is below that no list brings again. The newest fills of an instrument stay, for a venue that takes one back. An order is taken for ended only where no later row
+(SWEPT): what is below that no list brings again. The newest fills of an instrument stay, for a venue that takes one back, and the funding
+payments of the last days, which the venue's list brings again. An order is taken for ended only where no later row
 can open it again: its end was told, or all of it has filled, it was never amended, and every cancel was answered. This module must not
 change a row.
 """
@@ -17,13 +18,16 @@ import numpy.typing as npt
 
 from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.engine.gateway import tracker
+from twinloop.engine.gateway.funding import KEPT_MS, OVERLAP_MS
 from twinloop.engine.gateway.recovery import ENDS, OF_ORDERS
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_TAIL
 
 READ: Final = frozenset(
-    {table.NEW, table.FILL, table.BUST, table.FEE_CHANGED, table.EXTERNAL_WORKING, table.SWEPT} | OF_ORDERS
+    {table.NEW, table.FILL, table.BUST, table.FEE_CHANGED, table.FUNDING_PAID, table.EXTERNAL_WORKING, table.SWEPT}
+    | OF_ORDERS
 )  # What a rebuild reads.
+FUNDING_KEPT_NS: Final = (OVERLAP_MS + KEPT_MS) * 1_000_000
 FILLS_KEPT: Final = 500  # Of each instrument, the newest.
 _IS_OF_ONE: Final = np.isin(np.arange(256), [table.NEW, *OF_ORDERS])
 _IS_END: Final = np.isin(np.arange(256), list(ENDS))
@@ -120,4 +124,7 @@ def _outdated(rows: Rows) -> Flags:
         _, last = np.unique(rows["instrument"][told][::-1], return_index=True)
         outdated[told] = True
         outdated[told[::-1][last]] = False
+    paid = rows["kind"] == table.FUNDING_PAID
+    if paid.any():
+        outdated |= paid & (rows["venue_ns"] < int(rows["venue_ns"][paid].max()) - FUNDING_KEPT_NS)
     return outdated

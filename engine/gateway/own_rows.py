@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from twinloop.data.rowfile import Rows
-from twinloop.kernels import rows
+from twinloop.kernels import codes, rows
 from twinloop.kernels.rows import FLAG_CONTINUES, FLAG_MAKER, FLAG_TAIL, ROW, ROW_SIZE
 
 _LAYOUT: Final = struct.Struct("<qqqBbBBBBHqqqq")
@@ -102,6 +102,16 @@ def fee_change(order: OwnOrder, venue_ns: int, local_ns: int, *, fee: int, fee_c
     return _LAYOUT.pack(
         venue_ns, local_ns, 0, rows.FEE_CHANGED, order.side, order.strategy, order.account, order.source, 0,
         order.instrument, 0, fee_currency, trade_id, fee,
+    )  # fmt: skip
+
+
+def funding_paid(
+    account: int, source: int, instrument: int, venue_ns: int, local_ns: int, *, currency: int, amount: int, number: int
+) -> bytes:
+    """FUNDING_PAID: what the venue paid (< 0: took), whole and for no book yet. amount: money in 1e-8 of currency."""
+    return _LAYOUT.pack(
+        venue_ns, local_ns, 0, rows.FUNDING_PAID, 0, codes.UNASSIGNED, account, source, 0, instrument, currency, amount,
+        number, 0,
     )  # fmt: skip
 
 

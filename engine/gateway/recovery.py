@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twinloop.engine.gateway.desk import Desk
     from twinloop.engine.gateway.gateway import Gateway
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 def snapshot(gateway: "Gateway") -> dict[str, Any]:
@@ -45,6 +45,7 @@ def snapshot(gateway: "Gateway") -> dict[str, Any]:
             for (slot, venue_id), kept in book.orphans.items()
         ],
         "strangers": gateway.strangers.to_plain(),
+        "funding": gateway.funding.to_plain(),
         "weight": gateway.weight.to_plain(),
     }
 
@@ -77,6 +78,7 @@ def restore(gateway: "Gateway", plain: Mapping[str, Any]) -> None:
         book.orphans[int(slot), int(venue_id)] = {report.trade_id: report for report in kept}
     for slot, bought, sold in plain["strangers"]:
         gateway.strangers.kernel_knows(int(slot), (int(bought), int(sold)))
+    gateway.funding.from_plain(plain["funding"])
     gateway.weight.from_plain(plain["weight"])
 
 
@@ -113,6 +115,7 @@ class _Journal:
     def __init__(self, gateway: "Gateway", desk: "Desk") -> None:
         self.book, self.tracker, self.desk = gateway.book, gateway.tracker, desk
         self.strangers = gateway.strangers
+        self.funding = gateway.funding
         self.epoch = 0
         self.head: RowFields | None = None
         self.touched: dict[int, Order] = {}
@@ -134,6 +137,8 @@ class _Journal:
             self.book.seen[row.instrument].begin_at(row.word_48)
         elif row.kind == kinds.FEE_CHANGED:
             self._fee(row)
+        elif row.kind == kinds.FUNDING_PAID:
+            self.funding.is_booked(row.instrument, row.word_48, row.venue_ns)
         elif row.kind == kinds.EXTERNAL_WORKING:
             self.strangers.kernel_knows(row.instrument, (row.word_32, row.word_40))
         elif row.kind in OF_ORDERS:
@@ -246,6 +251,7 @@ class _Journal:
 
     def finish(self) -> None:
         """What is open is in doubt; what was never sent is refused; what has ended is filed."""
+        self.funding.forget()
         for order in self.touched.values():
             never_sent = order.order_id in self.not_sent and order.order_id not in self.sent
             if never_sent and not order.ended and order.filled == 0:

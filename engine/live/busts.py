@@ -55,6 +55,15 @@ class BookedFills:
             elif trade_id > 0:
                 kept.append(Fill(trade_id, int(rows["venue_ns"][at]), rows[at : at + 2].copy()))
 
+    def traded_after(self, slot: int, venue_ns: int) -> dict[int, int]:
+        """By strategy the signed quantity of an instrument's fills after a time of the venue's."""
+        found: dict[int, int] = {}
+        for each in self._kept.get(slot, ()):
+            if each.venue_ns > venue_ns:
+                strategy = int(each.rows["strategy"][0])
+                found[strategy] = found.get(strategy, 0) + int(each.rows["side"][0]) * int(each.rows["qty"][0])
+        return found
+
     def first_id(self, slot: int) -> int:
         """Trade id from which on the venue's list is wanted; 0: nothing is remembered."""
         return min((each.trade_id for each in self._kept.get(slot, ())), default=0)

@@ -99,10 +99,21 @@ class WarmupTable(Table):
 
     catalog: str = ""  # A catalog's folder, from the file's on: trades, and books or quotes as `shown`.
     last: Duration = 0  # Of the catalog, the last so much; 0: all of it.
+    bars: Annotated[int, Field(strict=True, ge=0, le=5000)] = (
+        0  # So many closed bars of each series by time, from the venue's klines.
+    )
     trades: Annotated[Duration, Field(le=24 * 3_600_000_000_000)] = (
         0  # The venue's aggregated trades of so long, by REST.
     )
     gap_max: Duration = 3_600_000_000_000  # The history may end so long before now.
+
+    @model_validator(mode="after")
+    def _once(self) -> "WarmupTable":
+        if self.bars and self.catalog:
+            raise ValueError(
+                "bars and catalog would tell the same trades twice: take one of them, trades may stand beside either"
+            )
+        return self
 
 
 class AccountTable(Table):

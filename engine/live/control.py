@@ -2,6 +2,7 @@
 
     {"command": "halt"}                           ->  {"ok": true, "sequence": 1234, "state": "HALTED"}
     {"command": "flatten", "at_market": true}     ->  the same; without a price, market orders
+    {"command": "tighten", "limit": "max_order_qty", "value": "0.5", "symbol": "BTCUSDT"}  ->  the same
     {"command": "ack", "alert": 6}                ->  the same; a person has seen the alert of that number
     {"command": "status", "again": true}          ->  how it stands, as asked for a moment ago
 
@@ -24,8 +25,9 @@ from twinloop.engine.live.session_errors import SessionError
 
 LINE_BYTES_MAX: Final = 4096
 ACTS: Final = ("halt", "reduce", "resume", "flatten")
-ASKS: Final = ("status", "limits")  # A NOTE in the journal has in `value` which it was, counted from 1.
-COMMANDS: Final = (*ACTS, *ASKS, "ack", "breaks", "accept")
+ASKS: Final = ("status", "limits")
+NOTED: Final = (*ASKS, "tighten")  # A NOTE in the journal has in `value` which it was, counted from 1.
+COMMANDS: Final = (*ACTS, *NOTED, "ack", "breaks", "accept")
 SOCKET: Final = "control.sock"
 
 Answer = Callable[[str, dict[str, Any], int], dict[str, Any]]

@@ -191,8 +191,8 @@ class LiveLoop:
         """An operator's word: a fact like any other, journalled before it acts. local_ns: of it, 0: now. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
-        row = self._operator_row(COMMANDS[name], code, strategy)
-        row["value"] = value
+        row = self._operator_row(COMMANDS[name], strategy)
+        row["code"], row["value"] = code, value
         if local_ns:
             row["local_ns"] = local_ns
         self.take(row)
@@ -203,20 +203,17 @@ class LiveLoop:
         if self.trading_state != "HALTED":
             self.command("halt", SESSION_END)
 
-    def change_limit(self, instrument: int, word: int, value: int, *, strategy: int = 0, code: int = 0) -> int:
+    def change_limit(self, instrument: int, word: int, value: int) -> int:
         """Set a limit by its word (kernels/node.py): a fact. Its sequence."""
-        row = self._operator_row(table.LIMIT_CHANGE, code, strategy)
+        row = self._operator_row(table.LIMIT_CHANGE, 0)
         row["instrument"], row["limit"], row["value"] = instrument, word, value
         sequence = self.node.sequence
-        self.counts.commands += 1
         self.take(row)
         return sequence
 
-    def _operator_row(self, kind: int, code: int, strategy: int) -> Rows:
+    def _operator_row(self, kind: int, strategy: int) -> Rows:
         row = np.zeros(1, ROW)
         row["local_ns"], row["kind"], row["strategy"] = self.clock.local_ns(), kind, strategy
-        if kind != table.LIMIT_CHANGE:
-            row["code"] = code
         return row
 
     def _leave(self, sealed: Sealed) -> None:
@@ -286,7 +283,7 @@ class LiveLoop:
             return
         self.failure = reason
         self._waiting.clear()
-        row = self._operator_row(HALT, 0, codes.UNASSIGNED)
+        row = self._operator_row(HALT, codes.UNASSIGNED)
         row["local_ns"] = max(int(row["local_ns"][0]), int(self.node.decision["clock"]["now_ns"]))
         handled = self.node.handle(row)
         cancels = handled.requests["kind"] == CANCEL

@@ -79,6 +79,7 @@ class LiveNode:
         for code, amount in session.stock.items():
             assembly.hold(account, code, amount)
         assembly.set_venue(session.venue_settings(), session.seed)
+        self.decision["funding_told"] = session.mode == "live"  # Of a paper session the market's rate is all there is.
         assembly.add_bars(session.bar_requests(), session.instruments)
         self._set_times()
         for spec, each in zip(session.strategies, self.strategies, strict=True):

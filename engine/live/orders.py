@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from twinloop.data.binance_signing import Credentials
-from twinloop.data.rowfile import Rows
+from twinloop.data.rowfile import Rows, pick
 from twinloop.engine import crash_points
 from twinloop.engine.gateway import alerts
 from twinloop.engine.gateway import outcome as kinds
@@ -23,6 +23,7 @@ from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.own_rows import fate
 from twinloop.engine.gateway.transport import Transport
 from twinloop.engine.live.busts import BookedFills, Fill, undone
+from twinloop.engine.live.funding import by_books
 from twinloop.engine.live.holdings import with_rates
 from twinloop.engine.live.loop import OF_ALERT, SESSION_START, LiveLoop
 from twinloop.engine.seam import WORLD
@@ -87,8 +88,13 @@ class OrderEdge:
             rows["strategy"][rows["strategy"] >= len(self.loop.node.session.strategies)] = codes.UNASSIGNED
             if crash_points.armed:
                 crash_points.reach("answer")
-            self.loop.take(with_rates(rows, self.loop.node))
-            self.booked.take(rows)
+            is_funding = rows["kind"] == table.FUNDING_PAID
+            if not is_funding.all():
+                traded = pick(rows, ~is_funding)
+                self.loop.take(with_rates(traded, self.loop.node))
+                self.booked.take(traded)
+            if is_funding.any():  # Behind the trades: it belongs to whose positions they left.
+                self.loop.take(by_books(pick(rows, is_funding), self.loop.node, self.booked))
             if crash_points.armed:
                 crash_points.reach("answered")
             if self.after_facts is not None:

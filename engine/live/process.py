@@ -39,10 +39,11 @@ from twinloop.engine.limits import limits_lines
 from twinloop.engine.live.account import ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
-from twinloop.engine.live.control import ASKS, SOCKET, serve
+from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
+from twinloop.engine.live.limit_changes import changes, tightened_lines
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode, StrategyFailure
@@ -54,11 +55,11 @@ from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError
-from twinloop.engine.live.status import status_of
+from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
-from twinloop.engine.live.warm_up import feed_history, feed_missed, history, missed_prints
+from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 PROVE_S: Final = 0.05
-CANCEL_S: Final = 10.0  # How long a session that ends waits for proof that its orders are gone.
+CANCEL_S: Final = 15.0  # How long a session that ends waits for proof: the venue's horizon for what was never answered, and the queries after it.
 
 Say = Callable[[str], None]
 
@@ -166,6 +167,8 @@ class LiveProcess:
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
         credentials = read_credentials(loaded) if config.session.mode == "live" else None
         session = make_session(loaded, instruments, self.started_ns)
+        if session.mode == "paper":
+            session.require_rates()
         held: AccountReport | None = None
         if credentials is not None:
             held, rights, modes = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
@@ -189,12 +192,12 @@ class LiveProcess:
             ready = make_ready(loaded.place / "journal")
             if crash_points.armed:
                 crash_points.reach("start-ready")
-            past = np.zeros(0, ROW)
+            past = History(np.zeros(0, ROW), {})
             if ready.journal is None:
-                past = await history(loaded, instruments, client, self.clock.local_ns())
-            if len(past):
+                past = await history(loaded, session, client, self.clock.local_ns())
+            if len(past.rows):
                 session = msgspec.structs.replace(
-                    session, start_ns=int(past["local_ns"][0]), traded_from_ns=self.started_ns
+                    session, start_ns=int(past.rows["local_ns"][0]), traded_from_ns=self.started_ns
                 )
             found = self._open(with_digests(session, compiled), compiled, held, lock, ready)
         except BaseException:
@@ -208,7 +211,7 @@ class LiveProcess:
             raise
 
     async def _begin(
-        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: Rows
+        self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: History
     ) -> None:
         """From a node behind a journal to a session that trades as soon as its sockets are open."""
         loaded = self.loaded
@@ -218,31 +221,38 @@ class LiveProcess:
         feed = make_feeds(loaded, session.instruments, self.loop, client)
         if found is None:
             self.loop.start()
-            if len(past):
-                await feed_history(self.loop, past)
+            if len(past.rows):
+                await feed_history(self.loop, past.rows)
         else:
             await self._catch_up(client, found, feed.arbiter)
             if self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
                 self.loop.command("resume", SESSION_START)
         self.feed = feed
-        if len(past):
+        if len(past.rows):
             self._end_warm_up(past)
-        for line in limits_lines(session.limits()):
+        for line in self._limits_lines():
             self._say(line)
         journal = self.loop.recorded.journal
         self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {journal.folder}")
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
 
-    def _end_warm_up(self, past: Rows) -> None:
+    def _end_warm_up(self, past: History) -> None:
         """From history to now: timers in between fire, every market is stale and no book to be trusted, and only then it may trade."""
-        loop = self.loop
+        loop, rows = self.loop, past.rows
+        for slot, (
+            number,
+            venue_ns,
+        ) in past.last_prints.items():  # What traded since is asked for when the feed is there.
+            self.feed.arbiter.know_prints(slot, number, venue_ns)
         loop.take(self.feed.arbiter.begin(self.clock.local_ns()))
         refused = loop.counts.refused
         loop.command("resume", SESSION_START)
-        span_s = (int(past["local_ns"][-1]) - int(past["local_ns"][0])) / 1e9
+        for line in short_series(loop.node, self.loaded.config.warmup.bars):
+            self._say(line)
+        span_s = (int(rows["local_ns"][-1]) - int(rows["local_ns"][0])) / 1e9
         self._say(
-            f"warm-up: {len(past):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
+            f"warm-up: {len(rows):,} rows of {span_s:,.0f} s of history, no order sent, {refused:,} calls refused meanwhile"
         )
 
     async def _catch_up(self, client: aiohttp.ClientSession, found: Rebuilt, arbiter: FeedArbiter) -> None:
@@ -451,7 +461,7 @@ class LiveProcess:
         """What the operator's socket answers."""
         loop = self.loop
         if command in ASKS and document.get("again") is not True:
-            loop.command("note", OF_PERSON + user, value=1 + ASKS.index(command))
+            loop.command("note", OF_PERSON + user, value=1 + NOTED.index(command))
         if command == "status":
             feeds = self.feed.told(self.clock.local_ns())
             if self.orders is not None:
@@ -466,7 +476,9 @@ class LiveProcess:
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
         if command == "limits":
-            return {"lines": limits_lines(loop.node.session.limits())}
+            return {"lines": self._limits_lines()}
+        if command == "tighten":
+            return self._tighten(document, user)
         if command == "ack":
             return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
         if command in {"breaks", "accept"}:
@@ -480,6 +492,23 @@ class LiveProcess:
         else:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
+
+    def _limits_lines(self) -> list[str]:
+        node = self.loop.node
+        limits = node.session.limits()
+        return limits_lines(limits) + tightened_lines(node.decision, limits, node.session.instruments)
+
+    def _tighten(self, document: dict[str, Any], user: int) -> dict[str, Any]:
+        """Make a limit stricter, for good: the journal has it, so a restart does too."""
+        loop, symbol = self.loop, document.get("symbol")
+        key, text = str(document.get("limit", "")), str(document.get("value", ""))
+        wanted = changes(
+            loop.node.decision, loop.node.session.instruments, key, text, None if not symbol else str(symbol)
+        )
+        sequence = loop.command("note", OF_PERSON + user, value=1 + NOTED.index("tighten"))
+        for change in wanted:
+            loop.change_limit(change.instrument, change.word, change.value)
+        return {"sequence": sequence, "state": loop.trading_state, "lines": self._limits_lines()}
 
     def _acknowledge(self, alert: Any, user: int) -> int:
         """Write down that a person has seen an alert. Sequence of the next fact."""
@@ -519,19 +548,23 @@ class LiveProcess:
         asyncio.get_running_loop().remove_reader(journal.notice_fd)
         journal.close()
         session, equity = loop.node.session, int(loop.node.decision["accounts"][0]["equity"])
+        fees, funding = (paid_in_all(loop.node.decision, what) for what in ("fees", "funding"))
         self.result = {
             "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
-            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE), "currency": session.currency,
+            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
+            "fees": from_scaled(fees, MONEY_SCALE), "funding": from_scaled(funding, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
             "failed_strategies": [
                 spec.name for spec, failed in zip(session.strategies, loop.node.decision["strategies"]["failed"], strict=False) if failed
             ],
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
+        decimals = session.money_decimals
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity / MONEY_ONE:,.2f} {session.currency}"
+            f"equity {equity / MONEY_ONE:,.{decimals}f} {session.currency}, fees {fees / MONEY_ONE:,.{decimals}f}, "
+            f"funding {funding / MONEY_ONE:+,.{decimals}f}"
         )
 
 

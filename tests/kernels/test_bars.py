@@ -202,3 +202,70 @@ def test_bars_of_shorter_bars_are_their_groups(which: int, factor: int, length: 
             "trades": sum(int(bar["trades"]) for bar in group),
             "flags": 0,
         }
+
+
+JOIN = build("bar_joined")
+
+
+def told_bar(trades: list[tuple[int, int, int]], start_ns: int, end_ns: int, price_scale: int, qty_scale: int) -> Any:
+    """What a venue tells of some trades (price, qty, time)."""
+    prices = [price for price, _, _ in trades]
+    bar = np.zeros(1, BAR)[0]
+    bar["start_ns"], bar["end_ns"], bar["closed_ns"], bar["trades"] = start_ns, end_ns, end_ns - 1, len(trades)
+    if trades:
+        bar["open"], bar["high"], bar["low"], bar["close"] = prices[0], max(prices), min(prices), prices[-1]
+    bar["volume"] = sum(qty for _, qty, _ in trades)
+    bar["notional"] = sum(price * qty for price, qty, _ in trades) * 10 ** (8 - price_scale - qty_scale)
+    return bar
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+@given(
+    scales=st.sampled_from([(0, 0), (2, 3), (1, 7), (4, 4)]),
+    steps=st.lists(
+        st.tuples(st.integers(1, 10**6), st.integers(1, 10**5), st.integers(0, 25)), min_size=1, max_size=40
+    ),
+    told=st.lists(st.sampled_from([0, 1, 1, 5]), min_size=1, max_size=40),
+)
+def test_a_vendors_bar_counts_as_its_trades(which: int, scales: tuple[int, int], steps: Any, told: list[int]) -> None:
+    """Of a series of 20 ns: each 5 ns come trade by trade (0), as one bar (1), or, where 20 begin, as one bar of 20 (5)."""
+    now_ns, trades = 1_700_000_000_000_000_000, []
+    for price, qty, gap in steps:
+        now_ns += gap
+        trades.append((price, qty, now_ns))
+    twin, state = BarBuilder("time", 20, *scales), fresh("time", 20, *scales, which)
+    at_ns, turn = trades[0][2] // 20 * 20, 0
+    while at_ns <= now_ns:
+        how = told[turn % len(told)]
+        length = 20 if how == 5 and at_ns % 20 == 0 else 5
+        its = [each for each in trades if at_ns <= each[2] < at_ns + length]
+        for price, qty, time_ns in its:
+            twin.trade(price, qty, time_ns)
+        if how == 0:
+            for each in its:
+                TRADE[which](state, *each)
+        else:
+            CLOCK[which](state, at_ns + length - 1)
+            assert JOIN[which](state, told_bar(its, at_ns, at_ns + length, *scales)) == bool(its)
+        at_ns, turn = at_ns + length, turn + 1
+        assert CLOCK[which](state, at_ns) == twin.clock(at_ns)
+        assert state["count"] == len(twin.bars)
+        if twin.bars:
+            assert closed_bar(state) == twin.bars[-1].as_dict() | {"closed_ns": int(state["closed"]["closed_ns"])}
+
+
+@pytest.mark.parametrize("which", BUILDS, ids=["compiled", "python"])
+def test_a_vendors_bar_is_counted_nowhere_but_in_one_interval_of_time(which: int) -> None:
+    across = told_bar([(5, 1, 95)], 95, 105, 2, 3)
+    inside = told_bar([(5, 1, 95)], 90, 100, 2, 3)
+    assert JOIN[which](fresh("time", 100, which=which), across) == 0
+    assert JOIN[which](fresh("time", 50, which=which), inside) == 1
+    assert JOIN[which](fresh("time", 25, which=which), inside) == 0, (
+        "of a series with another length the next one may lie in two"
+    )
+    for kind in KINDS[1:]:
+        assert JOIN[which](fresh(kind, 100, which=which), inside) == 0
+    huge = fresh("time", 100, which=which)
+    inside["volume"] = 2**62 - 1
+    assert JOIN[which](huge, inside) == JOIN[which](huge, inside) == 1
+    assert (int(huge["volume"]), int(huge["overflow"])) == (bars.VOLUME_MAX, bars.BAR_VOLUME_CLAMPED)

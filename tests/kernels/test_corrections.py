@@ -30,9 +30,17 @@ def bust(at: int, side: int, price: int, qty: int, fee: int, strategy: int = 0) 
     return row(rows.BUST, at, at, strategy=strategy, side=side, price=price, qty=qty, fee=fee, order_id=0, tail=tail)
 
 
-def play(facts: list[dict[str, Any]], limits: Any = None, contract: str = "linear", script: Any = None) -> Outcome:
+def play(
+    facts: list[dict[str, Any]],
+    limits: Any = None,
+    contract: str = "linear",
+    script: Any = None,
+    *,
+    funding_told: bool = False,
+) -> Outcome:
     setup = Setup(
         [linear(contract=contract)], [TOUCH], facts, {0: [BUY_TEN]} if script is None else script, limits=limits or parse_limits({}),
+        funding_told=funding_told,
     )  # fmt: skip
     return run_small.run(setup, SIZE)
 
@@ -94,6 +102,60 @@ def test_a_fee_that_was_rounded_is_made_what_it_was(contract: str, more: int) ->
 def test_a_fee_of_nobody_or_of_no_currency_stops_the_run(wrong: dict[str, int]) -> None:
     change = row(rows.FEE_CHANGED, 40, 40, **({"fee_currency": 0, "trade_id": 7, "fee": 25} | wrong))
     assert play([quote(10), quote(20), change]).status != codes.RUN_DONE
+
+
+def paid(at: int, value: int, **fields: int) -> dict[str, Any]:
+    return row(rows.FUNDING_PAID, at, at, **({"currency": 0, "value": value, "trade_id": 9} | fields))
+
+
+@pytest.mark.parametrize("amount", [3 * UNIT, -3 * UNIT])
+def test_what_a_venue_paid_in_funding_is_booked_as_it_says(amount: int) -> None:
+    """Position of the book and of the account, ledger, cash, equity; the day's result has it, the positions stay."""
+    before = play([quote(10), quote(20), quote(30)]).assembly.decision
+    got = play([quote(10), quote(20), paid(25, amount), paid(26, 1, strategy=codes.UNASSIGNED), quote(30)])
+    assert got.status == codes.RUN_DONE
+    decision = got.assembly.decision
+    for name in ("cash", "equity"):
+        assert int(decision["accounts"][0][name]) == int(before["accounts"][0][name]) + amount + 1, name
+    for name in ("start_equity", "day_equity"):
+        assert int(decision["accounts"][0][name]) == int(before["accounts"][0][name]), name
+    unassigned = decision["strategy_holdings"].shape[0] - decision["accounts"].shape[0]
+    for holdings, book, funding in (
+        ("strategy_holdings", 0, amount), ("strategy_holdings", unassigned, 1), ("account_holdings", 0, amount + 1),
+    ):  # fmt: skip
+        position = decision[holdings][book][0]["position"]
+        assert int(position["funding"]) == funding
+        assert int(position["qty"]) == int(before[holdings][book][0]["position"]["qty"])
+    ledger, first = decision["ledgers"][0][0], before["ledgers"][0][0]
+    assert int(ledger["funding"]) == int(ledger["balance"]) - int(first["balance"]) == amount + 1
+
+
+def test_funding_counts_in_the_days_loss() -> None:
+    limits = parse_limits({"preset": "research", "max_daily_loss": "10"})
+    assert (
+        play([quote(10), quote(20), paid(25, -9 * UNIT), quote(30)], limits).assembly.decision["accounts"][0]["state"]
+        == codes.ACTIVE
+    )
+    state = play([quote(10), quote(20), paid(25, -10 * UNIT), quote(30)], limits).assembly.decision["accounts"][0]
+    assert (int(state["state"]), int(state["halt_code"])) == (codes.HALTED, codes.REJECT_DAILY_LOSS)
+
+
+@pytest.mark.parametrize(("wrong", "status"), [
+    ({"strategy": 5}, codes.RUN_BAD_ROW), ({"account": 9}, codes.RUN_BAD_ROW), ({"currency": 1}, codes.RUN_BAD_ROW),
+    ({"value": 2**63 - 1}, codes.RUN_OVERFLOW),
+])  # fmt: skip
+def test_funding_of_nobody_or_in_another_currency_stops_the_run(wrong: dict[str, int], status: int) -> None:
+    assert play([quote(10), quote(20), paid(25, UNIT) | wrong]).status == status
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_markets_funding_moves_no_money_where_the_venue_tells_what_it_paid(told: bool) -> None:
+    funding = row(rows.FUNDING, 25, 25, price=1000, rate=10_000_000)
+    got = play([quote(10), quote(20), funding, quote(30)], funding_told=told)
+    assert got.status == codes.RUN_DONE
+    funded = int(got.assembly.decision["account_holdings"][0][0]["position"]["funding"])
+    assert (funded == 0) == told
+    assert funded == int(got.assembly.decision["ledgers"][0][0]["funding"])
 
 
 @pytest.mark.parametrize("amount", [50 * UNIT, -50 * UNIT])

@@ -77,6 +77,7 @@ class Setup:
     cash: int = CASH
     sees: Sequence[int] | None = None  # Instruments the strategy subscribes to; None for all.
     roll: tuple[int, int] | None = None  # First session roll and interval, ns.
+    funding_told: bool = False  # FUNDING_PAID rows say what was paid.
 
 
 @dataclass
@@ -210,6 +211,7 @@ def prepare(setup: Setup, size: SizeClass) -> tuple[Assembly, Desk, list[tuple[A
     for code, rate in setup.rates.items():
         assembly.decision["fx"][assembly.currency(code)] = rate
     assembly.set_venue(setup.settings, setup.seed)
+    assembly.decision["funding_told"] = setup.funding_told
     assembly.add_bars(setup.bars, setup.instruments)
     log: list[tuple[Any, ...]] = []
     failures: list[BaseException] = []

@@ -38,7 +38,7 @@ def test_a_candle_is_the_sum_of_its_trades() -> None:
 
 
 def test_old_minutes_are_let_go_of() -> None:
-    candles = Candles()
+    candles = Candles(count_max=1500)
     for number in range(2000):
         candles.add(Trade(number, 100, 1, 100, False, number * MINUTE_MS))
     assert len(candles.minutes) == 1500

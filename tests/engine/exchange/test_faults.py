@@ -370,6 +370,47 @@ def test_somebody_else_trades_and_moves_money_on_the_account(market: str) -> Non
     play(what)
 
 
+def test_funding_is_told_as_an_asset_without_a_position_and_listed_by_symbol() -> None:
+    """Of cross positions the stream names none: what was paid for which symbol is in the list of income, with a number of its own."""
+
+    async def what(server: Server, client: Client) -> None:
+        user = await user_stream(server, client, "usdm")
+        for name in ("BTCUSDT", "ETHUSDT"):
+            status, answer = await client.order("usdm", symbol=name, type="MARKET", quantity="0.100")
+            assert status == 200, answer
+        wallet = account(server, "usdm").free("USDT")
+        await client.arm("pay_funding")
+        told = [await until(user, lambda each: each["e"] == "ACCOUNT_UPDATE" and each["a"]["m"] == "FUNDING_FEE")]
+        told.append(await until(user, lambda each: each["e"] == "ACCOUNT_UPDATE" and each["a"]["m"] == "FUNDING_FEE"))
+        for each in told:
+            assert each["a"]["P"] == []
+            assert [part["a"] for part in each["a"]["B"]] == ["USDT"]
+        changes = [Decimal(each["a"]["B"][0]["bc"]) for each in told]
+        now_wallet = account(server, "usdm").free("USDT")
+        assert sum(changes) * 10**8 == now_wallet - wallet
+        path = "/fapi/v1/income"
+        _, listed = await client.signed("GET", path, incomeType="FUNDING_FEE", startTime=1, limit=1000)
+        assert [Decimal(each["income"]) for each in listed] == changes
+        assert [each["symbol"] for each in listed] == ["BTCUSDT", "ETHUSDT"]
+        assert len({each["tranId"] for each in listed}) == 2
+        assert {each["asset"] for each in listed} == {"USDT"}
+        _, one = await client.signed("GET", path, symbol="ETHUSDT")
+        assert one == [listed[1]]
+        _, second = await client.signed("GET", path, startTime=1, page=2, limit=1)
+        assert second == [listed[1]]
+        _, later = await client.signed("GET", path, startTime=listed[0]["time"] + 1)
+        assert later == []
+        await client.arm("transfer")
+        await until(user, lambda each: each["e"] == "ACCOUNT_UPDATE" and each["a"]["m"] == "WITHDRAW")
+        _, moved = await client.signed("GET", path, incomeType="TRANSFER")
+        assert {(each["symbol"], each["asset"]) for each in moved} >= {("", "USDT")}
+        assert {Decimal(each["income"]) for each in moved if each["asset"] == "USDT"} == {
+            -Decimal(now_wallet // 100) / 10**8
+        }
+
+    play(what, symbols=("BTCUSDT", "ETHUSDT"))
+
+
 def test_the_dead_man_timer_fires_when_nobody_renews_it_and_at_once_when_made_to() -> None:
     clock = Clock()
 

@@ -11,6 +11,7 @@ from reference.live_config import configuration
 
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
+from twinloop.engine.gateway.orders import ASKED
 from twinloop.engine.live.config import load_session
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
@@ -99,3 +100,38 @@ def test_a_session_that_fails_cancels_what_works_and_says_why(
     assert any("the session ends by an error" in line and told in line for line in said), said
     found = replay_journal(tmp_path / "sessions" / "live" / "journal")
     assert found.difference is None, str(found.difference)
+
+
+def test_an_order_that_was_never_answered_is_proven_before_a_failing_session_is_gone(
+    tmp_path: Path, strategy_folder: Path
+) -> None:
+    """Its proof counts only after the venue's horizon, so a session that ends waits longer than that."""
+    said: list[str] = []
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            process = LiveProcess(load_session(path), said.append)
+            task = asyncio.create_task(process.run())
+            await sessions.until(lambda: hasattr(process, "feed") and process.loop.counts.fills >= 1, task)
+            orders, known = process.orders, server.exchanges["usdm"].accounts[PRACTICE_KEY].orders
+            assert orders is not None
+            server.faults.arm("lose_request", -1)
+
+            def never_arrived() -> bool:
+                there = {order.client_id for order in known.values()}
+                return any(
+                    leg.state == ASKED and leg.client_id not in there
+                    for order in orders.gateway.open_orders
+                    for leg in order.legs
+                )
+
+            await sessions.until(lambda: never_arrived() and server.faults.met.get("lose_request", 0) > 0, task)
+            server.faults.arm("lose_request", 0)
+            in_the_node(process)
+            with pytest.raises(ExceptionGroup):
+                await task
+            assert process.result["open_orders"] == []
+
+    asyncio.run(all_of_it())
+    assert not [line for line in said if "may still work" in line]

@@ -23,7 +23,7 @@ from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.live.config import load_session
 from twinloop.engine.live.loop import SESSION_START, WARM_UP, LiveLoop
 from twinloop.engine.live.parity import replay_journal
-from twinloop.engine.live.process import LiveProcess
+from twinloop.engine.live.process import LiveProcess, make_session
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.warm_up import history
 from twinloop.kernels import rows
@@ -187,8 +187,9 @@ def history_of(tmp_path: Path, warmup: str, shown: str = "depth", instrument: In
     path = configuration(tmp_path, 1, tmp_path)
     text = path.read_text().replace('symbols = ["BTCUSDT"]', f'symbols = ["BTCUSDT"]\nshown = "{shown}"')
     path.write_text(f"{text}\n[warmup]\n{warmup}\n")
-    ours = [instrument or BINANCE_USDM_BTCUSDT]
-    return asyncio.run(history(load_session(path), ours, cast("Any", None), NOW_NS))
+    loaded = load_session(path)
+    session = make_session(loaded, [instrument or BINANCE_USDM_BTCUSDT], NOW_NS)
+    return asyncio.run(history(loaded, session, cast("Any", None), NOW_NS)).rows
 
 
 def test_history_of_a_catalog_is_what_the_session_shows_of_its_last_part(tmp_path: Path) -> None:
