@@ -85,9 +85,15 @@ def _strategy(loop: LiveLoop, slot: int, name: str) -> dict[str, Any]:
     # Of an error in a process before this one the journal holds no words.
     error = loop.strategy_errors.get(slot, f"see {FILE}") if int(state["failed"]) else ""
     holdings = loop.node.decision["strategy_holdings"][slot]
+    instruments = loop.node.session.instruments
     funding = [
-        {"symbol": shown, "amount": _money(holdings[at]["position"]["funding"])}
-        for at, shown in enumerate(shown_names(loop.node.session.instruments))
+        {
+            "symbol": shown,
+            "amount": _money(
+                holdings[at]["position"]["funding"], MONEY_SCALE if instruments[at].contract == "inverse" else 2
+            ),
+        }
+        for at, shown in enumerate(shown_names(instruments))
         if int(holdings[at]["position"]["funding"])
     ]
     return {"name": name, "state": STATE_NAME[int(state["state"])], "error": error, "funding": funding}
