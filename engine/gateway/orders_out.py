@@ -12,7 +12,7 @@ This module must not send, and must not believe what the gateway says about quan
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
@@ -52,13 +52,12 @@ class _Intent:
 
 
 class OrdersOut:
-    """One gateway's. find: an order of the gateway's by its id. epoch: of the orders that this process makes."""
+    """One gateway's. find: an order of the gateway's by its id."""
 
     def __init__(
-        self, ids: ClientIds, epoch: int, instruments: Mapping[int, Instrument], find: Callable[[int], Order | None]
+        self, ids: ClientIds, instruments: Mapping[int, Instrument], find: Callable[[int], Order | None]
     ) -> None:
         self._ids = ids
-        self._epoch = epoch
         self._slots = {each.symbol: slot for slot, each in instruments.items()}
         self._instruments = instruments
         self._find = find
@@ -67,6 +66,13 @@ class OrdersOut:
         self._unwritten: set[int] = set()
         self.came_in = 0  # New orders.
         self._unequal = 0  # Checks in a row that found the kernel's count another.
+
+    def adopt(self, orders: Iterable[Order]) -> None:
+        """Working orders of an earlier process, as the gateway rebuilt them from the journal: before anything else."""
+        for order in orders:
+            qty = max(order.qty, order.amend.qty) if order.amend is not None else order.qty
+            legs = {leg.client_id: leg.qty for leg in order.legs}
+            self._intents[order.order_id] = _Intent(order.instrument, order.side, order.strategy, qty, 0, legs)
 
     def came(self, row_bytes: bytes) -> None:
         """Requests of the kernel, as the bytes of rows."""
@@ -115,23 +121,8 @@ class OrdersOut:
                     raise _DifferError(f"order {order_id} was asked for twice")
                 self._intents[order_id] = _Intent(row.instrument, row.side, row.strategy, qty, mono_ns)
                 self._unwritten.add(order_id)
-            elif row.kind == rows.AMEND:
-                self._amended(order_id, qty)
-
-    def _amended(self, order_id: int, qty: int) -> None:
-        intent = self._intents.get(order_id) or self._of_former_epoch(order_id)
-        if intent is not None:  # Else an order that has ended: the gateway refuses it.
-            intent.qty = max(intent.qty, qty)
-
-    def _of_former_epoch(self, order_id: int) -> _Intent | None:
-        """An order that this process found in its journal: its legs are as the gateway rebuilt them."""
-        order = self._find(order_id)
-        if order is None or order.epoch == self._epoch:
-            return None
-        legs = {leg.client_id: leg.qty for leg in order.legs}
-        intent = _Intent(order.instrument, order.side, order.strategy, order.qty, 0, legs)
-        self._intents[order_id] = intent
-        return intent
+            elif row.kind == rows.AMEND and order_id in self._intents:  # Else it has ended: the gateway refuses it.
+                self._intents[order_id].qty = max(self._intents[order_id].qty, qty)
 
     # What left.
 
@@ -142,8 +133,6 @@ class OrdersOut:
         if named is None:
             raise _DifferError(f"an order left under the id {client_id[:40]!r}, which is none of this session's")
         intent = self._intents.get(named.order_id)
-        if intent is None and named.epoch != self._epoch:
-            intent = self._of_former_epoch(named.order_id)
         if intent is None:
             raise _DifferError(f"order {named.order_id} left and nobody asked for it")
         slot = self._slots.get(fields.get("symbol", ""), -1)

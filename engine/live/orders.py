@@ -53,8 +53,7 @@ class OrderEdge:
         self.gateway = gateway
         self.loop = loop
         self.alerts: list[Alert] = []
-        settings = gateway.settings
-        self._audit = OrdersOut(gateway.ids, settings.epoch, settings.instruments, gateway.tracker.find)
+        self._audit = OrdersOut(gateway.ids, gateway.settings.instruments, gateway.tracker.find)
         self._asked_before = self._asked
         self.transport = Transport(
             gateway, credentials, endpoints, self._deliver, loop.clock, departures=self, audit=self._audit
@@ -70,6 +69,10 @@ class OrderEdge:
     def times(self) -> tuple[int, int]:
         """Local wall time and monotonic time, ns."""
         return self.transport.times
+
+    def adopt(self) -> None:
+        """What works at the venue from before was rebuilt from the journal."""
+        self._audit.adopt(self.gateway.open_orders)
 
     def take(self, outcome: Outcome) -> None:
         """What the gateway found and wants sent."""
