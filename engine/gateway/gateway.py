@@ -365,7 +365,7 @@ class Gateway:
         self.funding.urge()
 
     def _ask_time(self, mono_ns: int) -> None:
-        if mono_ns < self._clock_due_ns and not self._answers.clock_wanted:
+        if mono_ns < self._clock_due_ns and not self._answers.clock_due(mono_ns):
             return
         if not self.sender.send(kinds.SERVER_TIME, self.sender.dialect.server_time()):
             self._answers.clock_wanted = False
