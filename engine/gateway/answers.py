@@ -41,7 +41,9 @@ from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
 from twinloop.kernels import codes, rows
 
-CLOCK_AGAIN_NS: Final = 1_000_000_000  # The venue's clock is asked for again so long after a question that had no answer.
+CLOCK_AGAIN_NS: Final = (
+    1_000_000_000  # The venue's clock is asked for again so long after a question that had no answer.
+)
 RESIGN_NS_MAX: Final = 2_000_000_000  # A request refused for its time is signed anew once, if it is no older than this.
 
 
