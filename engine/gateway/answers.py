@@ -118,20 +118,26 @@ class Answers:
             alert("BAD_MESSAGE", order_id=sent.order_id, instrument=sent.instrument, detail=plain(error.what))
         )
 
+    def wait(self, until_ns: int, *, banned: bool) -> None:
+        """The venue wants no request until then."""
+        if banned:
+            self.sender.weight.ban(until_ns)
+        else:
+            self.sender.weight.hold_off(until_ns)
+        self.tracker.outcome.alerts.append(alert("BANNED" if banned else "HELD_OFF", value=until_ns))
+
     def _heed(self, sent: Outgoing, judgement: Judgement) -> None:
         """What a judgement means for everybody: hold-offs, bans, keys, clocks."""
         alerts = self.tracker.outcome.alerts
         until_ns = max(self.sender.venue_ns + judgement.wait_ns, judgement.until_ns)
         if judgement.kind == BANNED:
-            self.sender.weight.ban(until_ns)
-            alerts.append(alert("BANNED", value=until_ns))
+            self.wait(until_ns, banned=True)
         elif judgement.kind == HELD_OFF:
             if judgement.code == errors.TOO_MANY_ORDERS:
                 self.sender.orders.fill_up(self.sender.venue_ns)
                 alerts.append(alert("RATE_BUDGET", value=judgement.code))
             else:
-                self.sender.weight.hold_off(until_ns)
-                alerts.append(alert("HELD_OFF", value=until_ns))
+                self.wait(until_ns, banned=False)
         elif judgement.kind == REFUSED:
             if judgement.code in errors.KEY_REFUSED:
                 alerts.append(alert("KEY_REFUSED", value=judgement.code, detail=sent.path))

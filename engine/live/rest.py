@@ -4,13 +4,16 @@ This module must not retry.
 """
 
 import ssl
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from twinloop.data.binance_errors import BANNED, HELD_OFF, judge
 from twinloop.engine.gateway.endpoints import is_loopback
-from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.session_errors import SessionError, VenueBusyError
+from twinloop.engine.seam import WORLD
 
 NOT_TRUSTED: Final = "the venue's certificate is not trusted"
 
@@ -22,6 +25,7 @@ async def get(client: aiohttp.ClientSession, url: str) -> bytes:
             body = await answer.read()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise unreachable(error, url) from None
+    refuse_busy(url, answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
     if answer.status != 200:
         raise SessionError("the venue refused", field=url, expected="200", got=f"{answer.status} {body[:200]!r}")
     return body
@@ -46,3 +50,13 @@ def unreachable(error: Exception, url: str) -> SessionError:
         else "see whether this machine reaches it: name service, route, firewall"
     )
     return SessionError("the venue does not answer", field=url, got=got, remedy=remedy)
+
+
+def refuse_busy(url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """VenueBusyError where an answer asks to wait or bans. headers: names in lower case."""
+    if status not in {418, 429}:
+        return
+    judgement = judge("usdm", status, headers, body)  # Of these two both markets say the same.
+    assert judgement.kind in {BANNED, HELD_OFF}
+    wait_ns = max(judgement.wait_ns, judgement.until_ns - WORLD.wall_ns())
+    raise VenueBusyError(url, wait_ns=wait_ns, banned=judgement.kind == BANNED)

@@ -121,7 +121,7 @@ def test_keys_come_from_a_keyring_where_the_configuration_says_so(
     monkeypatch.setitem(sys.modules, "keyring.errors", errors)
     with pytest.raises(ConfigError, match="keyring set mine api-secret"):
         read_credentials(load_session(path))
-    held["mine", "api-secret"] = "a secret"
+    held["mine", "api-secret"] = "a-secret"
     found = read_credentials(load_session(path))
     assert found.api_key.reveal() == "a-key"
     assert found.signer.sign("x") != ""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reference.live_config import configuration
@@ -62,7 +63,7 @@ def test_the_hosts_of_these_tests_are_those_that_a_session_would_call() -> None:
     ("market", "hosts"), [("spot", {"api", "stream", "ws-api"}), ("usdm", {"api", "fapi", "fstream", "ws-fapi"})]
 )
 def test_a_file_without_addresses_trades_at_the_venues_own(
-    tmp_path: Path, strategy_folder: Path, market: str, hosts: set[str]
+    tmp_path: Path, strategy_folder: Path, market: Any, hosts: set[str]
 ) -> None:
     """REST, market streams, the user stream and the WebSocket API, each at its host."""
 
@@ -86,7 +87,7 @@ def test_a_file_without_addresses_trades_at_the_venues_own(
             return running.returncode, output
 
     code, output = asyncio.run(play())
-    assert f"orders go to {LIVE[market].rest}" in output  # type: ignore[index]
+    assert f"orders go to {LIVE[market].rest}" in output
     assert "stopped:" in output, output
     assert "may still work" not in output
     assert code == 0
