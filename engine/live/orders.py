@@ -60,6 +60,7 @@ class OrderEdge:
         )
         self._tell = tell
         loop.use_short_way(self.transport)
+        self.after_money: Callable[[], None] | None = None  # Called when money has come or left without a trade.
         self.after_facts: Callable[[], None] | None = None  # Called when the node has taken facts.
         self.needs_person = False  # An alert stopped trading that time does not explain.
         self.booked = BookedFills()
@@ -121,6 +122,8 @@ class OrderEdge:
         self.loop.note(row)
         if self._tell is not None:
             self._tell(alert)
+        if alert.name == "MONEY_MOVED" and self.after_money is not None:
+            self.after_money()
         if alert.demand == alerts.HALT:
             self._reducing, self.needs_person = False, True
             self.loop.command("halt", OF_ALERT - alert.code)
