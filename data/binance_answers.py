@@ -334,27 +334,21 @@ class SymbolSettings(msgspec.Struct, frozen=True, rename="camel", gc=False):
     leverage: int
 
 
-class _PositionMode(msgspec.Struct, rename="camel"):
+class AccountModes(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """dual_side_position: hedge mode, a long and a short position of one symbol. multi_assets_margin: every asset of the wallet is margin."""
+
     dual_side_position: bool
-
-
-class _AssetMode(msgspec.Struct, rename="camel"):
     multi_assets_margin: bool
 
 
-_POSITION_MODE: Final = msgspec.json.Decoder(_PositionMode)
-_ASSET_MODE: Final = msgspec.json.Decoder(_AssetMode)
+_ACCOUNT_MODES: Final = msgspec.json.Decoder(AccountModes)
 _SYMBOL_SETTINGS: Final = msgspec.json.Decoder(list[SymbolSettings])
 
 
-def read_position_mode(body: bytes) -> bool:
-    """Whether the account is in hedge mode: a long and a short position of one symbol."""
-    return bool(read(_POSITION_MODE, body, "a position mode").dual_side_position)
-
-
-def read_asset_mode(body: bytes) -> bool:
-    """Whether every asset of the wallet is margin."""
-    return bool(read(_ASSET_MODE, body, "an asset mode").multi_assets_margin)
+def read_account_modes(body: bytes) -> AccountModes:
+    """How a USD-M account trades."""
+    modes: AccountModes = read(_ACCOUNT_MODES, body, "an account's settings")
+    return modes
 
 
 def read_symbol_settings(body: bytes) -> dict[str, SymbolSettings]:

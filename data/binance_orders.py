@@ -263,13 +263,9 @@ class UsdmRequests:
         """The venue's clock."""
         return Request("GET", "/fapi/v1/time", "", (), 1, signed=False)
 
-    def position_mode(self) -> Request:
-        """Whether the account holds one position a symbol, or a long and a short one."""
-        return Request("GET", "/fapi/v1/positionSide/dual", "", (), 30)
-
-    def asset_mode(self) -> Request:
-        """Whether margin is one asset or all of the wallet's."""
-        return Request("GET", "/fapi/v1/multiAssetsMargin", "", (), 30)
+    def account_settings(self) -> Request:
+        """Position mode and asset mode, in one question; each by its own would have six times its weight."""
+        return Request("GET", "/fapi/v1/accountConfig", "", (), 5)
 
     def symbol_settings(self) -> Request:
         """Margin type and leverage of every symbol."""

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import badinput  # noqa: F401 - registers its bars, as do the next
 import books  # noqa: F401
+import burst  # noqa: F401
 import decoding  # noqa: F401
 import exactness  # noqa: F401
 import faults  # noqa: F401

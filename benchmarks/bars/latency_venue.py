@@ -67,7 +67,9 @@ class Peer:
 def framed(text: bytes) -> bytes:
     """A message of a server as it goes over the wire."""
     size = len(text)
-    return (bytes((0x81, size)) if size < 126 else struct.pack(">BBH", 0x81, 126, size)) + text
+    if size < 126:
+        return bytes((0x81, size)) + text
+    return (struct.pack(">BBH", 0x81, 126, size) if size < 1 << 16 else struct.pack(">BBQ", 0x81, 127, size)) + text
 
 
 class Venue:

@@ -12,9 +12,10 @@ from cyclopts import Parameter
 from twinloop.data.errors import ConfigError
 from twinloop.engine.cli import OK
 from twinloop.engine.cli.screen import say, say_json
-from twinloop.engine.exchange.symbols import KNOWN
+from twinloop.engine.exchange.symbols import KNOWN, KNOWN_COINM
 
 SPEED_MAX: Final = 20.0
+_MARKETS: Final = {"spot": "spot", "usdm": "USD-M", "coinm": "COIN-M"}
 
 
 def exchange(
@@ -47,7 +48,8 @@ def exchange(
     port
         To listen on; 0 takes a free one.
     symbols
-        Of BTCUSDT, ETHUSDT, BNBUSDT and SOLUSDT, separated by commas.
+        Of BTCUSDT, ETHUSDT, BNBUSDT and SOLUSDT, separated by commas; of COIN-M
+        BTCUSD_PERP and ETHUSD_PERP, whose market it has without customers.
     seed
         Of its market: the same seed gives the same flow of orders.
     speed
@@ -60,9 +62,9 @@ def exchange(
     """
     names = [name.strip().upper() for name in symbols.split(",") if name.strip()]
     for name in names:
-        if name not in KNOWN:
+        if name not in {*KNOWN, *KNOWN_COINM}:
             raise ConfigError(
-                "the practice exchange does not have this symbol", field="--symbols", expected=", ".join(KNOWN), got=name
+                "the practice exchange does not have this symbol", field="--symbols", expected=", ".join([*KNOWN, *KNOWN_COINM]), got=name
             )  # fmt: skip
     if not names or len(set(names)) != len(names):
         raise ConfigError(
@@ -118,7 +120,9 @@ async def _run(
                     "secret": PRACTICE_SECRET, "accounts": [name for name, _, _ in customers],
                 })  # fmt: skip
             else:
-                say(f"practice exchange  {', '.join(names)}  spot and USD-M, seed {seed}")
+                say(
+                    f"practice exchange  {', '.join(names)}  {' and '.join(_MARKETS[each] for each in server.exchanges)}, seed {seed}"
+                )
                 say(f"REST {server.rest}  streams {server.stream}")
                 say(f"key {PRACTICE_KEY}  secret {PRACTICE_SECRET}  (no secret: it is for practice)")
                 for name, key, _ in customers:

@@ -92,6 +92,14 @@ def position_mode(exchange: Exchange, account: Account, _: Parameters) -> Any:
     return {"dualSidePosition": account.hedge}
 
 
+def account_settings(exchange: Exchange, account: Account, _: Parameters) -> Any:
+    """GET accountConfig: what the account may do, and both of its modes."""
+    return {
+        "feeTier": 0, "canTrade": True, "canDeposit": False, "canWithdraw": False, "dualSidePosition": account.hedge,
+        "updateTime": exchange.now_ms, "multiAssetsMargin": account.multi_assets, "tradeGroupId": -1,
+    }  # fmt: skip
+
+
 def set_position_mode(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """POST positionSide/dual."""
     need(parameters, "dualSidePosition")

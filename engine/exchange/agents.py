@@ -24,12 +24,12 @@ SIZE_SIGMA: Final = 1.2  # Of the logarithm of sizes.
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A market's pace. Orders: placements and cancels together. Values in units of the quote asset, the mean ones."""
+    """A market's pace. Orders: placements and cancels together. Values in units of the quote asset (COIN-M: of the coin), the mean ones."""
 
     orders_per_s: float
     takes_per_s: float
-    order_value: int
-    take_value: int
+    order_value: float
+    take_value: float
     resting: int  # Orders in the book, about which placements and cancels balance.
     touch_share: float  # Of placements and of cancels, those at the best price.
     improve_share: float  # Of placements while the spread is wider than a tick, those inside it.
@@ -38,6 +38,7 @@ class Profile:
 PROFILES: Final = {
     "spot": Profile(430.0, 22.0, 10_000, 1_300, 800, 0.12, 0.4),
     "usdm": Profile(1400.0, 50.0, 37_000, 7_000, 1200, 0.08, 0.4),
+    "coinm": Profile(400.0, 8.0, 0.3, 0.05, 1200, 0.08, 0.4),
     "usdm ETH": Profile(1350.0, 33.0, 17_000, 1_900, 1200, 0.07, 0.4),
 }
 
@@ -94,7 +95,7 @@ class Agents:
         else:
             self._place(side)
 
-    def _size(self, value: int) -> int:
+    def _size(self, value: float) -> int:
         """A quantity of about this value in the mean: little mostly, much sometimes."""
         symbol = self._state.symbol
         steps = value * MONEY / symbol.value(self._state.last_price, symbol.step_size)

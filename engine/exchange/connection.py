@@ -16,9 +16,9 @@ from twinloop.engine.exchange.sessions import DAY_MS
 QUEUE_MAX: Final = 20_000
 STREAMS_MAX: Final = 1024
 # How often the venue pings, and how long it waits for the answer; messages a client may send in a second.
-PING_MS: Final[dict[str, int]] = {"spot": 20_000, "usdm": 180_000}
-PONG_MS: Final[dict[str, int]] = {"spot": 60_000, "usdm": 600_000}
-INBOUND_PER_S: Final[dict[str, int]] = {"spot": 5, "usdm": 10}
+PING_MS: Final[dict[str, int]] = {"spot": 20_000, "usdm": 180_000, "coinm": 180_000}
+PONG_MS: Final[dict[str, int]] = {"spot": 60_000, "usdm": 600_000, "coinm": 600_000}
+INBOUND_PER_S: Final[dict[str, int]] = {"spot": 5, "usdm": 10, "coinm": 10}
 _PING: Final = ""
 
 

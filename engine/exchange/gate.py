@@ -61,7 +61,8 @@ class Gate:
         None: the answer never comes.
         """
         exchange, faults = self.exchange, self.faults
-        headers, refusal = self.limits.weigh(address, exchange.now_ms, call.weight)
+        parameters = dict(parse_qsl(raw, keep_blank_values=True))
+        headers, refusal = self.limits.weigh(address, exchange.now_ms, call.weight_of(parameters))
         if faults.take("banned"):
             refusal = banned(exchange.now_ms + BAN_MS, exchange.now_ms)
         elif faults.take("too_many"):
@@ -69,7 +70,6 @@ class Gate:
         if refusal is not None:
             return _refused(refusal, headers)
         try:
-            parameters = dict(parse_qsl(raw, keep_blank_values=True))
             account = self._whose(call, parameters, signed, key, session)
             if call.counts:
                 counted, refusal = self.limits.count_order(account.key, exchange.now_ms)

@@ -11,7 +11,7 @@ from twinloop.engine.exchange.symbols import MONEY, PPM
 
 MARGIN: Final = "USDT"
 BURNT: Final = "BNB"
-BURN_DISCOUNT_PPM: Final = {"spot": 250_000, "usdm": 100_000}
+BURN_DISCOUNT_PPM: Final = {"spot": 250_000, "usdm": 100_000, "coinm": 0}
 
 
 class Ledger:

@@ -11,11 +11,12 @@ from typing import Any, Final
 from twinloop.engine.exchange.model import Market
 
 MINUTE_MS: Final = 60_000
-WEIGHT_PER_MINUTE: Final[dict[str, int]] = {"spot": 6000, "usdm": 2400}
+WEIGHT_PER_MINUTE: Final[dict[str, int]] = {"spot": 6000, "usdm": 2400, "coinm": 2400}
 # (interval as the headers write it, its length, orders)
 ORDER_LIMITS: Final[dict[str, tuple[tuple[str, int, int], ...]]] = {
     "spot": (("10S", 10_000, 100), ("1D", 86_400_000, 200_000)),
     "usdm": (("10S", 10_000, 300), ("1M", MINUTE_MS, 1200)),
+    "coinm": (("1M", MINUTE_MS, 1200),),
 }
 PATIENCE: Final = 10  # So many 429 in one minute, and the next request is a ban.
 BAN_MS: Final = 120_000

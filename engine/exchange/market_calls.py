@@ -68,25 +68,26 @@ def _each(exchange: Exchange, parameters: Parameters) -> list[str]:
     return [exchange.state(name).symbol.name] if name else [*exchange.markets]
 
 
-def _one_or_all(found: list[Any], parameters: Parameters) -> Any:
-    return found[0] if parameters.get("symbol") else found
+def _one_or_all(exchange: Exchange, found: list[Any], parameters: Parameters) -> Any:
+    return found[0] if parameters.get("symbol") and exchange.market != "coinm" else found
 
 
 def last(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET ticker/price."""
     del account
-    time_told = {"time": exchange.now_ms} if exchange.market == "usdm" else {}
+    time_told = {"time": exchange.now_ms} if exchange.market != "spot" else {}
     found = []
     for name in _each(exchange, parameters):
         state = exchange.markets[name]
-        found.append({"symbol": name, "price": decimals.price(state.symbol, state.last_price)} | time_told)
-    return _one_or_all(found, parameters)
+        pair = {"ps": state.symbol.pair} if exchange.market == "coinm" else {}
+        found.append({"symbol": name, **pair, "price": decimals.price(state.symbol, state.last_price)} | time_told)
+    return _one_or_all(exchange, found, parameters)
 
 
 def day(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET ticker/24hr."""
     del account
-    return _one_or_all([market_text.day(exchange, name) for name in _each(exchange, parameters)], parameters)
+    return _one_or_all(exchange, [market_text.day(exchange, name) for name in _each(exchange, parameters)], parameters)
 
 
 def average(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
@@ -120,10 +121,11 @@ def top(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     del account
     state = exchange.state(need(parameters, "symbol"))
     symbol, (bid, bid_qty, ask, ask_qty) = state.symbol, state.shown_top
-    return {
+    told = {
         "symbol": symbol.name, "bidPrice": decimals.price(symbol, bid), "bidQty": decimals.qty(symbol, bid_qty), "askPrice": decimals.price(symbol, ask),
         "askQty": decimals.qty(symbol, ask_qty),
-    } | ({"time": exchange.now_ms} if exchange.market == "usdm" else {})  # fmt: skip
+    } | ({"time": exchange.now_ms} if exchange.market != "spot" else {})  # fmt: skip
+    return [told | {"pair": symbol.pair}] if exchange.market == "coinm" else told
 
 
 def premium(exchange: Exchange, account: Account, parameters: Parameters) -> Any:

@@ -17,8 +17,10 @@ def levels(symbol: Symbol, found: list[tuple[int, int]]) -> list[list[str]]:
 def depth(state: MarketState, limit: int, now_ms: int) -> dict[str, Any]:
     """A snapshot of the book."""
     found: dict[str, Any] = {"lastUpdateId": state.update_id}
-    if state.symbol.market == "usdm":
+    if state.symbol.market != "spot":
         found |= {"E": now_ms, "T": now_ms}
+    if state.symbol.market == "coinm":
+        found |= {"symbol": state.symbol.name, "pair": state.symbol.pair}
     return found | {
         "bids": levels(state.symbol, state.book.levels(1, limit)), "asks": levels(state.symbol, state.book.levels(-1, limit)),
     }  # fmt: skip
@@ -32,12 +34,17 @@ def depth_update(
         side: levels(symbol, [(at, amount) for (its, at), amount in changed.items() if its == side]) for side in (1, -1)
     }
     found: dict[str, Any] = {"e": "depthUpdate", "E": now_ms}
-    if symbol.market == "usdm":
+    if symbol.market != "spot":
         found["T"] = now_ms
-    found |= {"s": symbol.name, "U": first, "u": final}
-    if symbol.market == "usdm":
+    found |= _named(symbol) | {"U": first, "u": final}
+    if symbol.market != "spot":
         found["pu"] = previous
     return found | {"b": sides[1], "a": sides[-1]}
+
+
+def _named(symbol: Symbol) -> dict[str, Any]:
+    """Whose a message is; COIN-M says the pair beside the symbol."""
+    return {"s": symbol.name} | ({"ps": symbol.pair} if symbol.market == "coinm" else {})
 
 
 def trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
@@ -47,7 +54,7 @@ def trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
     }  # fmt: skip
     return (
         found
-        | ({"X": "MARKET"} if symbol.market == "usdm" else {})
+        | ({"X": "MARKET"} if symbol.market != "spot" else {})
         | {"m": its.buyer_is_maker}
         | ({"M": True} if symbol.market == "spot" else {})
     )
@@ -65,16 +72,16 @@ def book_ticker(symbol: Symbol, update_id: int, top: tuple[int, int, int, int], 
     """The bookTicker stream."""
     bid, bid_qty, ask, ask_qty = top
     found = {
-        "u": update_id, "s": symbol.name, "b": price(symbol, bid), "B": qty(symbol, bid_qty), "a": price(symbol, ask), "A": qty(symbol, ask_qty),
+        "u": update_id, **_named(symbol), "b": price(symbol, bid), "B": qty(symbol, bid_qty), "a": price(symbol, ask), "A": qty(symbol, ask_qty),
     }  # fmt: skip
-    return ({"e": "bookTicker"} | found | {"T": now_ms, "E": now_ms}) if symbol.market == "usdm" else found
+    return ({"e": "bookTicker"} | found | {"T": now_ms, "E": now_ms}) if symbol.market != "spot" else found
 
 
 def past_trade(symbol: Symbol, its: Trade) -> dict[str, Any]:
     """One of the recent trades."""
     return {
-        "id": its.id, "price": price(symbol, its.price), "qty": qty(symbol, its.qty), "quoteQty": money(its.value), "time": its.time_ms,
-        "isBuyerMaker": its.buyer_is_maker,
+        "id": its.id, "price": price(symbol, its.price), "qty": qty(symbol, its.qty),
+        ("quoteQty" if symbol.market != "coinm" else "baseQty"): money(its.value), "time": its.time_ms, "isBuyerMaker": its.buyer_is_maker,
     } | ({"isBestMatch": True} if symbol.market == "spot" else {})  # fmt: skip
 
 
@@ -138,7 +145,9 @@ def day(exchange: Exchange, name: str) -> dict[str, Any]:
         "quoteVolume": money(its.value), "openTime": its.open_ms, "closeTime": exchange.now_ms, "firstId": its.first_id, "lastId": its.last_id,
         "count": its.trades,
     }  # fmt: skip
-    if symbol.market == "usdm":
+    if symbol.market == "coinm":
+        found["baseVolume"] = found.pop("quoteVolume")
+    if symbol.market != "spot":
         return found
     bid, bid_qty, ask, ask_qty = bid_ask
     return found | {
@@ -149,7 +158,7 @@ def day(exchange: Exchange, name: str) -> dict[str, Any]:
 
 _DAY_NAMES: Final = {
     "priceChange": "p", "priceChangePercent": "P", "weightedAvgPrice": "w", "lastPrice": "c", "lastQty": "Q", "openPrice": "o",
-    "highPrice": "h", "lowPrice": "l", "volume": "v", "quoteVolume": "q", "openTime": "O", "closeTime": "C", "firstId": "F", "lastId": "L",
+    "highPrice": "h", "lowPrice": "l", "volume": "v", "quoteVolume": "q", "baseVolume": "q", "openTime": "O", "closeTime": "C", "firstId": "F", "lastId": "L",
     "count": "n", "prevClosePrice": "x", "bidPrice": "b", "bidQty": "B", "askPrice": "a", "askQty": "A",
 }  # fmt: skip
 
@@ -166,7 +175,9 @@ def _still(state: MarketState, now_ms: int) -> Candle:
 
 
 def _average(symbol: Symbol, its: Candle) -> int:
-    """By volume."""
+    """By volume; of COIN-M the harmonic one."""
+    if symbol.contract_size:
+        return symbol.value(its.value, its.qty) if its.value else its.close  # The same division the other way round.
     return its.value // symbol.value(1, its.qty) if its.qty else its.close
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 BUY: Final = 1
 SELL: Final = -1
-Market = Literal["spot", "usdm"]
+Market = Literal["spot", "usdm", "coinm"]  # Of COIN-M there is the market, and no customer.
 # Statuses, as the venue writes them.
 NEW: Final = "NEW"
 PARTIAL: Final = "PARTIALLY_FILLED"
@@ -26,10 +26,12 @@ OPEN: Final = (NEW, PARTIAL)
 LIMIT_TYPES: Final[dict[str, frozenset[str]]] = {
     "spot": frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"}),
     "usdm": frozenset({"LIMIT", "STOP", "TAKE_PROFIT"}),
+    "coinm": frozenset({"LIMIT"}),
 }
 STOP_TYPES: Final[dict[str, frozenset[str]]] = {
     "spot": frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"}),
     "usdm": frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"}),
+    "coinm": frozenset(),
 }
 
 

@@ -1,6 +1,6 @@
 """The table of calls by method and path, for REST and the WebSocket API alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,13 +27,27 @@ READS: Final = frozenset({QUERY, LIST, TRADES})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """answer: called with the exchange, the account (of a call with a key) and the parameters. weight: against the address's limit."""
+    """answer: called with the exchange, the account (of a call with a key) and the parameters.
+
+    weight: against the address's limit; steps: where it is heavier from so many rows on (`limit`), or without a symbol (0 rows).
+    """
 
     answer: Answer
     weight: int = 1
     signed: bool = True
     kind: str = ""
     needs_key: bool = True
+    steps: tuple[tuple[int, int], ...] = ()
+    rows: int = 500  # Where no limit is asked for.
+    without_symbol: int = 0
+
+    def weight_of(self, parameters: Mapping[str, str]) -> int:
+        """What a request with these parameters weighs."""
+        if self.without_symbol and not parameters.get("symbol"):
+            return self.without_symbol
+        text = parameters.get("limit", "")
+        rows = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else self.rows
+        return next((weight for least, weight in reversed(self.steps) if rows >= least), self.weight)
 
     @property
     def counts(self) -> bool:
@@ -41,23 +55,32 @@ class Call:
         return self.kind in {PLACE, REPLACE, AMEND}
 
 
-_PUBLIC: Final = {
-    "ping": Call(market_calls.ping, 1, signed=False, needs_key=False), "time": Call(market_calls.time, 1, signed=False, needs_key=False), "exchangeInfo": Call(market_calls.info, 20, signed=False, needs_key=False),
-    "depth": Call(market_calls.depth, 5, signed=False, needs_key=False), "trades": Call(market_calls.recent, 25, signed=False, needs_key=False), "klines": Call(market_calls.klines, 2, signed=False, needs_key=False),
-    "aggTrades": Call(market_calls.aggregated, 4, signed=False, needs_key=False),
-    "ticker/price": Call(market_calls.last, 2, signed=False, needs_key=False),
-    "ticker/24hr": Call(market_calls.day, 2, signed=False, needs_key=False),
-    "ticker/bookTicker": Call(market_calls.top, 2, signed=False, needs_key=False),
+def _public(answer: Answer, weight: int, **more: Any) -> Call:
+    return Call(answer, weight, signed=False, needs_key=False, **more)
+
+
+_SPOT_PUBLIC: Final = {
+    "ping": _public(market_calls.ping, 1), "time": _public(market_calls.time, 1), "exchangeInfo": _public(market_calls.info, 20),
+    "depth": _public(market_calls.depth, 5, steps=((101, 25), (501, 50), (1001, 250)), rows=100), "trades": _public(market_calls.recent, 25),
+    "klines": _public(market_calls.klines, 2), "aggTrades": _public(market_calls.aggregated, 4),
+    "ticker/price": _public(market_calls.last, 2, without_symbol=4), "ticker/24hr": _public(market_calls.day, 2, without_symbol=80),
+    "ticker/bookTicker": _public(market_calls.top, 2, without_symbol=4), "avgPrice": _public(market_calls.average, 2),
+}  # fmt: skip
+_USDM_PUBLIC: Final = {
+    "ping": _public(market_calls.ping, 1), "time": _public(market_calls.time, 1), "exchangeInfo": _public(market_calls.info, 1),
+    "depth": _public(market_calls.depth, 2, steps=((100, 5), (500, 10), (1000, 20))), "trades": _public(market_calls.recent, 5),
+    "klines": _public(market_calls.klines, 1, steps=((100, 2), (500, 5), (1001, 10))), "aggTrades": _public(market_calls.aggregated, 20),
+    "ticker/price": _public(market_calls.last, 1, without_symbol=2), "ticker/24hr": _public(market_calls.day, 1, without_symbol=40),
+    "ticker/bookTicker": _public(market_calls.top, 2, without_symbol=5), "premiumIndex": _public(market_calls.premium, 1, without_symbol=10),
 }  # fmt: skip
 SPOT: Final[dict[tuple[str, str], Call]] = {
-    **{("GET", f"/api/v3/{name}"): call for name, call in _PUBLIC.items()},
-    ("GET", "/api/v3/avgPrice"): Call(market_calls.average, 2, signed=False, needs_key=False),
+    **{("GET", f"/api/v3/{name}"): call for name, call in _SPOT_PUBLIC.items()},
     ("POST", "/api/v3/order"): Call(order_calls.place, kind=PLACE),
     ("GET", "/api/v3/order"): Call(order_calls.query, 4, kind=QUERY),
     ("DELETE", "/api/v3/order"): Call(order_calls.cancel, kind=CANCEL),
     ("POST", "/api/v3/order/cancelReplace"): Call(order_calls.cancel_replace, kind=REPLACE),
     ("PUT", "/api/v3/order/amend/keepPriority"): Call(order_calls.amend, 4, kind=AMEND),
-    ("GET", "/api/v3/openOrders"): Call(order_calls.open_orders, 6, kind=LIST),
+    ("GET", "/api/v3/openOrders"): Call(order_calls.open_orders, 6, kind=LIST, without_symbol=80),
     ("DELETE", "/api/v3/openOrders"): Call(order_calls.cancel_all, kind=CANCEL_ALL),
     ("GET", "/api/v3/allOrders"): Call(order_calls.all_orders, 20, kind=LIST),
     ("GET", "/api/v3/myTrades"): Call(order_calls.trades, 20, kind=TRADES),
@@ -67,13 +90,12 @@ SPOT: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/sapi/v1/account/apiRestrictions"): Call(account_calls.restrictions),
 }
 USDM: Final[dict[tuple[str, str], Call]] = {
-    **{("GET", f"/fapi/v1/{name}"): call for name, call in _PUBLIC.items()},
-    ("GET", "/fapi/v1/premiumIndex"): Call(market_calls.premium, signed=False, needs_key=False),
+    **{("GET", f"/fapi/v1/{name}"): call for name, call in _USDM_PUBLIC.items()},
     ("POST", "/fapi/v1/order"): Call(order_calls.place, kind=PLACE),
     ("GET", "/fapi/v1/order"): Call(order_calls.query, kind=QUERY),
     ("PUT", "/fapi/v1/order"): Call(order_calls.amend, kind=AMEND),
     ("DELETE", "/fapi/v1/order"): Call(order_calls.cancel, kind=CANCEL),
-    ("GET", "/fapi/v1/openOrders"): Call(order_calls.open_orders, kind=LIST),
+    ("GET", "/fapi/v1/openOrders"): Call(order_calls.open_orders, kind=LIST, without_symbol=40),
     ("DELETE", "/fapi/v1/allOpenOrders"): Call(order_calls.cancel_all, kind=CANCEL_ALL),
     ("GET", "/fapi/v1/allOrders"): Call(order_calls.all_orders, 5, kind=LIST),
     ("GET", "/fapi/v1/userTrades"): Call(order_calls.trades, 5, kind=TRADES),
@@ -89,6 +111,7 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("GET", "/fapi/v1/positionSide/dual"): Call(account_calls.position_mode, 30),
     ("POST", "/fapi/v1/positionSide/dual"): Call(account_calls.set_position_mode),
     ("GET", "/fapi/v1/multiAssetsMargin"): Call(account_calls.asset_mode, 30),
+    ("GET", "/fapi/v1/accountConfig"): Call(account_calls.account_settings, 5),
     ("GET", "/fapi/v1/symbolConfig"): Call(account_calls.symbol_settings, 5),
     ("POST", "/fapi/v1/leverage"): Call(account_calls.set_leverage),
     ("POST", "/fapi/v1/marginType"): Call(account_calls.set_margin_type),
@@ -100,9 +123,12 @@ USDM: Final[dict[tuple[str, str], Call]] = {
     ("POST", "/fapi/v1/algoOrder"): Call(algo_calls.place_algo, 0, kind=PLACE),
     ("GET", "/fapi/v1/algoOrder"): Call(algo_calls.query_algo, kind=QUERY),
     ("DELETE", "/fapi/v1/algoOrder"): Call(algo_calls.cancel_algo, kind=CANCEL),
-    ("GET", "/fapi/v1/openAlgoOrders"): Call(algo_calls.open_algos, kind=LIST),
+    ("GET", "/fapi/v1/openAlgoOrders"): Call(algo_calls.open_algos, kind=LIST, without_symbol=40),
     ("GET", "/fapi/v1/allAlgoOrders"): Call(algo_calls.all_algos, 5, kind=LIST),
     ("DELETE", "/fapi/v1/algoOpenOrders"): Call(algo_calls.cancel_all_algos, kind=CANCEL_ALL),
+}
+COINM: Final[dict[tuple[str, str], Call]] = {
+    ("GET", f"/dapi/v1/{name}"): call for name, call in _USDM_PUBLIC.items() if name != "premiumIndex"
 }
 # The WebSocket API's names of the same calls.
 SPOT_CALLS: Final = {

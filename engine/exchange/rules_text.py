@@ -41,9 +41,10 @@ def _filters(symbol: Symbol) -> list[dict[str, Any]]:
             {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": symbol.max_stops},
         ]  # fmt: skip
     else:
+        notional = [{"filterType": "MIN_NOTIONAL", "notional": least}] if symbol.market == "usdm" else []
         filters += [
             {"filterType": "PERCENT_PRICE", "multiplierUp": up, "multiplierDown": down, "multiplierDecimal": "4"},
-            {"filterType": "MIN_NOTIONAL", "notional": least},
+            *notional,
             {"filterType": "MAX_NUM_ORDERS", "limit": symbol.max_orders},
             {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": symbol.max_stops},
         ]
@@ -68,10 +69,15 @@ def _rules_of(symbol: Symbol, *, halted: bool) -> dict[str, Any]:
             "pegInstructionsAllowed": False, "isSpotTradingAllowed": True, "isMarginTradingAllowed": False, "permissions": [],
             "permissionSets": [["SPOT"]], "defaultSelfTradePreventionMode": STP, "allowedSelfTradePreventionModes": [STP],
         }  # fmt: skip
-    return common | {
-        "pair": symbol.name, "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "onboardDate": 1569398400000,
-        "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000", "marginAsset": "USDT", "pricePrecision": symbol.price_scale,
-        "quantityPrecision": symbol.qty_scale, "baseAssetPrecision": 8, "quotePrecision": 8, "underlyingType": "COIN",
-        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
+    futures = common | {
+        "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "onboardDate": 1569398400000, "maintMarginPercent": "2.5000",
+        "requiredMarginPercent": "5.0000", "pricePrecision": symbol.price_scale, "quantityPrecision": symbol.qty_scale, "baseAssetPrecision": 8,
+        "quotePrecision": 8, "underlyingType": "COIN", "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"], "liquidationFee": "0.0", "marketTakeBound": "0.05",
+    }  # fmt: skip
+    if symbol.market == "usdm":
+        return futures | {"pair": symbol.name, "marginAsset": "USDT"}
+    futures["contractStatus"] = futures.pop("status")
+    return futures | {
+        "pair": symbol.pair, "marginAsset": symbol.base, "contractSize": symbol.contract_size, "equalQtyPrecision": 4, "triggerProtect": "0.0500",
     }  # fmt: skip

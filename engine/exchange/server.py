@@ -26,7 +26,7 @@ from twinloop.engine.exchange.gate import Gate
 from twinloop.engine.exchange.model import Market
 from twinloop.engine.exchange.session_api import SessionApi
 from twinloop.engine.exchange.streams import Hub
-from twinloop.engine.exchange.symbols import MONEY, symbol
+from twinloop.engine.exchange.symbols import KNOWN_COINM, MONEY, symbol
 
 TURNS_PER_S: Final = 50.0
 PRACTICE_KEY: Final = "practice-key"
@@ -39,7 +39,7 @@ _SIGNATURE: Final = re.compile(r"(^|&)signature=[^&]*")
 
 
 class Server:
-    """Both markets behind one port. speed: of the agents' time. clock_ms: the venue's clock, for tests."""
+    """Spot and USD-M behind one port, and COIN-M's market (no customers) where one of its symbols is named. speed: of the agents' time. clock_ms: the venue's clock, for tests."""
 
     def __init__(
         self, *, symbols: Sequence[str] = ("BTCUSDT",), seed: int = 1, port: int = 0, turns_per_s: float = TURNS_PER_S,
@@ -53,9 +53,13 @@ class Server:
         self._clock_ms = clock_ms
         self._port, self._pause_s, self._speed = port, 1.0 / turns_per_s, speed
         self._marked_s = 0
-        markets: tuple[Market, ...] = ("spot", "usdm")
-        for market in markets:
-            exchange = Exchange(market, [symbol(name, market) for name in symbols])
+        coins = [name for name in symbols if name in KNOWN_COINM]
+        others = [name for name in symbols if name not in KNOWN_COINM]
+        markets: dict[Market, list[str]] = {"spot": others, "usdm": others}
+        if coins:
+            markets["coinm"] = coins
+        for market, names in markets.items():
+            exchange = Exchange(market, [symbol(name, market) for name in names])
             exchange.advance(clock_ms())
             hub = Hub(exchange, self.faults)
             self.exchanges[market], self.hubs[market] = exchange, hub
@@ -182,9 +186,10 @@ class Server:
     # ---- REST.
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
-        market: Market = "usdm" if request.path.startswith("/fapi/") else "spot"
-        call = (requests.SPOT if market == "spot" else requests.USDM).get((request.method, request.path))
-        if call is None:
+        market: Market = {"/fapi": "usdm", "/dapi": "coinm"}.get(request.path[:5], "spot")  # type: ignore[assignment]
+        calls = {"spot": requests.SPOT, "usdm": requests.USDM, "coinm": requests.COINM}[market]
+        call = calls.get((request.method, request.path))
+        if call is None or market not in self.gates:
             return _json({"code": -5000, "msg": f"Path {request.path}, Method {request.method} is invalid"}, 404)
         body = await request.text()
         raw = "&".join(part for part in (request.query_string, body) if part)
@@ -223,6 +228,8 @@ class Server:
         # One port serves both markets: the USD-M streams stand under its paths, or are asked for with market=usdm.
         usdm = request.path.startswith(("/public", "/market", "/private")) or request.query.get("market") == "usdm"
         market: Market = "usdm" if usdm or owned else "spot"
+        if "coinm" in self.exchanges and any(name.partition("@")[0].upper() in KNOWN_COINM for name in wanted):
+            market = "coinm"  # Its streams stand under spot's path, and have symbols of their own.
         if not owned and not request.path.startswith("/private") and self.faults.take("refuse_market"):
             return web.Response(status=503)
         return await self._open(request, market, SessionApi.on_stream_message, combined=combined, streams=wanted)

@@ -26,7 +26,7 @@ from twinloop.engine.exchange.model import (
     Traded,
 )
 
-DEPTH_MS: Final = {"spot": 1000, "usdm": 250}
+DEPTH_MS: Final = {"spot": 1000, "usdm": 250, "coinm": 250}
 INTERVALS_MS: Final = (0, 100, 250, 500, 1000)
 CANDLE_MS: Final = 250
 DAY_MS: Final = 1000

@@ -31,14 +31,22 @@ class Symbol:
     max_orders: int = 200
     max_stops: int = 100
     band_ppm: int = 50_000  # A limit price may lie so far from the mark.
+    contract_size: int = 0  # COIN-M: what a contract is worth, in whole units of the quote asset.
 
     @property
     def max_price(self) -> int:
         """Of an order's price."""
         return int(10 ** (7 + self.price_scale))
 
+    @property
+    def pair(self) -> str:
+        """What COIN-M calls the base and quote assets together."""
+        return self.base + self.quote
+
     def value(self, price: int, qty: int) -> int:
-        """Price times quantity, 1e-8 of the quote asset; exact, since the scales add up to at most 8."""
+        """Price times quantity, 1e-8 of the quote asset; exact, since the scales add up to at most 8. Of COIN-M coins for contracts, rounded down."""
+        if self.contract_size:
+            return qty * self.contract_size * MONEY * int(10**self.price_scale) // price
         return price * qty * int(10 ** (8 - self.price_scale - self.qty_scale))
 
     def base_units(self, qty: int) -> int:
@@ -54,10 +62,15 @@ _BASES: Final = {
     "SOL": (150, (2, 3, 900_000, 20_000), (2, 0, 1_000_000, 5_000)),
 }
 KNOWN: Final = tuple(f"{base}USDT" for base in _BASES)
+# COIN-M: what a contract is worth, price scale.
+_COIN_BASES: Final = {"BTC": (100, 1), "ETH": (10, 2)}
+KNOWN_COINM: Final = tuple(f"{base}USD_PERP" for base in _COIN_BASES)
 
 
 def symbol(name: str, market: str) -> Symbol:
     """The rules of a symbol that the exchange has. KeyError for any other."""
+    if market == "coinm":
+        return _coinm(name)
     if name not in KNOWN:
         raise KeyError(name)
     base = name.removesuffix("USDT")
@@ -67,4 +80,16 @@ def symbol(name: str, market: str) -> Symbol:
     return Symbol(
         name, market, base, "USDT", price_scale, qty_scale, price * 10**price_scale, most * 10**qty_scale, market_most * 10**qty_scale,
         maker_ppm, taker_ppm, max_notional=9_000_000 * MONEY if market == "spot" else 100_000_000 * MONEY,
+    )  # fmt: skip
+
+
+def _coinm(name: str) -> Symbol:
+    """The rules of a COIN-M perpetual: quantities are contracts."""
+    if name not in KNOWN_COINM:
+        raise KeyError(name)
+    base = name.removesuffix("USD_PERP")
+    size, price_scale = _COIN_BASES[base]
+    return Symbol(
+        name, "coinm", base, "USD", price_scale, 0, _BASES[base][0] * 10**price_scale, 1_000_000, 60_000, 100, 500, min_notional=0,
+        max_notional=10**6 * MONEY, contract_size=size,
     )  # fmt: skip

@@ -41,6 +41,9 @@ from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
 from twinloop.kernels import codes, rows
 
+CLOCK_AGAIN_NS: Final = (
+    1_000_000_000  # The venue's clock is asked for again so long after a question that had no answer.
+)
 RESIGN_NS_MAX: Final = 2_000_000_000  # A request refused for its time is signed anew once, if it is no older than this.
 
 
@@ -74,6 +77,7 @@ class Answers:
         self.listed_again: dict[int, list[int] | None] = {}
         self.strangers = Strangers()
         self.clock_wanted = True
+        self._clock_not_before_ns = 0
         self.resign: list[Outgoing] = []
         self.bad_messages = 0
 
@@ -114,20 +118,26 @@ class Answers:
             alert("BAD_MESSAGE", order_id=sent.order_id, instrument=sent.instrument, detail=plain(error.what))
         )
 
+    def wait(self, until_ns: int, *, banned: bool) -> None:
+        """The venue wants no request until then."""
+        if banned:
+            self.sender.weight.ban(until_ns)
+        else:
+            self.sender.weight.hold_off(until_ns)
+        self.tracker.outcome.alerts.append(alert("BANNED" if banned else "HELD_OFF", value=until_ns))
+
     def _heed(self, sent: Outgoing, judgement: Judgement) -> None:
         """What a judgement means for everybody: hold-offs, bans, keys, clocks."""
         alerts = self.tracker.outcome.alerts
         until_ns = max(self.sender.venue_ns + judgement.wait_ns, judgement.until_ns)
         if judgement.kind == BANNED:
-            self.sender.weight.ban(until_ns)
-            alerts.append(alert("BANNED", value=until_ns))
+            self.wait(until_ns, banned=True)
         elif judgement.kind == HELD_OFF:
             if judgement.code == errors.TOO_MANY_ORDERS:
                 self.sender.orders.fill_up(self.sender.venue_ns)
                 alerts.append(alert("RATE_BUDGET", value=judgement.code))
             else:
-                self.sender.weight.hold_off(until_ns)
-                alerts.append(alert("HELD_OFF", value=until_ns))
+                self.wait(until_ns, banned=False)
         elif judgement.kind == REFUSED:
             if judgement.code in errors.KEY_REFUSED:
                 alerts.append(alert("KEY_REFUSED", value=judgement.code, detail=sent.path))
@@ -135,6 +145,10 @@ class Answers:
                 self.sender.clock.forget()
                 self.clock_wanted = True
                 alerts.append(alert("CLOCK", value=judgement.code))
+
+    def clock_due(self, mono_ns: int) -> bool:
+        """Whether the venue's clock is wanted, and may be asked for again."""
+        return self.clock_wanted and mono_ns >= self._clock_not_before_ns
 
     def _order(self, sent: Outgoing) -> tuple[Order, Leg] | None:
         order = self.tracker.find(sent.order_id)
@@ -266,6 +280,7 @@ class Answers:
             self.funding.schedule.failed(ACCOUNT, self.sender.mono_ns)
         elif sent.kind == kinds.SERVER_TIME:
             self.clock_wanted = True
+            self._clock_not_before_ns = self.sender.mono_ns + CLOCK_AGAIN_NS
 
     def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement, reason: int) -> None:
         proof = judgement.kind != UNPROVEN

@@ -1,7 +1,8 @@
 """The venue's dead-man timer: it cancels a symbol's orders unless it is told in time that we live.
 
-Armed per symbol while an order of ours is open there, refreshed well before it runs out, disarmed when nothing is open. If no refresh was
-heard for the timer's length it may have fired: what is open then is to be asked about. This module must not send anything.
+Armed per symbol when an order of ours is open there, and renewed well before it runs out. A timer that would be renewed while nothing is
+open is disarmed instead: not sooner, since orders come and go much faster than that, and each word to the venue has its weight. If no
+renewal was heard for the timer's length it may have fired: what is open then is to be asked about. This module must not send anything.
 """
 
 
@@ -13,6 +14,16 @@ class DeadMan:
         self._refresh_ns = refresh_ns
         self._due: dict[int, int] = {}
         self._armed: dict[int, int] = {}
+        self._ending = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether a timer of ours may run at the venue."""
+        return bool(self._due)
+
+    def end(self) -> None:
+        """Everything is being cancelled: a timer is disarmed as soon as nothing is open."""
+        self._ending = True
 
     def due(self, wanted: set[int], mono_ns: int) -> list[tuple[int, int]]:
         """(instrument, countdown in ms) to send now; 0 disarms. wanted: instruments with open orders."""
@@ -21,7 +32,11 @@ class DeadMan:
         found = [
             (instrument, self.timeout_ms) for instrument in sorted(wanted) if self._due.get(instrument, 0) <= mono_ns
         ]
-        idle = [instrument for instrument in self._due if instrument not in wanted]
+        idle = [
+            instrument
+            for instrument, due_ns in self._due.items()
+            if instrument not in wanted and (self._ending or due_ns <= mono_ns)
+        ]
         for instrument in idle:
             del self._due[instrument]
             self._armed.pop(instrument, None)
@@ -30,6 +45,7 @@ class DeadMan:
 
     def sent(self, instrument: int, mono_ns: int, *, refused: bool) -> None:
         """A refresh is on its way, or could not be sent."""
+        self._ending = self._ending and instrument in self._due
         self._due[instrument] = mono_ns + (self._refresh_ns // 10 if refused else self._refresh_ns)
 
     def armed(self, instrument: int, sent_mono_ns: int) -> None:

@@ -230,6 +230,13 @@ class Gateway:
             order.cancel_wanted = True
             self._prover.work(order)
         self._urge_all()
+        self.dead_man.end()
+        return outcome
+
+    def venue_busy(self, until_ns: int, now_ns: int, mono_ns: int, *, banned: bool) -> Outcome:
+        """Somebody else of this address was told to wait: so are we."""
+        outcome = self._begin(now_ns, mono_ns)
+        self._answers.wait(until_ns, banned=banned)
         return outcome
 
     def ask_account(self, now_ns: int, mono_ns: int) -> Outcome:
@@ -367,7 +374,7 @@ class Gateway:
         self.funding.urge()
 
     def _ask_time(self, mono_ns: int) -> None:
-        if mono_ns < self._clock_due_ns and not self._answers.clock_wanted:
+        if mono_ns < self._clock_due_ns and not self._answers.clock_due(mono_ns):
             return
         if not self.sender.send(kinds.SERVER_TIME, self.sender.dialect.server_time()):
             self._answers.clock_wanted = False

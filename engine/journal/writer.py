@@ -40,7 +40,9 @@ from twinloop.kernels.rows import ROW_SIZE
 
 Durability = Literal["async", "group", "strict"]
 SEGMENT_ROWS: Final = 1 << 20  # 64 MiB.
-BUFFER_ROWS: Final = 1 << 16  # 4 MiB: over half a minute of a busy market while a disk says nothing.
+# While a disk says nothing: 64 MiB is over ten minutes of a busy market, and three seconds of twenty times the peak of a recorded one with its
+# book. With `async` nothing waits in it.
+BUFFER_ROWS: Final[dict[str, int]] = {"async": 1 << 16, "group": 1 << 20, "strict": 1 << 20}
 GROUP_US: Final = 200
 GROUP_ROWS: Final = 64
 _LEVELS: Final = {
@@ -95,7 +97,8 @@ class JournalWriter:
     """The one writer of a journal; one thread appends and commits. Raises SessionError where another process holds the folder.
 
     start: (commits so far, checksum, next sequence) of what the folder holds already: Journal.start of reader.py, or recovery.resume.
-    instruments: by slot; taken from the session when it tells them. epoch_above: the highest epoch its segments know of.
+    instruments: by slot; taken from the session when it tells them. epoch_above: the highest epoch its segments know of. buffer_rows: None for
+    what the durability needs.
     """
 
     append: Callable[
@@ -114,7 +117,7 @@ class JournalWriter:
         instruments: Sequence[Instrument] | None = None,
         durability: Durability = "group",
         segment_rows: int = SEGMENT_ROWS,
-        buffer_rows: int = BUFFER_ROWS,
+        buffer_rows: int | None = None,
         group_us: int = GROUP_US,
         group_rows: int = GROUP_ROWS,
         start: tuple[int, int, int] = (0, 0, 0),
@@ -132,7 +135,7 @@ class JournalWriter:
         self._instruments = tuple(_of_session(session) if instruments is None else instruments)
         self._segment_bytes = segment_rows * ROW_SIZE
         self._core = core = journal_write.CommitBuffer(
-            level=_LEVELS[durability], buffer_rows=buffer_rows, segment_rows=segment_rows, group_rows=group_rows,
+            level=_LEVELS[durability], buffer_rows=buffer_rows or BUFFER_ROWS[durability], segment_rows=segment_rows, group_rows=group_rows,
             group_ns=group_us * 1000, start=start, refuse=self._refuse, roll=self._roll_now, faults=self._layer.faults,
         )  # fmt: skip
         self.append, self.append_at, self.commit = core.append, core.append_at, core.commit

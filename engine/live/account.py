@@ -7,10 +7,9 @@ import aiohttp
 from twinloop.data.binance_answers import (
     KeyRights,
     read_account,
-    read_asset_mode,
+    read_account_modes,
     read_error,
     read_key_rights,
-    read_position_mode,
     read_server_time,
     read_symbol_settings,
 )
@@ -20,6 +19,7 @@ from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.http_client import ask, open_client
+from twinloop.engine.live.rest import refuse_busy
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.trading_modes import TradingModes
 from twinloop.engine.seam import WORLD
@@ -61,9 +61,10 @@ async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Ma
             held = read_account(await signed(account, "the account"))
             modes = None
             if isinstance(dialect, UsdmRequests):
+                how = read_account_modes(await signed(dialect.account_settings(), "position mode and asset mode"))
                 modes = TradingModes(
-                    hedge=read_position_mode(await signed(dialect.position_mode(), "the position mode")),
-                    multi_assets=read_asset_mode(await signed(dialect.asset_mode(), "the asset mode")),
+                    hedge=how.dual_side_position,
+                    multi_assets=how.multi_assets_margin,
                     symbols=read_symbol_settings(await signed(dialect.symbol_settings(), "margin type and leverage")),
                 )
             body = await signed(KEY_RIGHTS, "what the key may do", endpoints.rights, optional=True)
@@ -79,7 +80,8 @@ async def _told(
     answer = await ask(client, request.method, host + request.path, text, in_body=False, within_s=ASK_S)
     if answer is None:
         raise SessionError(f"the venue does not tell {what}", field=host, got=f"no answer in {ASK_S:.0f} s")
-    status, _, body = answer
+    status, headers, body = answer
+    refuse_busy(host, status, headers, body)
     if status == 404 and optional:
         return b""
     if status != 200:

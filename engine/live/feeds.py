@@ -29,8 +29,8 @@ from twinloop.data.prompt_socket import PromptConnection
 from twinloop.data.rowfile import Rows
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.loop import TAKEN, LiveLoop
-from twinloop.engine.live.rest import get
-from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.rest import get, unreachable
+from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.seam import WORLD, ReceiveClock
 
 OPEN_S: Final = 10.0
@@ -94,6 +94,7 @@ class Feeds:
         poll_every_ns: int = 2_000_000_000,
         tap: Tap | None = None,
         past: Sequence[PastTrades] = (),
+        on_busy: Callable[[str, VenueBusyError], None] | None = None,
     ) -> None:
         self.arbiter = arbiter
         self._past = past
@@ -110,6 +111,8 @@ class Feeds:
         self._poll_every_ns = poll_every_ns
         self._connections: list[_Connection] = []
         self._pacings: dict[str, Pacing] = {}
+        self._held_until_ns: dict[str, int] = {}
+        self._on_busy = on_busy
         self._tasks: asyncio.TaskGroup
 
     @property
@@ -150,7 +153,7 @@ class Feeds:
                     create_connection=PromptConnection, ping_interval=PING_S, ping_timeout=PING_S,
                 )  # fmt: skip
             except (OSError, WebSocketException, TimeoutError) as error:
-                self.reasons[source.number] = str(error) or type(error).__name__
+                self.reasons[source.number] = _why(error, source.stream)
                 pacing.ended(0)
                 continue
             began_ns = self._clock.local_ns()
@@ -206,6 +209,23 @@ class Feeds:
         if len(rows):
             self._take(rows)
 
+    def hold(self, rest: str, until_ns: int) -> None:
+        """Ask nothing of a venue's address before then (local ns): it said so, to us or to another part of the session."""
+        self._held_until_ns[rest] = max(self._held_until_ns.get(rest, 0), until_ns)
+
+    async def _get(self, rest: str, path: str) -> bytes:
+        """Body of a GET. SessionError where none was to be had, and where none may be asked for yet."""
+        left_ns = self._held_until_ns.get(rest, 0) - self._clock.local_ns()
+        if left_ns > 0:
+            raise VenueBusyError(rest, wait_ns=left_ns, banned=False)
+        try:
+            return await get(self._client, rest + path)
+        except VenueBusyError as busy:
+            self.hold(rest, self._clock.local_ns() + busy.wait_ns)
+            if self._on_busy is not None:
+                self._on_busy(rest, busy)
+            raise
+
     def _ask(self, connection: _Connection) -> None:
         for symbol in connection.leg.stream.wanting:
             if symbol not in connection.asking:
@@ -218,7 +238,7 @@ class Feeds:
         try:
             while connection in self._connections and symbol in stream.wanting:
                 try:
-                    body = await get(self._client, source.rest + stream.snapshot_path(symbol))
+                    body = await self._get(source.rest, stream.snapshot_path(symbol))
                 except SessionError as error:
                     self.reasons[source.number] = str(error)
                 else:
@@ -251,7 +271,7 @@ class Feeds:
         for source in self.sources:
 
             async def body(path: str, rest: str = source.rest) -> bytes:
-                return await get(self._client, rest + path)
+                return await self._get(rest, path)
 
             try:
                 past, now_ns = self._past[wanted.place], self._clock.local_ns()
@@ -283,7 +303,7 @@ class Feeds:
     async def _poll_one(self, polled: PolledMarket, place: int) -> None:
         for source in self.sources:
             try:
-                book, prints = [await get(self._client, source.rest + path) for path in polled.paths(place)]
+                book, prints = [await self._get(source.rest, path) for path in polled.paths(place)]
             except SessionError as error:
                 self.reasons[source.number] = str(error)
                 continue
@@ -319,8 +339,21 @@ class Feeds:
         return found
 
 
+def _why(error: Exception, stream: str) -> str:
+    """Why a connection could not be had, in few words."""
+    if isinstance(error, WebSocketException):
+        return str(error) or type(error).__name__
+    found = unreachable(error, stream)
+    return f"{found.what}: {found.got}"
+
+
 def make_feeds(
-    loaded: LoadedSession, instruments: Sequence[Instrument], loop: LiveLoop, client: aiohttp.ClientSession
+    loaded: LoadedSession,
+    instruments: Sequence[Instrument],
+    loop: LiveLoop,
+    client: aiohttp.ClientSession,
+    *,
+    on_busy: Callable[[str, VenueBusyError], None] | None = None,
 ) -> Feeds:
     """The feeds of a session's configuration."""
     config = loaded.config.feed
@@ -343,4 +376,5 @@ def make_feeds(
         sources, arbiter, take=loop.take, take_frame=loop.take_frame, clock=loop.clock, client=client,
         polled=PolledMarket(config.venue, instruments, depth=depth), poll_after_ns=config.poll_after,
         poll_every_ns=config.poll_every, past=[PastTrades(config.venue, each, slot) for slot, each in enumerate(instruments)],
+        on_busy=on_busy,
     )  # fmt: skip

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +37,7 @@ from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
-from twinloop.engine.live.account import ask_account
+from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
@@ -54,11 +55,11 @@ from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
-from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.trading_modes import check_modes
-from twinloop.engine.live.venue_wait import VenueWait, keep_wait, refuse_while_waiting
+from twinloop.engine.live.venue_wait import VenueWait, keep_wait, patiently, refuse_while_waiting
 from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
@@ -162,14 +163,19 @@ class LiveProcess:
         loaded, config = self.loaded, self.loaded.config
         venue = config.feed.venue
         refuse_while_waiting(loaded.place, loaded.rest, self.clock.local_ns())
-        body = await get(client, loaded.rest + info_path(venue))
+        asked = partial(patiently, loaded.place, loaded.rest, self._say)
+        body = await asked(lambda: get(client, loaded.rest + info_path(venue)))
         fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
         credentials = read_credentials(loaded) if config.session.mode == "live" else None
         session = make_session(loaded, instruments, self.started_ns)
+        if session.mode == "paper":
+            session.require_rates()
         held: AccountReport | None = None
         if credentials is not None:
-            held, rights, modes = await ask_account(loaded.endpoints, credentials, MARKETS[venue])
+            keys = credentials
+            told: AccountTold = await asked(lambda: ask_account(loaded.endpoints, keys, MARKETS[venue]))
+            held, rights, modes = told
             if rights is None:
                 self._say(
                     "! the venue does not tell what the key may do: see to it that it cannot withdraw or transfer"
@@ -192,7 +198,7 @@ class LiveProcess:
                 crash_points.reach("start-ready")
             past = History(np.zeros(0, ROW), {})
             if ready.journal is None:
-                past = await history(loaded, session, client, self.clock.local_ns())
+                past = await asked(lambda: history(loaded, session, client, self.clock.local_ns()))
             if len(past.rows):
                 session = msgspec.structs.replace(
                     session, start_ns=int(past.rows["local_ns"][0]), traded_from_ns=self.started_ns
@@ -216,7 +222,7 @@ class LiveProcess:
         session = self.loop.node.session
         if credentials is not None:
             self._make_edge(credentials, found)
-        feed = make_feeds(loaded, session.instruments, self.loop, client)
+        feed = make_feeds(loaded, session.instruments, self.loop, client, on_busy=self._venue_busy)
         if found is None:
             self.loop.start()
             if len(past.rows):
@@ -360,6 +366,19 @@ class LiveProcess:
         self._say(told_of(alert))
         if alert.name in {"BANNED", "HELD_OFF"}:
             keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
+            if hasattr(self, "feed"):
+                self.feed.hold(self.loaded.rest, alert.value)
+
+    def _venue_busy(self, rest: str, busy: VenueBusyError) -> None:
+        """The feed's questions were too many: the limit is the address's, so orders heed it too."""
+        until_ns = self.clock.local_ns() + busy.wait_ns
+        if rest != self.loaded.rest:
+            return
+        if self.orders is not None:
+            self.orders.take(self.orders.gateway.venue_busy(until_ns, *self.orders.times(), banned=busy.banned))
+        else:
+            self._say(f"! {busy}")
+            keep_wait(self.loaded.place, VenueWait(rest, until_ns, busy.banned))
 
     def _tell_failure(self, failure: StrategyFailure) -> None:
         self._say(
@@ -431,11 +450,12 @@ class LiveProcess:
         self._cancelled = True
         orders.take(orders.gateway.cancel_all(*orders.times()))
         waited_s = 0.0
-        while orders.gateway.open_orders and waited_s < CANCEL_S:
+        gateway = orders.gateway
+        while (gateway.open_orders or gateway.dead_man.runs) and waited_s < CANCEL_S:
             await WORLD.sleep(PROVE_S)
             self.published.beat(self)
             waited_s += PROVE_S
-        for order in orders.gateway.open_orders:
+        for order in gateway.open_orders:
             self._say(f"! order {order.order_id} may still work at the venue")
 
     async def _time(self) -> None:
@@ -558,9 +578,11 @@ class LiveProcess:
             ],
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
+        decimals = session.money_decimals
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
-            f"equity {equity / MONEY_ONE:,.2f} {session.currency}, fees {fees / MONEY_ONE:,.2f}, funding {funding / MONEY_ONE:+,.2f}"
+            f"equity {equity / MONEY_ONE:,.{decimals}f} {session.currency}, fees {fees / MONEY_ONE:,.{decimals}f}, "
+            f"funding {funding / MONEY_ONE:+,.{decimals}f}"
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from twinloop.data.errors import ConfigError
-from twinloop.data.instruments import Instrument
+from twinloop.data.instruments import MONEY_SCALE, Instrument
 from twinloop.engine.assembly import BarRequest, VenueSettings
 from twinloop.engine.bar_series import Listener, series_from_trades
 from twinloop.engine.instrument_names import slots_by_name, suggestion
@@ -107,6 +107,21 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return series_from_trades(
             [Listener(spec.name, self.slots_of(spec), spec.bars, has_on_bar=True) for spec in self.strategies]
         )
+
+    @property
+    def money_decimals(self) -> int:
+        """How many decimals of the account's money a person is told: of a coin all of them."""
+        coins = {each.settle for each in self.instruments if each.contract == "inverse"}
+        return MONEY_SCALE if self.currency in coins else 2
+
+    def require_rates(self) -> None:
+        """ConfigError for an instrument whose money has no rate to the account's: the gate would refuse every order in it."""
+        for each in self.instruments:
+            if each.settle != self.currency and not self.fx.get(each.settle):
+                raise ConfigError(
+                    "no rate for a settlement currency", field=f"account.fx.{each.settle}", expected=f"units of {self.currency} for one {each.settle}",
+                    got=f"nothing, and {each.symbol} settles in it", remedy=f"add it, or make {each.settle} the account's currency",
+                )  # fmt: skip
 
     def digest(self) -> str:
         """SHA-256 of the session as JSON: the configuration's hash in a journal's header."""

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from twinloop.data.instruments import MONEY_ONE, from_scaled
+from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, from_scaled
 from twinloop.engine.instrument_names import shown_names
 from twinloop.engine.live.loop import STATE_NAME, LiveLoop
 from twinloop.engine.live.strategy_failures import FILE
@@ -26,7 +26,7 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
     """Everything a status view shows, as plain values; money as decimal text."""
     decision = loop.node.decision
     account = decision["accounts"][0]
-    session = loop.node.session
+    session, decimals = loop.node.session, loop.node.session.money_decimals
     journal = loop.recorded.journal
     return {
         "name": name,
@@ -39,13 +39,13 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "started": iso(started_ns),
         "running_s": (loop.clock.local_ns() - started_ns) // 10**9,
         "currency": session.currency,
-        "equity": _money(account["equity"]),
-        "cash": _money(account["cash"]),
-        "profit": _money(int(account["equity"]) - int(account["start_equity"])),
-        "day_profit": _money(int(account["equity"]) - int(account["day_equity"])),
-        "drawdown": _money(int(account["peak_equity"]) - int(account["equity"])),
-        "fees": _money(paid_in_all(decision, "fees")),
-        "funding": _money(paid_in_all(decision, "funding")),
+        "equity": _money(account["equity"], decimals),
+        "cash": _money(account["cash"], decimals),
+        "profit": _money(int(account["equity"]) - int(account["start_equity"]), decimals),
+        "day_profit": _money(int(account["equity"]) - int(account["day_equity"]), decimals),
+        "drawdown": _money(int(account["peak_equity"]) - int(account["equity"]), decimals),
+        "fees": _money(paid_in_all(decision, "fees"), decimals),
+        "funding": _money(paid_in_all(decision, "funding"), decimals),
         "facts": loop.counts.facts,
         "requests": loop.counts.requests,
         "refused": loop.counts.refused,
@@ -73,8 +73,11 @@ def paid_in_all(decision: Any, what: str) -> int:
     return sum(int(amount) * int(rate) // MONEY_ONE for amount, rate in each)
 
 
-def _money(value: Any) -> str:
-    return from_scaled(round(int(value), -6) if abs(int(value)) > MONEY_ONE else int(value), 8)[:-6]
+def _money(value: Any, decimals: int) -> str:
+    """Money as text with so many of its decimals, to the nearest."""
+    cut = MONEY_SCALE - decimals
+    text = from_scaled(round(int(value), -cut), MONEY_SCALE)
+    return text[: len(text) - cut]
 
 
 def _strategy(loop: LiveLoop, slot: int, name: str) -> dict[str, Any]:
@@ -82,9 +85,15 @@ def _strategy(loop: LiveLoop, slot: int, name: str) -> dict[str, Any]:
     # Of an error in a process before this one the journal holds no words.
     error = loop.strategy_errors.get(slot, f"see {FILE}") if int(state["failed"]) else ""
     holdings = loop.node.decision["strategy_holdings"][slot]
+    instruments = loop.node.session.instruments
     funding = [
-        {"symbol": shown, "amount": _money(holdings[at]["position"]["funding"])}
-        for at, shown in enumerate(shown_names(loop.node.session.instruments))
+        {
+            "symbol": shown,
+            "amount": _money(
+                holdings[at]["position"]["funding"], MONEY_SCALE if instruments[at].contract == "inverse" else 2
+            ),
+        }
+        for at, shown in enumerate(shown_names(instruments))
         if int(holdings[at]["position"]["funding"])
     ]
     return {"name": name, "state": STATE_NAME[int(state["state"])], "error": error, "funding": funding}

@@ -27,7 +27,7 @@ def check_modes(loaded: LoadedSession, told: TradingModes) -> list[str]:
     assert orders is not None
     if told.hedge:
         raise SessionError(
-            "the account is in hedge mode", field="positionSide/dual", expected="one-way mode: one position a symbol", got="hedge mode",
+            "the account is in hedge mode", field="dualSidePosition", expected="one-way mode: one position a symbol", got="hedge mode",
             remedy="close every position, and set the position mode to one-way at the venue; nothing was changed",
         )  # fmt: skip
     if told.multi_assets:

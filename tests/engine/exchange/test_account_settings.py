@@ -37,6 +37,8 @@ def test_position_mode_is_set_and_then_one_way_orders_are_refused(exchange: Exch
     assert code_of(exchange, "POST", "positionSide/dual", dualSidePosition="false") == -4059
     call(exchange, "POST", "positionSide/dual", dualSidePosition="true")
     assert call(exchange, "GET", "positionSide/dual") == {"dualSidePosition": True}
+    told = call(exchange, "GET", "accountConfig")
+    assert (told["dualSidePosition"], told["multiAssetsMargin"]) == (True, False)
     order = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.010"}
     assert code_of(exchange, "POST", "order", **order) == -4061
     call(exchange, "POST", "positionSide/dual", dualSidePosition="false")

@@ -10,7 +10,9 @@ from twinloop.engine.exchange.limits import BAN_MS, BAN_MS_MAX, CONNECTIONS, ORD
 from twinloop.engine.exchange.server import Server
 
 
-async def ask(client: Client, path: str = "/fapi/v1/exchangeInfo") -> tuple[int, dict[str, str], Any]:
+async def ask(
+    client: Client, path: str = "/fapi/v1/aggTrades?symbol=BTCUSDT&limit=1"
+) -> tuple[int, dict[str, str], Any]:
     async with client.http.get(client.server.rest + path) as answer:
         return answer.status, dict(answer.headers), await answer.json()
 
@@ -135,3 +137,19 @@ def test_the_receive_window_is_the_venues() -> None:
         assert await code(recvWindow="1e3") == -1100
 
     play(what, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("path", "weight"),
+    [
+        ("/fapi/v1/exchangeInfo", 1), ("/api/v3/exchangeInfo", 20), ("/fapi/v1/trades?symbol=BTCUSDT", 5),
+        ("/fapi/v1/depth?symbol=BTCUSDT", 10), ("/fapi/v1/depth?symbol=BTCUSDT&limit=50", 2), ("/fapi/v1/depth?symbol=BTCUSDT&limit=1000", 20),
+        ("/api/v3/depth?symbol=BTCUSDT", 5), ("/api/v3/depth?symbol=BTCUSDT&limit=500", 25), ("/api/v3/depth?symbol=BTCUSDT&limit=5000", 250),
+        ("/fapi/v1/ticker/24hr", 40), ("/fapi/v1/ticker/24hr?symbol=BTCUSDT", 1), ("/fapi/v1/premiumIndex", 10),
+    ],
+)  # fmt: skip
+def test_a_call_weighs_what_it_asks_for(path: str, weight: int) -> None:
+    async def what(__: Server, client: Client) -> None:
+        assert (await ask(client, path))[1]["X-MBX-USED-WEIGHT-1M"] == str(weight)
+
+    play(what)

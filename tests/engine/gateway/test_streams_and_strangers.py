@@ -43,10 +43,43 @@ def test_the_dead_man_timer_is_armed_refreshed_and_disarmed() -> None:
     world.run(1)
     assert world.venue.countdowns == {"BTCUSDT": 60_000}
     world.run(31)
-    assert sum(path.endswith("countdownCancelAll") for _, path, _ in world.venue.requests) == 3
+    assert countdowns(world) == 3
     world.cancel(17)
     world.run(1)
+    assert world.venue.countdowns == {"BTCUSDT": 60_000}, "orders come and go: it is not worth a word each time"
+    world.run(15)
+    assert world.venue.countdowns == {"BTCUSDT": 0}, "renewing it would be for nothing"
+    assert countdowns(world) == 4
+
+
+def countdowns(world: World) -> int:
+    return sum(path.endswith("countdownCancelAll") for _, path, _ in world.venue.requests)
+
+
+def test_orders_that_come_and_go_are_one_timer_and_its_renewals() -> None:
+    world = World("usdm")
+    for number in range(17, 47):
+        world.new(number)
+        world.run(0.5)
+        world.cancel(number)
+        world.run(0.5)
+    assert countdowns(world) == 2
+    assert world.venue.countdowns == {"BTCUSDT": 60_000}
+
+
+def test_when_everything_is_cancelled_the_timer_ends_with_the_last_order_and_begins_with_the_next() -> None:
+    world = World("usdm")
+    world.new(17)
+    world.run(1)
+    world.keep(world.gateway.cancel_all(*world.times))
+    world.run(1)
     assert world.venue.countdowns == {"BTCUSDT": 0}
+    assert not world.gateway.dead_man.runs
+    world.new(18)
+    world.run(1)
+    world.cancel(18)
+    world.run(1)
+    assert world.venue.countdowns == {"BTCUSDT": 60_000}
 
 
 def test_a_timer_that_may_have_fired_puts_the_orders_in_doubt() -> None:

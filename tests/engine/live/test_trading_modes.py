@@ -99,7 +99,7 @@ def test_an_account_that_trades_as_the_file_says_is_told(
     assert any(told in line for line in said), said
 
 
-@pytest.mark.parametrize("path", ["/fapi/v1/positionSide/dual", "/fapi/v1/multiAssetsMargin", "/fapi/v1/symbolConfig"])
+@pytest.mark.parametrize("path", ["/fapi/v1/accountConfig", "/fapi/v1/symbolConfig"])
 @pytest.mark.parametrize("answer", [None, {}, []])
 def test_a_venue_that_does_not_say_is_a_refusal(
     tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, answer: object
