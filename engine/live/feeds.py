@@ -29,7 +29,7 @@ from twinloop.data.prompt_socket import PromptConnection
 from twinloop.data.rowfile import Rows
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.loop import TAKEN, LiveLoop
-from twinloop.engine.live.rest import get
+from twinloop.engine.live.rest import get, unreachable
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.seam import WORLD, ReceiveClock
 
@@ -153,7 +153,7 @@ class Feeds:
                     create_connection=PromptConnection, ping_interval=PING_S, ping_timeout=PING_S,
                 )  # fmt: skip
             except (OSError, WebSocketException, TimeoutError) as error:
-                self.reasons[source.number] = str(error) or type(error).__name__
+                self.reasons[source.number] = _why(error, source.stream)
                 pacing.ended(0)
                 continue
             began_ns = self._clock.local_ns()
@@ -337,6 +337,14 @@ class Feeds:
             if self.arbiter.late_prints or self.arbiter.unfilled:
                 found[0] |= {"late prints": self.arbiter.late_prints, "holes": self.arbiter.unfilled}
         return found
+
+
+def _why(error: Exception, stream: str) -> str:
+    """Why a connection could not be had, in few words."""
+    if isinstance(error, WebSocketException):
+        return str(error) or type(error).__name__
+    found = unreachable(error, stream)
+    return f"{found.what}: {found.got}"
 
 
 def make_feeds(

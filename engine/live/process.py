@@ -403,6 +403,7 @@ class LiveProcess:
                 # At the journal's own time: what traded since is still to come.
                 loop.command("reduce", SESSION_START, local_ns=int(loop.node.decision["clock"]["now_ns"]))
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            self.orders.adopt()
             for _, rows in found.of_orders:
                 self.orders.booked.take(rows)
             if crash_points.armed:

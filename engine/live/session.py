@@ -81,8 +81,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return [MARKET_MODES[each] for each in self.shown]
 
     def limits(self) -> Limits:
-        """The limits of the risk gate."""
-        return parse_limits(self.limits_section, default=None)
+        """The limits of the risk gate. Of a live session spot is never sold short: no venue would take it."""
+        limits = parse_limits(self.limits_section, default=None)
+        return msgspec.structs.replace(limits, spot_short_selling=False) if self.mode == "live" else limits
 
     def venue_settings(self) -> VenueSettings:
         """How a paper session's venue behaves."""
