@@ -107,6 +107,12 @@ class _AccountEvent(msgspec.Struct):
     T: int = 0
 
 
+class _SpotMoneyEvent(msgspec.Struct):
+    a: str
+    d: str
+    T: int = 0
+
+
 class _SpotAccountEvent(msgspec.Struct):
     B: list[_SpotPosition]
     u: int = 0
@@ -117,6 +123,7 @@ _EXECUTION: Final = msgspec.json.Decoder(_Execution)
 _ORDER_EVENT: Final = msgspec.json.Decoder(_OrderEvent)
 _ALGO_EVENT: Final = msgspec.json.Decoder(_AlgoEvent)
 _ACCOUNT_EVENT: Final = msgspec.json.Decoder(_AccountEvent)
+_SPOT_MONEY_EVENT: Final = msgspec.json.Decoder(_SpotMoneyEvent)
 _SPOT_ACCOUNT_EVENT: Final = msgspec.json.Decoder(_SpotAccountEvent)
 
 
@@ -171,18 +178,25 @@ def _spot_account_event(body: bytes | msgspec.Raw) -> AccountReport:
     return AccountReport(event.u, "", {part.a: sum_of(part.f, part.l) for part in event.B}, {}, complete=False)
 
 
+def _spot_money_event(body: bytes | msgspec.Raw) -> AccountReport:
+    """A deposit, a withdrawal or a transfer: spot does not say which."""
+    event = read(_SPOT_MONEY_EVENT, body, "a change of a balance")
+    return AccountReport(event.T, "BALANCE_UPDATE", {}, {}, complete=False, changes=((event.a, event.d),))
+
+
 _EVENTS: Final[dict[str, Callable[[bytes | msgspec.Raw], UserReport]]] = {
     "executionReport": _spot_execution,
     "ORDER_TRADE_UPDATE": _usdm_execution,
     "ALGO_UPDATE": _stop_event,
     "ACCOUNT_UPDATE": _account_event,
     "outboundAccountPosition": _spot_account_event,
+    "balanceUpdate": _spot_money_event,
 }
 _ENDED: Final = frozenset({"listenKeyExpired", "eventStreamTerminated", "serverShutdown"})
 # TRADE_LITE tells of a fill without its fee, ahead of the ORDER_TRADE_UPDATE that has it.
 _QUIET: Final = frozenset(
     {
-        "TRADE_LITE", "balanceUpdate", "listStatus", "externalLockUpdate", "ACCOUNT_CONFIG_UPDATE", "MARGIN_CALL",
+        "TRADE_LITE", "listStatus", "externalLockUpdate", "ACCOUNT_CONFIG_UPDATE", "MARGIN_CALL",
         "STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT",
     }
 )  # fmt: skip

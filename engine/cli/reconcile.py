@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from twinloop.engine.cli import CHECK_FAILED, OK
 from twinloop.engine.cli.screen import say, say_json
 
-LOOK_S = 30.0
+LOOK_S = 60.0  # A wallet that differs is looked at for half a minute.
 
 
 def reconcile(
@@ -20,7 +20,7 @@ def reconcile(
     reason: str = "",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Compare a running session's positions and spot balances with its venue's; accept a difference.
+    """Compare a running session's positions, margin and spot balances with its venue's; accept a difference.
 
     For example:
 
@@ -64,6 +64,12 @@ def reconcile(
             say(f"booked as fact {booked['sequence']} of the journal")
         for each in found["breaks"]:
             say(f"{each['id']}  {each['name']}: the journal says {each['journal']}, the venue {each['venue']}")
+            if each["told"]:
+                said = "; ".join(each["told"])
+                say(
+                    f"          the venue told of: {said}"
+                    + ("" if each["explained"] else ", which does not explain it")
+                )
         if not found["breaks"]:
             say(f"the journal and the venue agree; the session is {found['state']}")
     return CHECK_FAILED if found["breaks"] else OK

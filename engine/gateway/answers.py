@@ -41,6 +41,9 @@ from twinloop.engine.gateway.sweep import SweepSchedule
 from twinloop.engine.gateway.tracker import Tracker, leg_of
 from twinloop.kernels import codes, rows
 
+CLOCK_AGAIN_NS: Final = (
+    1_000_000_000  # The venue's clock is asked for again so long after a question that had no answer.
+)
 RESIGN_NS_MAX: Final = 2_000_000_000  # A request refused for its time is signed anew once, if it is no older than this.
 
 
@@ -74,6 +77,7 @@ class Answers:
         self.listed_again: dict[int, list[int] | None] = {}
         self.strangers = Strangers()
         self.clock_wanted = True
+        self._clock_not_before_ns = 0
         self.resign: list[Outgoing] = []
         self.bad_messages = 0
 
@@ -141,6 +145,10 @@ class Answers:
                 self.sender.clock.forget()
                 self.clock_wanted = True
                 alerts.append(alert("CLOCK", value=judgement.code))
+
+    def clock_due(self, mono_ns: int) -> bool:
+        """Whether the venue's clock is wanted, and may be asked for again."""
+        return self.clock_wanted and mono_ns >= self._clock_not_before_ns
 
     def _order(self, sent: Outgoing) -> tuple[Order, Leg] | None:
         order = self.tracker.find(sent.order_id)
@@ -272,6 +280,7 @@ class Answers:
             self.funding.schedule.failed(ACCOUNT, self.sender.mono_ns)
         elif sent.kind == kinds.SERVER_TIME:
             self.clock_wanted = True
+            self._clock_not_before_ns = self.sender.mono_ns + CLOCK_AGAIN_NS
 
     def _not_done_with_order(self, sent: Outgoing, order: Order, leg: Leg, judgement: Judgement, reason: int) -> None:
         proof = judgement.kind != UNPROVEN
@@ -342,6 +351,7 @@ class Answers:
             return
         if late and not amend.resigned:
             amend.resigned = True
+            leg.resigned = leg.resigned or sent.kind == kinds.REPLACE  # The leg that it places.
             self.resign.append(sent)
             return
         if sent.kind == kinds.REPLACE:

@@ -30,6 +30,7 @@ from twinloop.engine.gateway.dead_man import DeadMan
 from twinloop.engine.gateway.desk import Desk
 from twinloop.engine.gateway.fills import FillBook
 from twinloop.engine.gateway.funding import ACCOUNT, FundingBook
+from twinloop.engine.gateway.money_moves import FUNDING_FEE, MoneyMoves
 from twinloop.engine.gateway.orders import OPEN, Order
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.own_rows import read_row, read_rows
@@ -43,7 +44,6 @@ from twinloop.engine.gateway.tracker import Tracker
 from twinloop.kernels import rows as table
 from twinloop.kernels.rows import ROW
 
-FUNDING_FEE: Final = "FUNDING_FEE"  # Why an account has changed, by the venue's word.
 SWEEP_LATE_FACTOR: Final = 20  # Sweep intervals without an answer before it is told.
 
 
@@ -69,6 +69,7 @@ class Gateway:
         self.book = FillBook(settings, self.ids, self.tracker)
         self._trades = SweepSchedule(slots, settings.sweep_interval_ns)
         self._lists = SweepSchedule(slots, settings.sweep_interval_ns)
+        self.money_moves = MoneyMoves()
         self.funding = FundingBook(settings, self.tracker)
         self.dead_man = DeadMan(
             settings.dead_man_timeout_ms if settings.market == "usdm" else 0, settings.dead_man_refresh_ns
@@ -349,6 +350,7 @@ class Gateway:
     # Helpers.
 
     def _note_account(self, report: AccountReport) -> None:
+        self.tracker.outcome.alerts += self.money_moves.take(report, self.sender.now_ns)
         if report.reason == FUNDING_FEE:
             self.funding.speaks(report.changes, report.time_ms, self.sender.mono_ns)
         known = self._answers.account
@@ -372,7 +374,7 @@ class Gateway:
         self.funding.urge()
 
     def _ask_time(self, mono_ns: int) -> None:
-        if mono_ns < self._clock_due_ns and not self._answers.clock_wanted:
+        if mono_ns < self._clock_due_ns and not self._answers.clock_due(mono_ns):
             return
         if not self.sender.send(kinds.SERVER_TIME, self.sender.dialect.server_time()):
             self._answers.clock_wanted = False

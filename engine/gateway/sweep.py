@@ -98,6 +98,7 @@ class SweepSchedule:
         self._idle_factor = idle_factor
         self._due = dict.fromkeys(instruments, 0)
         self._sent: dict[int, int] = {}
+        self._asked: dict[int, int] = {}
         self._answered: dict[int, int] = {}  # When the last answered question was sent.
         self._told: dict[int, int] = {}
 
@@ -113,15 +114,19 @@ class SweepSchedule:
         self._due[instrument] = 0
 
     def hasten(self, instruments: set[int], interval_ns: int) -> None:
-        """Ask about these no later than an interval after they were last asked about."""
+        """Ask about these no later than an interval after they were last asked about, answered or not.
+
+        A venue that cannot be reached answers nothing, and at once: who asked it again at every turn would spend on it all that is left
+        of its limits for the minute in which it is back.
+        """
         for instrument in instruments:
             if instrument in self._due and instrument not in self._sent:
-                last_ns = self._answered.get(instrument, 0)
+                last_ns = self._asked.get(instrument, 0)
                 self._due[instrument] = min(self._due[instrument], last_ns + interval_ns)
 
     def sent(self, instrument: int, mono_ns: int) -> None:
         """The question is on its way. Urged meanwhile, it is due again as soon as that is answered: the answer may be older."""
-        self._sent[instrument] = mono_ns
+        self._sent[instrument] = self._asked[instrument] = mono_ns
         self._due[instrument] = NEVER
 
     def failed(self, instrument: int, mono_ns: int) -> None:

@@ -30,7 +30,7 @@ from twinloop.data.rowfile import Rows
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.loop import TAKEN, LiveLoop
 from twinloop.engine.live.mark_feed import MarkFeed, Tap, make_marks
-from twinloop.engine.live.rest import get
+from twinloop.engine.live.rest import get, unreachable
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.seam import WORLD, ReceiveClock
 
@@ -157,7 +157,7 @@ class Feeds:
                     create_connection=PromptConnection, ping_interval=PING_S, ping_timeout=PING_S,
                 )  # fmt: skip
             except (OSError, WebSocketException, TimeoutError) as error:
-                self.reasons[source.number] = str(error) or type(error).__name__
+                self.reasons[source.number] = _why(error, source.stream)
                 pacing.ended(0)
                 continue
             began_ns = self._clock.local_ns()
@@ -341,6 +341,14 @@ class Feeds:
             if self.arbiter.late_prints or self.arbiter.unfilled:
                 found[0] |= {"late prints": self.arbiter.late_prints, "holes": self.arbiter.unfilled}
         return found if self.marks is None else [*found, self.marks.told(now_ns)]
+
+
+def _why(error: Exception, stream: str) -> str:
+    """Why a connection could not be had, in few words."""
+    if isinstance(error, WebSocketException):
+        return str(error) or type(error).__name__
+    found = unreachable(error, stream)
+    return f"{found.what}: {found.got}"
 
 
 def make_feeds(

@@ -1,4 +1,4 @@
-"""What an account holds against what the journal says: positions of futures, balances of spot assets.
+"""What an account holds against what the journal says: positions and margin of futures, balances of spot assets.
 
 On spot there is no position at the venue, only balances. What the account held of a base asset when its journal began is the session's
 stock: its position counts from there, and the balance must be the stock and what the journal's fills and fees made of it. This module must
@@ -33,11 +33,14 @@ def wallet(held: AccountReport, currency: str) -> int:
 
 
 def stock(held: AccountReport, instruments: list[Instrument], currency: str) -> dict[str, int]:
-    """Balances of the assets of spot instruments, 1e-8, without the account's currency."""
-    assets = dict.fromkeys(
-        asset for each in instruments if each.contract == "spot" for asset in (each.base, each.settle)
-    )
+    """Balances of the assets of spot instruments and of the margin of futures, 1e-8, without the account's currency."""
+    assets = dict.fromkeys(asset for each in instruments for asset in _assets(each))
     return {asset: _balance(held, asset) for asset in assets if asset != currency}
+
+
+def _assets(instrument: Instrument) -> tuple[str, ...]:
+    """Assets of which a balance is compared: both of a spot instrument, the margin of a contract. Fees in a third are in neither."""
+    return (instrument.base, instrument.settle) if instrument.contract == "spot" else (instrument.settle,)
 
 
 def refuse_positions(held: AccountReport | None) -> None:
@@ -76,14 +79,16 @@ Holdings = dict[str, Decimal]  # By symbol, or by asset on spot.
 
 
 def of_journal(node: LiveNode) -> Holdings:
-    """What the journal says now: positions, on spot the balance of every asset that is traded."""
+    """What the journal says now: positions, the wallet of their margin, on spot the balance of every asset that is traded.
+
+    A wallet is what there was at the start and came since, with what trades realised and funding, less fees: all that is open is not in it.
+    """
     found = {}
     for slot, instrument in enumerate(node.session.instruments):
-        if instrument.contract == "spot":
-            for asset in (instrument.base, instrument.settle):
-                amount = int(node.decision["ledgers"][0][node.assembly.currencies.index(asset)]["balance"])
-                found[asset] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
-        else:
+        for asset in _assets(instrument):
+            amount = int(node.decision["ledgers"][0][node.assembly.currencies.index(asset)]["balance"])
+            found[asset] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
+        if instrument.contract != "spot":
             qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
             found[instrument.symbol] = Decimal(instrument.qty_text(qty)).normalize()
     return found
@@ -92,10 +97,7 @@ def of_journal(node: LiveNode) -> Holdings:
 def of_venue(node: LiveNode, held: AccountReport) -> Holdings:
     """What the venue says; futures of symbols outside the session too."""
     found = {
-        asset: _amount(held.balances.get(asset, "0"))
-        for each in node.session.instruments
-        if each.contract == "spot"
-        for asset in (each.base, each.settle)
+        asset: _amount(held.balances.get(asset, "0")) for each in node.session.instruments for asset in _assets(each)
     }
     for (symbol, _), text in held.positions.items():
         found[symbol] = found.get(symbol, Decimal(0)) + _amount(text)
@@ -103,31 +105,41 @@ def of_venue(node: LiveNode, held: AccountReport) -> Holdings:
 
 
 def breaks_of(node: LiveNode, theirs: Holdings, visited: Sequence[Holdings], cash_tolerance: int = 0) -> list[Break]:
-    """Where the venue holds what the journal said at no time of `visited`: what is on its way from one to the other is no break.
-
-    Of spot, base assets may differ by less than a lot, which nothing can trade, and other money by cash_tolerance, 1e-8 of the account's
-    currency: a venue's list rounds what its stream tells.
-    """
-    slots: dict[str, int] = {}
-    tolerance: Holdings = {}
-    spot = [(slot, each) for slot, each in enumerate(node.session.instruments) if each.contract == "spot"]
-    money = {each.settle: node.assembly.currencies.index(each.settle) for _, each in spot}
-    for asset, currency in money.items():
-        rate = int(node.decision["fx"][currency])
-        tolerance[asset] = Decimal(cash_tolerance) / rate if rate else Decimal(0)
+    """Where the venue holds what the journal said at no time of `visited`: what is on its way from one to the other is no break."""
+    slots = {}
+    money = {each.settle: node.assembly.currencies.index(each.settle) for each in node.session.instruments}
     for slot, instrument in enumerate(node.session.instruments):
         name = instrument.base if instrument.contract == "spot" else instrument.symbol
         slots[name] = slot
-        if instrument.contract == "spot":
-            tolerance[name] = Decimal(instrument.qty_text(instrument.lot_size))
-            money.pop(name, None)
+        money.pop(name, None)
+    tolerance = tolerances(node, cash_tolerance)
     found = []
     for name in sorted({*visited[-1], *theirs}):
         other, room = theirs.get(name, Decimal(0)), tolerance.get(name, Decimal(0))
-        apart = min(abs(ours.get(name, Decimal(0)) - other) for ours in visited)
+        # Of all that the journal said meanwhile what is nearest, of equals the latest: the rest is what was on its way.
+        said = min((ours.get(name, Decimal(0)) for ours in reversed(visited)), key=lambda ours: abs(ours - other))
+        apart = abs(said - other)
         if apart and apart >= room:
-            said = visited[-1].get(name, Decimal(0))
             found.append(Break(name, slots.get(name, -1), said, other, money.get(name, -1)))
+    return found
+
+
+def tolerances(node: LiveNode, cash_tolerance: int) -> Holdings:
+    """By how much an asset may differ, by name.
+
+    Of spot, base assets may differ by less than a lot, which nothing can trade, and other money by cash_tolerance, 1e-8 of the account's
+    currency: a venue's list rounds what its stream tells. Margin may differ by 1e-8 a fill besides: what a partial close realises is rounded.
+    """
+    found: Holdings = {}
+    for instrument in node.session.instruments:
+        rate = int(node.decision["fx"][node.assembly.currencies.index(instrument.settle)])
+        found[instrument.settle] = Decimal(cash_tolerance) / rate if rate else Decimal(0)
+    for slot, instrument in enumerate(node.session.instruments):
+        if instrument.contract == "spot":
+            found[instrument.base] = Decimal(instrument.qty_text(instrument.lot_size))
+        else:
+            fills = int(node.decision["account_holdings"][0][slot]["position"]["fills_count"])
+            found[instrument.settle] += Decimal(fills + 1).scaleb(-MONEY_SCALE)
     return found
 
 

@@ -17,6 +17,7 @@ from twinloop.engine.live.session_errors import SessionError
 
 IN_KEYRING: Final = ("api-key", "api-secret")  # User names under the service that the configuration names.
 _PEM: Final = "-----BEGIN"
+_QUOTES: Final = "'\""
 
 
 def read_credentials(loaded: LoadedSession) -> Credentials:
@@ -38,7 +39,7 @@ def credentials_from(file: Path, key_variable: str, secret_variable: str) -> Cre
                 "a key is not in the environment", file=file, field=f"${name}", expected="the venue's API key or secret",
                 got="nothing", remedy="set it for this process only, and never write it into a file of the project",
             )  # fmt: skip
-        found.append(Secret(text))
+        found.append(_usable(text, file, f"${name}"))
     return _credentials(*found)
 
 
@@ -65,8 +66,27 @@ def credentials_in_keyring(file: Path, service: str) -> Credentials:
                 "a key is not in the keyring", file=file, field="orders.keyring", expected=f"{name} of {service}", got="nothing",
                 remedy=f"keyring set {service} {name}",
             )  # fmt: skip
-        found.append(Secret(text))
+        found.append(_usable(text, file, f"orders.keyring {name}"))
     return _credentials(*found)
+
+
+def _usable(text: str, file: Path, field: str) -> Secret:
+    """ConfigError for what no venue gives out: a key copied with a line break, a blank, quotes or a letter too many. It is not shown."""
+    kept = text.strip() if text.lstrip().startswith(_PEM) else text
+    got = ""
+    if not kept.startswith(_PEM):
+        if any(each.isspace() for each in kept):
+            got = "a blank or line break in it"
+        elif not all("!" <= each <= "~" for each in kept):
+            got = "a character in it that is neither letter nor digit"
+        elif kept[0] in _QUOTES:
+            got = "quotes around it"
+    if got:
+        raise ConfigError(
+            "a key is not as a venue writes it", file=file, field=field, expected="letters and digits alone", got=got,
+            remedy="copy it again, without blanks, quotes or line breaks",
+        )  # fmt: skip
+    return Secret(kept)
 
 
 def _credentials(key: Secret, secret: Secret) -> Credentials:

@@ -10,6 +10,7 @@ TRANSFER row; neither makes profit or loss. Why is kept beside the journal. This
 import json
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +22,10 @@ from twinloop.data.binance_reports import AccountReport
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import MONEY_SCALE, to_scaled
 from twinloop.data.rowfile import join_rows
+from twinloop.engine.gateway.money_moves import MoneyMove
 from twinloop.engine.live import busts
 from twinloop.engine.live.busts import Fill, without
-from twinloop.engine.live.holdings import Break, Holdings, breaks_of, of_journal, of_venue
+from twinloop.engine.live.holdings import Break, Holdings, breaks_of, of_journal, of_venue, tolerances
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.seam import WORLD
@@ -56,12 +58,14 @@ class Reconciler:
         self._every_ns = every_ns
         self._cash_tolerance = cash_tolerance
         self._say = say
-        self._wanted = False
+        self._wanted = self._moved = False
+        self._agreed_ns: dict[str, int] = {}  # By name when a look that agreed with it began, local time.
         # What the journal said over the last LAG_NS, each with since when (monotonic ns).
         self._past: deque[tuple[int, Holdings]] = deque()
         self._visited: list[Holdings] | None = None  # The same from a look's question on.
         self._said = b""  # What it was made of last.
         orders.after_facts = self._note
+        orders.after_money = self._money_moved
         self._seen: tuple[Holdings, list[Holdings]] = (
             {},
             [],
@@ -73,6 +77,8 @@ class Reconciler:
         if found and await self._take_back(found):
             found = await self._seen_often()
         self.breaks, self.looked_ns = await self._outwaited(found), began_ns
+        differing = {each.name for each in self.breaks}
+        self._agreed_ns |= dict.fromkeys(self._seen[0].keys() - differing, began_ns)
 
     async def _seen_often(self) -> list[Break]:
         found: list[Break] = []
@@ -83,13 +89,22 @@ class Reconciler:
         return found
 
     async def _outwaited(self, found: list[Break]) -> list[Break]:
-        """What still differs once answers have stopped to lag, or have lagged for longer than they may."""
+        """What still differs once answers have stopped to lag, or have lagged for longer than they may.
+
+        Of a wallet that alone differs the same holds: funding is taken from it before the list of income says so.
+        """
         began_ns = self._orders.times()[1]
-        told = False
-        while found and self._may_lag() and self._orders.times()[1] - began_ns < LAG_NS:
-            if not told:
-                self._say("! the venue says what it held some time ago: no proof of anything, it is asked again")
-            told = True
+        told = set()
+        while found and self._orders.times()[1] - began_ns < LAG_NS:
+            if self._may_lag():
+                line = "! the venue says what it held some time ago: no proof of anything, it is asked again"
+            elif self._may_be_funding(found):
+                line = "! the wallet differs: funding may be listed later than it is paid, the venue is asked again"
+            else:
+                break
+            if line not in told:
+                self._say(line)
+            told.add(line)
             await WORLD.sleep(LATE_APART_S)
             found = await self._differing()
         return found
@@ -98,6 +113,28 @@ class Reconciler:
         """Whether the venue's last answer is what the journal said lately."""
         theirs, _ = self._seen
         return not breaks_of(self._loop.node, theirs, [said for _, said in self._past], self._cash_tolerance)
+
+    def _may_be_funding(self, found: list[Break]) -> bool:
+        """Whether all that differs is margin, and nothing that the venue told of explains it."""
+        margin = {each.settle for each in self._loop.node.session.instruments if each.contract != "spot"}
+        return all(each.name in margin and not self.explanation(each)[1] for each in found)
+
+    def explanation(self, found: Break) -> tuple[list[MoneyMove], bool]:
+        """What the venue told of an asset's moves since it agreed last, and whether that explains a difference wholly."""
+        since_ns = self._agreed_ns.get(found.name, 0)
+        moves = [
+            each
+            for each in self._orders.gateway.money_moves.kept
+            if each.asset == found.name and each.told_ns >= since_ns
+        ]
+        moved = Decimal(sum(each.amount for each in moves)).scaleb(-MONEY_SCALE)
+        said = {ours.get(found.name, Decimal(0)) for ours in (*self._seen[1], {found.name: found.ours})}
+        room = tolerances(self._loop.node, self._cash_tolerance).get(found.name, Decimal(0))
+        return moves, bool(moves) and any(abs(found.theirs - ours - moved) <= room for ours in said)
+
+    def _money_moved(self) -> None:
+        """The venue tells of money that came or left: look as soon as nothing else is open."""
+        self._moved = True
 
     def _note(self) -> None:
         """The node has taken facts: what the journal says now."""
@@ -188,11 +225,14 @@ class Reconciler:
         await self.look()
         if self.breaks:
             for each in self.breaks:
-                self._say(f"! {each}")
+                moves, explains = self.explanation(each)
+                told = "; ".join(str(move) for move in moves) or "nothing"
+                self._say(f"! {each}; the venue told of: {told}{'' if explains else ', which does not explain it'}")
             self._loop.command("halt", SESSION_START)
             self._say(
                 "halted: what the venue holds differs from the journal; see `twinloop reconcile`; nothing was booked"
             )
+            self.want()  # Now that nothing trades any more the numbers are exact.
 
     async def run(self) -> None:
         """Look again and again, and whenever it is asked for."""
@@ -200,10 +240,10 @@ class Reconciler:
         while True:
             await WORLD.sleep(TICK_S)
             waited_ns += int(TICK_S * 1e9)
-            due = 0 < self._every_ns <= waited_ns
+            due = self._moved or 0 < self._every_ns <= waited_ns
             if not self._wanted and not (due and self._orders.settled):
                 continue
-            waited_ns, self._wanted = 0, False
+            waited_ns, self._wanted, self._moved = 0, False, False
             if self._loop.trading_state == "HALTED":
                 await self.look()
             else:
@@ -215,10 +255,13 @@ class Reconciler:
 
     def told(self) -> dict[str, Any]:
         """For the operator's socket."""
-        shown = [
-            {"id": each.number, "name": each.name, "journal": f"{each.ours:f}", "venue": f"{each.theirs:f}"}
-            for each in self.breaks
-        ]
+        shown = []
+        for each in self.breaks:
+            moves, explains = self.explanation(each)
+            shown.append({
+                "id": each.number, "name": each.name, "journal": f"{each.ours:f}", "venue": f"{each.theirs:f}",
+                "told": [str(move) for move in moves], "explained": explains,
+            })  # fmt: skip
         return {"breaks": shown, "looked_ns": self.looked_ns, "state": self._loop.trading_state}
 
     def accept(self, number: str, reason: str, user: int) -> int:
@@ -286,6 +329,7 @@ class Reconciler:
         line = {
             "time_ns": self._loop.clock.local_ns(), "sequence": self._loop.node.sequence, "user": user, "id": found.number,
             "name": found.name, "journal": f"{found.ours:f}", "venue": f"{found.theirs:f}", "reason": reason,
+            "told": [str(move) for move in self.explanation(found)[0]],
         }  # fmt: skip
         with (self._place / REASONS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -64,6 +64,14 @@ def apply_funding(states: Any, strategy: int, price: int, rate: int) -> Any:
 
 
 @njit
+def receive_funding(states: Any, strategy: int, amount: int) -> Any:
+    state = states[0]
+    return portfolio.receive_funding(
+        state["strategies"][strategy], state["account"], state["ledgers"][0], state["rule"], amount
+    )
+
+
+@njit
 def deposit(states: Any, currency: int, amount: int) -> Any:
     return portfolio.deposit(states[0]["ledgers"][0][currency], amount)
 
@@ -240,6 +248,35 @@ def test_funding_is_paid_by_longs_and_rounded_away_from_us(
     assert states[0]["account"]["funding"] == states[0]["strategies"][0]["funding"] == total
     assert states[0]["ledgers"][0][QUOTE]["funding"] == total
     assert ledger_holds(states[0]["ledgers"][0][QUOTE])
+
+
+@BUILDS
+@given(
+    payments=st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.one_of(st.integers(-(10**12), 10**12), st.sampled_from([-MONEY_MAX, MONEY_MAX, 2**62])),
+        ),
+        max_size=8,
+    )
+)
+def test_what_a_venue_says_it_paid_is_booked_in_all_three_places_or_none(
+    which: str, payments: list[tuple[int, int]]
+) -> None:
+    states = fresh(CONTRACTS["linear"])
+    paid = [0, 0]
+    for strategy, amount in payments:
+        before = states.tobytes()
+        status = build(receive_funding, which)(states, strategy, amount)
+        fits = all(abs(total + amount) <= MONEY_MAX for total in (paid[strategy], sum(paid)))
+        assert status == (money.OK if fits else money.OVERFLOW)
+        if fits:
+            paid[strategy] += amount
+        else:
+            assert states.tobytes() == before
+    assert [int(each["funding"]) for each in states[0]["strategies"]] == paid
+    ledger = states[0]["ledgers"][0][QUOTE]
+    assert int(states[0]["account"]["funding"]) == int(ledger["funding"]) == int(ledger["balance"]) == sum(paid)
 
 
 @BUILDS

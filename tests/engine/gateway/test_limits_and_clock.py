@@ -1,6 +1,7 @@
 """What the gateway does under the venue's limits, hold-offs and bans, and when the clock is not to be relied on."""
 
 import json
+from collections import Counter
 
 import pytest
 from reference.gateway_world import LOT, MS, World, refusal
@@ -189,3 +190,27 @@ def test_a_closing_order_leaves_where_an_opening_one_has_to_wait() -> None:
     world.new(20, side=-1, flags=codes.REDUCE_ONLY)
     world.settle()
     assert world.orders[20].state == "ACKED"
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_a_venue_that_cannot_be_reached_is_not_asked_at_every_turn(market: str) -> None:
+    """No route, no name, a port that is shut: no answer, and at once. What is left of the minute's limits is for when it is back."""
+    world = World(market)
+    for order_id in (17, 18, 19):
+        world.new(order_id)
+    world.settle()
+    world.keep(world.gateway.on_stream(up=False, now_ns=world.now_ns, mono_ns=world.mono_ns))
+    asked: Counter[int] = Counter()
+    for _ in range(20 * 150):
+        world.tick(50)
+        while world.held:
+            outgoing = world.take()
+            asked[outgoing.kind] += 1
+            world.lose(outgoing)
+    assert 100 <= asked[kinds.TRADES] <= 160, "two instruments, in 150 s"
+    assert 100 <= asked[kinds.OPEN_ORDERS] <= 160
+    assert asked[kinds.SERVER_TIME] <= 150
+    assert "LIMIT_NEAR" not in world.names()
+    world.keep(world.gateway.on_stream(up=True, now_ns=world.now_ns, mono_ns=world.mono_ns))
+    world.run(1)
+    assert world.gateway.caught_up

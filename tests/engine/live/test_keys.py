@@ -113,7 +113,7 @@ def test_keys_come_from_a_keyring_where_the_configuration_says_so(
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigError, match=r"twinloop\[keyring\]"):
         read_credentials(load_session(path))
-    held = {("mine", "api-key"): "a key"}
+    held = {("mine", "api-key"): "a-key"}
     keyring, errors = ModuleType("keyring"), ModuleType("keyring.errors")
     errors.KeyringError = OSError  # type: ignore[attr-defined]
     keyring.get_password = lambda service, name: held.get((service, name))  # type: ignore[attr-defined]
@@ -121,9 +121,9 @@ def test_keys_come_from_a_keyring_where_the_configuration_says_so(
     monkeypatch.setitem(sys.modules, "keyring.errors", errors)
     with pytest.raises(ConfigError, match="keyring set mine api-secret"):
         read_credentials(load_session(path))
-    held["mine", "api-secret"] = "a secret"
+    held["mine", "api-secret"] = "a-secret"
     found = read_credentials(load_session(path))
-    assert found.api_key.reveal() == "a key"
+    assert found.api_key.reveal() == "a-key"
     assert found.signer.sign("x") != ""
 
 
@@ -238,3 +238,24 @@ def test_a_venue_that_cannot_be_reached_shows_no_key(tmp_path: Path, strategy_fo
 def test_words_between_colons_stay_words(capsys: pytest.CaptureFixture[str]) -> None:
     show_failure(ConfigError("not a name", got=":key: :warning:"), 2, json=False, trace=False)
     assert ":key: :warning:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{CANARY_KEY}\n", "a blank or line break"),
+        (f" {CANARY_KEY}", "a blank or line break"),
+        (f'"{CANARY_KEY}"', "quotes around it"),
+        (f"{CANARY_KEY}\u00e9", "neither letter nor digit"),
+        (f"{CANARY_KEY}\x00", "neither letter nor digit"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["TWINLOOP_API_KEY", "TWINLOOP_API_SECRET"])
+def test_a_key_that_was_copied_badly_is_told_before_anybody_is_asked(
+    monkeypatch: pytest.MonkeyPatch, text: str, told: str, variable: str
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, variable: text})
+    with pytest.raises(ConfigError, match=told) as refused:
+        credentials_from(Path("x.toml"), "TWINLOOP_API_KEY", "TWINLOOP_API_SECRET")
+    assert refused.value.field == f"${variable}"
+    assert CANARY_KEY not in str(refused.value)
