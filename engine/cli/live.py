@@ -55,7 +55,15 @@ def live(
             def show(done: int, total: int) -> None:
                 recovering.update(done, total, f"{done:,} commits")
 
-            found = asyncio.run(run_session(loaded, note, show))
+            found = asyncio.run(run_session(loaded, _told, show))
     if json:
         say_json(found)
     return OK
+
+
+def _told(text: str) -> None:
+    """A line of the session's log, with when it was said: to the millisecond, UTC."""
+    from twinloop.engine.seam import WORLD  # noqa: PLC0415 - not for --help
+    from twinloop.engine.wording import iso  # noqa: PLC0415
+
+    note(f"{(iso(WORLD.wall_ns()) or '')[:23]}Z  {text}")

@@ -58,6 +58,7 @@ from twinloop.engine.live.session import Session, StrategySpec, compiled_strateg
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
+from twinloop.engine.live.telling import MarketWatch, may_still_work, positions_left, refusals
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, patiently, refuse_while_waiting
 from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
@@ -324,6 +325,8 @@ class LiveProcess:
             RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced,
             tell_failure=self._tell_failure,
         )  # fmt: skip
+        if found is not None:
+            self.loop.last_word = found.said.last
         return found
 
     def _to_venue(self, requests: Rows) -> None:
@@ -363,7 +366,10 @@ class LiveProcess:
                 crash_points.reach("start-rebuilt")
 
     def _tell(self, alert: Alert) -> None:
-        self._say(told_of(alert))
+        if not (
+            alert.name == "STREAM_DOWN" and self.stopping.is_set()
+        ):  # Its connections are closed: nothing is wrong.
+            self._say(told_of(alert))
         if alert.name in {"BANNED", "HELD_OFF"}:
             keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
             if hasattr(self, "feed"):
@@ -456,11 +462,11 @@ class LiveProcess:
             self.published.beat(self)
             waited_s += PROVE_S
         for order in gateway.open_orders:
-            self._say(f"! order {order.order_id} may still work at the venue")
+            self._say(may_still_work(self.loop.node, order))
 
     async def _time(self) -> None:
         """Timers and intervals that no fact tells of."""
-        closing = ClosingWatch(self.loop.node)
+        closing, market = ClosingWatch(self.loop.node), MarketWatch(self.clock.local_ns())
         while True:
             wake_ns = self.loop.node.next_wake_ns()
             now_ns = self.clock.local_ns()
@@ -470,6 +476,8 @@ class LiveProcess:
             self.published.beat(self)
             if closed := closing.look():
                 self._say(closed)
+            if line := market.look(self.clock.local_ns(), stale=self.feed.stale, reasons=self.feed.reasons):
+                self._say(line)
             if self.loop.failure or self.loop.is_fenced():
                 if self.orders is not None:
                     await self._no_orders_left(self.orders)
@@ -570,7 +578,7 @@ class LiveProcess:
         self.result = {
             "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
-            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
+            "refused": loop.counts.refused, "refusals": refusals(loop.node), "positions": positions_left(loop.node), "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
             "fees": from_scaled(fees, MONEY_SCALE), "funding": from_scaled(funding, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
             "failed_strategies": [
@@ -579,6 +587,10 @@ class LiveProcess:
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
         decimals = session.money_decimals
+        if refused := refusals(loop.node):
+            self._say("refused so far: " + ", ".join(f"{name} {count:,}" for name, count in refused.items()))
+        if left := positions_left(loop.node):
+            self._say(f"positions left as they are: {', '.join(left)}")
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity / MONEY_ONE:,.{decimals}f} {session.currency}, fees {fees / MONEY_ONE:,.{decimals}f}, "

@@ -29,6 +29,10 @@ class Words:
         self._by_itself = False
         self.warming = False  # History was being fed, and nothing ended that.
         self._ended: tuple[int, int] | None = None  # State and reason before the session ended in order.
+        self.last = (
+            0,
+            0,
+        )  # Kind and code of the last word that stopped something; zeros: none did, or it is not known.
 
     def to_plain(self) -> dict[str, Any]:
         """Plain data of it."""
@@ -37,6 +41,7 @@ class Words:
             "by_itself": self._by_itself,
             "ended": self._ended,
             "warming": self.warming,
+            "last": self.last,
         }
 
     @classmethod
@@ -45,13 +50,16 @@ class Words:
         words = cls()
         words._of_person, words._by_itself = bool(plain["of_person"]), bool(plain["by_itself"])
         words.warming = bool(plain["warming"])
-        ended = plain["ended"]
+        ended, last = plain["ended"], plain.get("last", (0, 0))  # Snapshots of before have none.
+        words.last = (int(last[0]), int(last[1]))
         words._ended = None if ended is None else (int(ended[0]), int(ended[1]))
         return words
 
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""
         self._ended = None
+        if kind != RESUME and code != SESSION_END:
+            self.last = (kind, code)
         self.warming = (kind == HALT and code == WARM_UP) or (self.warming and kind != RESUME)
         if kind == RESUME and code == codes.RESUME_BY_ITSELF:
             self._by_itself = False
