@@ -41,6 +41,7 @@ from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
+from twinloop.engine.live.doubts import doubts
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.keys import check_rights, read_credentials
@@ -172,6 +173,9 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         if session.mode == "paper":
             session.require_rates()
+        compiled = compiled_strategies(session)  # A mistake in them is told before the account is asked.
+        for line in doubts(loaded):
+            self._say(f"! {line}")
         held: AccountReport | None = None
         if credentials is not None:
             keys = credentials
@@ -193,7 +197,6 @@ class LiveProcess:
             if crash_points.armed:
                 crash_points.reach("start-lock")
             self.published = Published(loaded.place)
-            compiled = compiled_strategies(session)
             ready = make_ready(loaded.place / "journal")
             if crash_points.armed:
                 crash_points.reach("start-ready")
