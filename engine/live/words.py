@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from twinloop.engine.gateway import alerts
-from twinloop.engine.live.loop import OF_ALERT, SESSION_END, SESSION_START, WARM_UP
+from twinloop.engine.live.loop import OF_ALERT, OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.kernels import codes
-from twinloop.kernels.rows import HALT, REDUCE, RESUME
+from twinloop.kernels.rows import FLATTEN, HALT, REDUCE, RESUME
 
 
 def ends_by_itself(kind: int, code: int) -> bool:
@@ -19,6 +19,21 @@ def ends_by_itself(kind: int, code: int) -> bool:
     alert = OF_ALERT - code
     of_alert = alert in alerts.ALERTS and alerts.ALERTS[alert].name not in alerts.STAYS
     return kind == REDUCE and (code == SESSION_START or of_alert)
+
+
+def who_said(kind: int, code: int) -> str:
+    """Who gave a word, for a person who reads a journal; empty where the code says nobody."""
+    known = {SESSION_END: "the session ends", SESSION_START: "a start", WARM_UP: "history is fed"}
+    if code >= OF_PERSON:
+        return f"user {code - OF_PERSON}"
+    if code == OF_PERSON - 1:
+        return "a person"
+    if kind == RESUME and code == codes.RESUME_BY_ITSELF:
+        return "what was begun by itself is over"
+    if kind == FLATTEN and code == codes.FLATTEN_AT_MARKET:
+        return "at market"
+    alert = alerts.ALERTS.get(OF_ALERT - code)
+    return known.get(code, "" if alert is None else f"alert {alert.name}")
 
 
 class Words:
