@@ -102,8 +102,9 @@ _OF_VERDICT: Final = {  # Keys behind a verdict of the gate, by its name.
     "REJECT_STALE": ("max_data_age_ms",),
     "REJECT_SELF_MATCH": ("self_match_prevention",),
     "REJECT_MARGIN": ("initial_margin_pct",),
+    "REJECT_BALANCE": ("spot_short_selling",),
 }  # fmt: skip
-_OTHER_KEYS: Final = ("preset", "self_match_prevention", "on_breach", "instruments")
+_OTHER_KEYS: Final = ("preset", "self_match_prevention", "spot_short_selling", "on_breach", "instruments")
 _INSTRUMENT_OTHER: Final = ("allowed", "strategies")
 _FACTOR: Final = {PERCENT: 10**6, MARGIN: 10**6, BASIS_POINTS: 10**4, MILLISECONDS: 10**6, COUNT: 1, MONEY: MONEY_ONE}
 
@@ -117,11 +118,15 @@ class InstrumentOverride(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """A full set of limits. values: natural units, None is off; a key of SPECS that is missing is off as well."""
+    """A full set of limits. values: natural units, None is off; a key of SPECS that is missing is off as well.
+
+    spot_short_selling: whether more of a spot asset may be sold than the account holds, which no spot venue takes.
+    """
 
     name: str
     values: dict[str, Decimal | None]
     self_match_prevention: bool = True
+    spot_short_selling: bool = True
     on_breach: str = "halt"
     instruments: dict[str, InstrumentOverride] = {}
 
@@ -133,11 +138,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.values.get(key)
 
 
-def _preset(name: str, *, self_match_prevention: bool, **values: str) -> Limits:
+def _preset(name: str, *, self_match_prevention: bool, spot_short_selling: bool, **values: str) -> Limits:
     return Limits(
         name=name,
         values={key: Decimal(value) for key, value in values.items()},
         self_match_prevention=self_match_prevention,
+        spot_short_selling=spot_short_selling,
     )
 
 
@@ -146,6 +152,7 @@ def research() -> Limits:
     return _preset(
         "research",
         self_match_prevention=False,
+        spot_short_selling=True,
         max_order_pct="10000",
         max_position_pct="10000",
         price_collar_bps="5000",
@@ -164,6 +171,7 @@ def conservative() -> Limits:
     return _preset(
         "conservative",
         self_match_prevention=True,
+        spot_short_selling=False,
         max_order_pct="2.5",
         max_position_pct="5",
         price_collar_bps="200",
@@ -226,6 +234,9 @@ def parse_limits(section: Mapping[str, Any], default: str | None = "research") -
     self_match = section.get("self_match_prevention", base.self_match_prevention)
     if not isinstance(self_match, bool):
         problems.append(f"limits.self_match_prevention: expected true or false, got {self_match!r}")
+    short = section.get("spot_short_selling", base.spot_short_selling)
+    if not isinstance(short, bool):
+        problems.append(f"limits.spot_short_selling: expected true or false, got {short!r}")
     on_breach = section.get("on_breach", base.on_breach)
     if on_breach not in ON_BREACH:
         problems.append(_unknown("on_breach", str(on_breach), ON_BREACH))
@@ -240,6 +251,7 @@ def parse_limits(section: Mapping[str, Any], default: str | None = "research") -
         name=base.name + ("+changes" if changed and name is not None else ""),
         values=values,
         self_match_prevention=self_match,
+        spot_short_selling=short,
         on_breach=on_breach,
         instruments=overrides,
     )
@@ -334,6 +346,8 @@ def apply_limits(
         for key, spec in SPECS.items():
             if spec.per_instrument:
                 record[spec.field] = scaled(key, limits.value(key, names.get(slot)), instrument)
+        # What was made for a bare table counts like spot and has no base asset: nobody said that it cannot be sold short.
+        record["covered"] = instrument.contract == "spot" and bool(instrument.base) and not limits.spot_short_selling
         record["allowed"] = _allowed(limits.instruments.get(names.get(slot, "")), strategies)
     for account in range(decision["account_limits"].shape[0]):
         _apply_account(decision, limits, account, capital)
@@ -415,6 +429,7 @@ def limits_lines(limits: Limits) -> list[str]:
     parts = [f"{key} {_text(value)}" for key, value in on.items() if value is not None]
     parts += [
         f"self_match_prevention {'on' if limits.self_match_prevention else 'off'}",
+        f"spot_short_selling {'on' if limits.spot_short_selling else 'off'}",
         f"on_breach {limits.on_breach}",
     ]
     lines = [f"limits in force, {limits.name}: {', '.join(parts)}"]

@@ -248,7 +248,9 @@ def limits_in_force(limits: Limits) -> dict[str, Any]:
     """Every limit that is on, by name, as text; for the manifest and for a person."""
     found: dict[str, Any] = {"preset": limits.name}
     found |= {key: f"{value:f}" for key, value in in_force(limits).items() if value is not None}
-    found |= {"self_match_prevention": limits.self_match_prevention, "on_breach": limits.on_breach}
+    found |= {
+        "self_match_prevention": limits.self_match_prevention, "spot_short_selling": limits.spot_short_selling, "on_breach": limits.on_breach,
+    }  # fmt: skip
     for symbol, own in limits.instruments.items():
         found[symbol] = {key: "none" if value is None else f"{value:f}" for key, value in own.values.items()}
         found[symbol] |= {"allowed": own.allowed} | (

@@ -39,6 +39,7 @@ from twinloop.engine.strategy_requests import (
     to_scaled,
 )
 from twinloop.kernels import book_depth, codes, rows
+from twinloop.kernels.exposure import sellable
 from twinloop.kernels.node import NEVER
 
 
@@ -479,6 +480,17 @@ class Context:
     def position_scaled(self, instrument: int) -> int:
         """This strategy's position, scaled."""
         return int(holding_of(node_of(self), instrument)["position"]["qty"])
+
+    def available(self, instrument: int) -> float:
+        """What this strategy may still sell of its long position; on spot what a purchase's fee took is not in it. Natural units."""
+        node = node_of(self)
+        return qty_of(market_of(node, instrument), sellable(node["decision"], node["current_strategy"], instrument))
+
+    def available_scaled(self, instrument: int) -> int:
+        """What this strategy may still sell of its long position, scaled, in whole lots."""
+        node = node_of(self)
+        market_of(node, instrument)
+        return int(sellable(node["decision"], node["current_strategy"], instrument))
 
     def working(self, instrument: int, side: int) -> float:
         """Quantity of this strategy's working orders on one side (in flight and being cancelled included)."""

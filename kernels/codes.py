@@ -87,6 +87,7 @@ REJECT_TIMERS_FULL: Final = 39  # As many timers run as the table holds.
 REJECT_WARMUP: Final = 40  # The strategy is still being fed history.
 REJECT_MAX_LEVERAGE: Final = 41  # The leverage could become too high.
 REJECT_TYPE: Final = 42  # Side, type, time in force, price and trigger do not go together.
+REJECT_BALANCE: Final = 43  # The account does not hold what the order would sell.
 # Reasons given by a (simulated) venue.
 REASON_POST_ONLY: Final = 64  # It would have traded at once.
 REASON_NO_LIQUIDITY: Final = 65  # Nothing to trade with.

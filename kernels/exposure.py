@@ -17,7 +17,9 @@ from twinloop.kernels.money import (
     MONEY_UNIT,
     OK,
     OVERFLOW,
+    SPOT,
     checked_add,
+    checked_mul,
     checked_sub,
     mul_div,
     notional,
@@ -85,6 +87,47 @@ def worst_case(holding: Any, side: int, added: int) -> tuple[int, int]:
     total, far = checked_add(position if side > 0 else signed, working)
     total, further = checked_add(total, added)
     return total, low | far | further
+
+
+@njit(**INNER)
+def base_on_sale(decision: Any, account: int, base: int) -> tuple[int, int]:
+    """(Money of a base currency that an account's working sells of spot instruments may still deliver, OVERFLOW or OK)."""
+    out_of_line()
+    total = 0
+    failed = 0
+    for i in range(decision["accounts"][account]["exposed_count"]):
+        instrument = int(decision["exposed"][account, i])
+        rule = decision["instruments"][instrument]["rule"]
+        if rule["contract"] == SPOT and rule["base_currency"] == base:
+            exposure = decision["account_holdings"][account][instrument]["exposure"]
+            amount, far = checked_mul(int(exposure["sell_qty"]), int(rule["base_unit"]))
+            total, further = checked_add(total, amount)
+            failed |= far | further
+    return total, failed
+
+
+@njit(cache=True)
+def sellable(decision: Any, strategy: int, instrument: int) -> int:
+    """What a strategy may still sell of its long position, in whole lots: without what works on its sell side.
+
+    Of spot no more than what the account holds of the base currency and has not on sale: a venue takes a purchase's fee out of that.
+    """
+    out_of_line()
+    account = int(decision["strategies"][strategy]["account"])
+    holding = decision["strategy_holdings"][strategy][instrument]
+    market = decision["instruments"][instrument]
+    rule = market["rule"]
+    left, failed = checked_sub(int(holding["position"]["qty"]), int(holding["exposure"]["sell_qty"]))
+    if rule["contract"] == SPOT:
+        base = int(rule["base_currency"])
+        on_sale, status = base_on_sale(decision, account, base)
+        free, far = checked_sub(int(decision["ledgers"][account][base]["balance"]), on_sale)
+        failed |= status | far
+        left = min(left, free // int(rule["base_unit"]))
+    if failed or left <= 0:
+        return 0
+    lot = max(int(market["lot_size"]), 1)
+    return left - left % lot
 
 
 @njit(**INNER)

@@ -183,6 +183,7 @@ INSTRUMENT_LIMITS: Final = aligned(
     ("max_position_e8", "<i8"),
     ("max_data_age_ns", "<i8"),
     ("max_slippage_e8", "<i8"),  # Per order, estimated from depth before sending, 1e-8 of the mid.
+    ("covered", "<i8"),  # 1: of spot no more is sold than the account holds of the base asset.
 )
 
 ACCOUNT_LIMITS: Final = aligned(

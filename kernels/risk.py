@@ -17,6 +17,7 @@ from twinloop.kernels.book import BOOK_CROSSED, BOOK_EMPTY, BOOK_LIVE
 from twinloop.kernels.exposure import (
     NO_RATE,
     PRICE_MAX,
+    base_on_sale,
     costlier_price,
     touch_mid2,
     value_in_account,
@@ -97,6 +98,8 @@ def gate(node: Any) -> None:
         if limits["max_slippage_e8"] != NEVER or bounds["max_slippage_day"] != NEVER:
             worst = _check_slippage(decision, request, market, account, price2, filled, worst)
     if added > 0:
+        if side < 0 and limits["covered"] != 0:
+            worst = _check_covered(decision, request, account, added, worst)
         worst = _check_position(decision, request, market, strategy, price2, added, worst)
         if bounds["max_gross"] != NEVER or bounds["max_net"] != NEVER or bounds["initial_margin_e8"] != 0:
             worst = _check_totals(decision, request, account, side, added, worst)
@@ -364,6 +367,23 @@ def _check_prices(decision: Any, request: Any, market: Any, account: int, price2
             worst = found(request, worst, codes.REJECT_MAX_ORDER_NOTIONAL, most, value)
         elif share != NEVER and not product_within(value, MONEY_UNIT, share, capital):
             worst = found(request, worst, codes.REJECT_MAX_ORDER_NOTIONAL, _share(share, capital, MONEY_UNIT), value)
+    return worst
+
+
+@njit(**INNER)
+def _check_covered(decision: Any, request: Any, account: int, added: int, worst: int) -> int:
+    """Spot: all that the account has on sale of the base asset, this order with it, against what it holds of that. In the order's scale."""
+    out_of_line()
+    rule = decision["instruments"][int(request["instrument"])]["rule"]
+    base, unit = int(rule["base_currency"]), int(rule["base_unit"])
+    on_sale, status = base_on_sale(decision, account, base)
+    more, far = checked_mul(added, unit)
+    total, further = checked_add(on_sale, more)
+    if (status | far | further) != OK:
+        return found(request, worst, codes.REJECT_OVERFLOW, 0, added)
+    held = int(decision["ledgers"][account][base]["balance"])
+    if not total <= held:
+        worst = found(request, worst, codes.REJECT_BALANCE, held // unit, (total + unit - 1) // unit)
     return worst
 
 

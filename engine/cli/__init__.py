@@ -48,6 +48,7 @@ COMMANDS: Final = (
     ("sidecar", "Watch over a live session from beside it: fence, cancel, snapshots, alarms."),
     ("ctl", "Watch a running session, or command it: halt, reduce, resume, flatten."),
     ("reconcile", "Compare a session's positions with its venue's; accept a difference."),
+    ("handover", "Hand a stopped session over to another version or configuration."),
     ("replay", "Replay a live session's journal and compare every decision."),
     ("journal", "Check, show, export, archive and retire a session's journal."),
     ("doctor", "Check the installation: versions, caches, disk, links."),

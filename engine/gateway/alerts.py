@@ -62,6 +62,7 @@ ALERTS: Final = {
     38: AlertSpec("STRATEGY_FAILED", WARN, "a strategy's callback raised an error: that strategy is halted and its orders are cancelled, the others go on; value: its slot"),
     39: AlertSpec("FUNDING_NOT_BOOKED", REDUCE, "funding of a symbol or in a currency that the session does not know: it is not booked; value: the transaction"),
     40: AlertSpec("MONEY_MOVED", WARN, "money came or left without a trade: `twinloop reconcile` shows what follows; value: how much, 1e-8 of the asset"),
+    41: AlertSpec("ORDERS_DIFFER", HALT, "what was written to the venue is not what the strategies asked for"),
 }  # fmt: skip
 _WAITS: Final = frozenset({"HELD_OFF", "BANNED", "LIMIT_NEAR"})  # Their value is when the wait ends.
 # A person has to look before trading goes on: nothing that the venue says later explains these.

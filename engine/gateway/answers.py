@@ -351,6 +351,7 @@ class Answers:
             return
         if late and not amend.resigned:
             amend.resigned = True
+            leg.resigned = leg.resigned or sent.kind == kinds.REPLACE  # The leg that it places.
             self.resign.append(sent)
             return
         if sent.kind == kinds.REPLACE:

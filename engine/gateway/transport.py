@@ -30,6 +30,7 @@ from twinloop.engine import crash_points
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.http_client import Answer, ask, open_client
+from twinloop.engine.gateway.orders_out import OrdersOut
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.user_stream import UserStream
 from twinloop.engine.seam import WORLD, ReceiveClock, World
@@ -86,7 +87,7 @@ class Untold:
 
 
 class Transport:
-    """Moves what a gateway asks for. departures: keeps the record of what left; world: the outside, for tests."""
+    """Moves what a gateway asks for. departures: keeps the record of what left; audit: compares it; world: the outside, for tests."""
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Transport:
         clock: ReceiveClock,
         *,
         departures: Departures | None = None,
+        audit: OrdersOut | None = None,
         world: World | None = None,
     ) -> None:
         self.gateway = gateway
@@ -108,6 +110,7 @@ class Transport:
         self._world = world or WORLD
         self._tls = tls_context(endpoints.ca_file)
         self._departures = departures or Untold()
+        self._audit = audit
         self._client: aiohttp.ClientSession | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._early: list[Outgoing] = []
@@ -131,6 +134,8 @@ class Transport:
 
     def request(self, rows: Rows) -> None:
         """The kernel's requests leave. Facts about them come later, through `deliver`."""
+        if self._audit is not None:
+            self._audit.came(rows.tobytes())
         outcome = self.gateway.on_requests(rows, *self.times)
         self.send(outcome.outgoing)
         if outcome.facts or outcome.alerts:
@@ -168,6 +173,9 @@ class Transport:
         """Write the frame of the order that was asked about last, and book it."""
         socket, row, now_ns, mono_ns = self._at_hand
         socket.transport.write(frame)
+        if self._audit is not None:
+            self._audit.came(row)
+            self._audit.wrote_frame(frame)
         outgoing = self.gateway.on_left(row, now_ns, mono_ns)
         self._pending[str(outgoing.number)] = outgoing
         self.sent += 1
@@ -242,7 +250,7 @@ class Transport:
             self._departures.stays(outgoing)
             return
         if self._departures.leaves(outgoing):
-            self.sent += 1
+            self._wrote(outgoing)
         else:
             task.cancel()
             self._not_sent(outgoing)
@@ -283,11 +291,16 @@ class Transport:
         if not self._departures.leaves(outgoing):
             self._not_sent(outgoing)
             return
-        self.sent += 1
+        self._wrote(outgoing)
         self._pending[str(outgoing.number)] = outgoing
         # What the coroutine `socket.send` comes to, which then waits for room; here there is no turn of the loop in between.
         socket.transport.write(masked_frame(outgoing.frame.encode()))
         self._bound(socket)
+
+    def _wrote(self, outgoing: Outgoing) -> None:
+        self.sent += 1
+        if self._audit is not None:
+            self._audit.wrote(outgoing)
 
     @staticmethod
     def _bound(socket: Any) -> None:

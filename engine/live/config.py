@@ -71,6 +71,7 @@ class SessionTable(Table):
     mode: Literal["paper", "live"] = "paper"
     out: str = "sessions"
     durability: Literal["async", "group", "strict"] = "group"
+    continues: str = ""  # A handover's file, from this file on: what an earlier session held and what it lost today.
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     segment_rows: Annotated[int, Field(ge=4096, le=1 << 24)] = 1 << 20  # Of a journal's segment, 64 bytes each.
 
@@ -246,6 +247,12 @@ class LoadedSession:
     def place(self) -> Path:
         """Folder of everything the session keeps."""
         return Path(self.config.session.out).expanduser() / self.name
+
+    @property
+    def continues(self) -> Path | None:
+        """File of the handover that the session goes on from, if any."""
+        given = self.config.session.continues
+        return self.folder / Path(given).expanduser() if given else None
 
     @property
     def copies(self) -> Path | None:

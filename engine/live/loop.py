@@ -250,6 +250,11 @@ class LiveLoop:
         if at < end:
             send(as_rows(row_bytes[at:]))
 
+    @property
+    def waiting_orders(self) -> int:
+        """New orders whose commit is not safe yet."""
+        return sum(int((as_rows(row_bytes)["kind"] == table.NEW).sum()) for _, row_bytes in self._waiting)
+
     def release(self) -> None:
         """Send what waited for a commit that is safe now. Called when the journal says so."""
         journal = self.recorded.journal

@@ -19,6 +19,7 @@ from twinloop.data.live_turn import REQUESTED
 from twinloop.data.rowfile import Rows, join_rows
 from twinloop.engine.assembly import Assembly, StrategySlot
 from twinloop.engine.limits import apply_limits
+from twinloop.engine.live.handover import inherit, inherit_states
 from twinloop.engine.live.session import Session, compiled_strategies
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.strategy_errors import StrategyRunError
@@ -86,7 +87,7 @@ class LiveNode:
             seen = session.slots_of(spec)
             assembly.add_strategy(StrategySlot(spec.name, each.addresses, each.initial_area(), seen, keep=each))
         names = [spec.name for spec in session.strategies]
-        apply_limits(self.decision, session.limits(), session.instruments, session.cash, names)
+        apply_limits(self.decision, session.limits(), session.instruments, session.capital, names)
         venue = assembly.venue
         venue["jump"] = venue["shared_tape"] = 0
         venue["remote"] = edge != "paper"
@@ -98,6 +99,8 @@ class LiveNode:
         self.marks = np.zeros(2, np.int64)  # What the compiled turn shares; its places are named in data/live_turn.pyx.
         self.started = False
         self._failures: list[StrategyFailure] = []
+        if session.inherited is not None:
+            inherit(self, session.inherited)
 
     def _set_times(self) -> None:
         session, clock = self.session, self.decision["clock"]
@@ -127,6 +130,8 @@ class LiveNode:
         for strategy in range(len(self.strategies)):
             self.assembly.callback(strategy, codes.ON_START)
             self._check_status()
+        if self.session.inherited is not None:
+            inherit_states(self, self.session.inherited)
         self.halt_failures()
         return Handled(EMPTY, self._take_requests(), self._take_verdicts())
 

@@ -19,6 +19,7 @@ from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import Alert
 from twinloop.engine.gateway.endpoints import Endpoints
 from twinloop.engine.gateway.gateway import Gateway
+from twinloop.engine.gateway.orders_out import OrdersOut
 from twinloop.engine.gateway.outcome import Outcome, Outgoing
 from twinloop.engine.gateway.own_rows import fate
 from twinloop.engine.gateway.transport import Transport
@@ -52,7 +53,11 @@ class OrderEdge:
         self.gateway = gateway
         self.loop = loop
         self.alerts: list[Alert] = []
-        self.transport = Transport(gateway, credentials, endpoints, self._deliver, loop.clock, departures=self)
+        self._audit = OrdersOut(gateway.ids, gateway.settings.instruments, gateway.tracker.find)
+        self._asked_before = self._asked
+        self.transport = Transport(
+            gateway, credentials, endpoints, self._deliver, loop.clock, departures=self, audit=self._audit
+        )
         self._tell = tell
         loop.use_short_way(self.transport)
         self.after_money: Callable[[], None] | None = None  # Called when money has come or left without a trade.
@@ -65,6 +70,10 @@ class OrderEdge:
     def times(self) -> tuple[int, int]:
         """Local wall time and monotonic time, ns."""
         return self.transport.times
+
+    def adopt(self) -> None:
+        """What works at the venue from before was rebuilt from the journal."""
+        self._audit.adopt(self.gateway.open_orders)
 
     def take(self, outcome: Outcome) -> None:
         """What the gateway found and wants sent."""
@@ -79,6 +88,7 @@ class OrderEdge:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.transport.run(), name="gateway")
             tasks.create_task(self._go_on(), name="reducing-ends")
+            tasks.create_task(self._compare(), name="orders-out")
 
     # What the gateway found.
 
@@ -163,6 +173,20 @@ class OrderEdge:
                 self._reducing = False
                 if self.loop.trading_state == "REDUCING":
                     self.loop.command("resume", codes.RESUME_BY_ITSELF)
+            await WORLD.sleep(TICK_S)
+
+    @property
+    def _asked(self) -> int:
+        """New orders that the kernel counts."""
+        return int(self.loop.node.node["measured"]["orders"])
+
+    async def _compare(self) -> None:
+        """Hold what was written to the venue against what the kernel asked for."""
+        while not self.loop.failure:
+            for found in self._audit.check(
+                self._asked - self._asked_before - self.loop.waiting_orders, self.times()[1]
+            ):
+                self._note(found)
             await WORLD.sleep(TICK_S)
 
     @property

@@ -34,16 +34,20 @@ from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
 from twinloop.engine.journal.folder import FolderLock
+from twinloop.engine.journal.format import SEGMENT_PATTERN
 from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
+from twinloop.engine.live import handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
 from twinloop.engine.live.doubts import doubts
 from twinloop.engine.live.feeds import Feeds, make_feeds
+from twinloop.engine.live.handover import differences, require_fit
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
+from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.live.keys import check_rights, read_credentials
 from twinloop.engine.live.limit_changes import changes, tightened_lines
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
@@ -66,6 +70,7 @@ from twinloop.engine.live.warm_up import History, feed_history, feed_missed, his
 from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
+from twinloop.engine.wording import iso
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
@@ -164,6 +169,8 @@ class LiveProcess:
     async def _start(self, client: aiohttp.ClientSession) -> None:
         loaded, config = self.loaded, self.loaded.config
         venue = config.feed.venue
+        handover_file.refuse_sealed(loaded.place)
+        inherited = self._handed_over()
         refuse_while_waiting(loaded.place, loaded.rest, self.clock.local_ns())
         asked = partial(patiently, loaded.place, loaded.rest, self._say)
         body = await asked(lambda: get(client, loaded.rest + info_path(venue)))
@@ -201,7 +208,9 @@ class LiveProcess:
             if crash_points.armed:
                 crash_points.reach("start-ready")
             past = History(np.zeros(0, ROW), {})
-            if ready.journal is None:
+            if ready.journal is None and inherited is not None:
+                session = self._inherit(session, inherited)
+            elif ready.journal is None:
                 past = await asked(lambda: history(loaded, session, client, self.clock.local_ns()))
             if len(past.rows):
                 session = msgspec.structs.replace(
@@ -218,6 +227,30 @@ class LiveProcess:
             self.loop.recorded.journal.close()  # And its lock: what the journal holds is whole, and so is how far it came.
             raise
 
+    def _handed_over(self) -> Inherited | None:
+        """What an earlier session handed over to one that has no journal yet; what its venue said about waiting holds for this one too."""
+        loaded = self.loaded
+        if not loaded.continues or any((loaded.place / "journal").glob(SEGMENT_PATTERN)):
+            return None
+        past = handover_file.read(loaded.continues)
+        if past.now_ns > self.clock.local_ns():
+            raise SessionError(
+                "a handover of the future", file=loaded.continues, expected="a clock behind it", got=iso(past.now_ns)
+            )
+        handover_file.keep_wait_of(past, loaded.place)
+        return past
+
+    def _inherit(self, session: Session, past: Inherited) -> Session:
+        """The session as it goes on from what an earlier one handed over, which is its own from here on."""
+        require_fit(session, past)
+        assert self.loaded.continues is not None
+        handover_file.take(self.loaded.continues, self.loaded.place)
+        if self.loaded.config.warmup.model_fields_set:
+            self._say("no warm-up: strategies go on with the state that was handed over, and with what traded since")
+        return msgspec.structs.replace(
+            session, inherited=past, start_ns=past.now_ns, traded_from_ns=past.traded_from_ns
+        )
+
     async def _begin(
         self, client: aiohttp.ClientSession, credentials: Credentials | None, found: Rebuilt | None, past: History
     ) -> None:
@@ -232,6 +265,8 @@ class LiveProcess:
             if len(past.rows):
                 await feed_history(self.loop, past.rows)
         else:
+            if not self.loop.node.started:
+                self.loop.start()
             await self._catch_up(client, found, feed.arbiter)
             if self._may_resume and credentials is None and self.loop.trading_state != "ACTIVE":
                 self.loop.command("resume", SESSION_START)
@@ -314,12 +349,23 @@ class LiveProcess:
                 self._say(f"! {line}")
             if ready.torn_bytes:
                 self._say(f"! {ready.torn_bytes} bytes of a torn end were cut and kept beside the journal")
+        elif session.inherited is not None:
+            found = Rebuilt(session, folder, compiled)
+            node = found.node
+            if live:
+                node.go_live()
+            self._may_resume = found.may_resume
+            for line in differences(node, session.inherited):
+                self._say(line)
         else:
             refuse_positions(held)
             node = LiveNode(session, "live" if live else "paper", compiled)
+        behind = ready.behind
+        if session.inherited is not None:  # Its client ids are of no epoch before.
+            behind["epoch_above"] = max(int(behind.get("epoch_above", 0)), session.inherited.epoch)
         journal = JournalWriter(
             folder, session=dict(session_to_plain(session)), code=session.code, config=session.digest(),
-            durability=self.loaded.config.session.durability, segment_rows=self.loaded.config.session.segment_rows, lock=lock, **ready.behind,
+            durability=self.loaded.config.session.durability, segment_rows=self.loaded.config.session.segment_rows, lock=lock, **behind,
         )  # fmt: skip
         if crash_points.armed:
             crash_points.reach("start-writer")
@@ -363,6 +409,7 @@ class LiveProcess:
                 # At the journal's own time: what traded since is still to come.
                 loop.command("reduce", SESSION_START, local_ns=int(loop.node.decision["clock"]["now_ns"]))
             self._rebuilt = gateway.rebuild(found.of_orders, *self.orders.times())
+            self.orders.adopt()
             for _, rows in found.of_orders:
                 self.orders.booked.take(rows)
             if crash_points.armed:

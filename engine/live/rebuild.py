@@ -20,6 +20,7 @@ from twinloop.engine.gateway.needed_rows import READ, needed_rows
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import Head, read_snapshot, snapshots_of
 from twinloop.engine.live import node_state
+from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.live.node import Handled, LiveNode
 from twinloop.engine.live.parity import first_difference
 from twinloop.engine.live.session import Session
@@ -56,6 +57,16 @@ class Rebuilt:
         self.passed_over: list[str] = []
         self.last_prints: dict[int, tuple[int, int]] = {}
         self.extra: tuple[dict[str, node_state.Memory], dict[str, Any]] = ({}, {})
+        if session.inherited is not None:
+            self._inherit(session.inherited)
+
+    def _inherit(self, past: Inherited) -> None:
+        """What came before the journal's first commit."""
+        slots = {each.symbol: slot for slot, each in enumerate(self.session.instruments)}
+        self.said = Words.from_plain(past.said)
+        self.last_prints = {slots[symbol]: each for symbol, each in past.last_prints.items()}
+        if self.session.mode == "live":
+            self.of_orders = past.of_orders()
 
     def take(self, commits: Sequence[Commit], epoch: int) -> None:
         """Handle commits of one epoch, which follow those before. ParityError where they lead to other decisions than the journal holds."""
@@ -169,6 +180,7 @@ class Rebuilt:
             raise CorruptError("a snapshot without what this version needs", file=path, got=repr(error)) from None
         self.commit, self.checksum, self.from_snapshot = head.commit, head.checksum, head.commit
         self.extra = parts, head.words
+        self.of_orders = []
         for part in head.parts:
             if part.name.startswith("orders-"):
                 self._add_of_orders(int(part.name.partition("-")[2]), parts[part.name].view(ROW))

@@ -5,15 +5,20 @@ connections.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import Journal
+from twinloop.engine.journal.recovery import make_ready
+from twinloop.engine.live.handover import hand_over
+from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.live.rebuild import Rebuilt, begin
-from twinloop.engine.live.session import Session, session_from_plain
+from twinloop.engine.live.session import Session, changed_since, compiled_strategies, session_from_plain
 from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.venue_wait import FILE as WAIT_FILE
 
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
@@ -22,8 +27,12 @@ DIFFERENCES_MAX: Final = 6  # Told of a session that was configured otherwise.
 
 
 def same_session(was: Session, now: Session) -> list[str]:
-    """What two sessions differ in, by the names of their fields; the start and the folder do not count, nor what a live account holds now."""
-    ignored = {"start_ns", "traded_from_ns", "folder"} | ({"cash", "stock"} if now.mode == "live" else set())
+    """What two sessions differ in, by the names of their fields; the start, the folder and what was inherited do not count, nor what a live
+    account holds now.
+    """
+    ignored = {"start_ns", "traded_from_ns", "folder", "inherited"} | (
+        {"cash", "stock"} if now.mode == "live" else set()
+    )
     return [
         name for name in Session.__struct_fields__ if name not in ignored and getattr(was, name) != getattr(now, name)
     ]
@@ -49,6 +58,23 @@ def differences(where: str, was: Any, now: Any) -> list[str]:
 
 def _value(each: Any) -> str:
     return "nothing" if each is None else str(each)[:80]
+
+
+def hand_over_of(folder: Path, progress: Callable[[int, int], None] | None = None) -> Inherited:
+    """What a session that has ended hands over; the caller holds the journal's lock. SessionError where it cannot be."""
+    ready = make_ready(folder)
+    if ready.journal is None:
+        raise SessionError("no journal", file=folder, expected="that of a session that has ended", got="none")
+    session = session_from_plain(ready.journal.header.session)
+    compiled = compiled_strategies(session)
+    if changed := changed_since(session, compiled):
+        raise SessionError(
+            "this session ran with other code", file=folder, expected="the code that its journal was written by", got="changed: " + ", ".join(changed),
+            remedy="hand it over with that version of twinloop and of the strategies' files, and change them after that",
+        )  # fmt: skip
+    past = hand_over(recover(ready.journal, session, compiled, progress), ready.journal.epoch)
+    wait = folder.parent / WAIT_FILE
+    return msgspec.structs.replace(past, venue_wait=wait.read_text(encoding="utf-8")) if wait.exists() else past
 
 
 def recover(

@@ -17,6 +17,7 @@ from twinloop.engine.assembly import BarRequest, VenueSettings
 from twinloop.engine.bar_series import Listener, series_from_trades
 from twinloop.engine.instrument_names import slots_by_name, suggestion
 from twinloop.engine.limits import Limits, parse_limits
+from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.user_code import load_strategy
 from twinloop.kernels import venue as venue_kernel
 from twinloop.kernels.node import STANDARD
@@ -67,6 +68,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     response_latency_ns: int = 0
     queue_model: str = "risk_averse"
     code: str = ""  # Digest of the kernels.
+    inherited: Inherited | None = None  # What the session before it handed over.
 
     def market_modes(self) -> list[int]:
         """The kernel's number for how each instrument's market is known."""
@@ -79,8 +81,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return [MARKET_MODES[each] for each in self.shown]
 
     def limits(self) -> Limits:
-        """The limits of the risk gate."""
-        return parse_limits(self.limits_section, default=None)
+        """The limits of the risk gate. Of a live session spot is never sold short: no venue would take it."""
+        limits = parse_limits(self.limits_section, default=None)
+        return msgspec.structs.replace(limits, spot_short_selling=False) if self.mode == "live" else limits
 
     def venue_settings(self) -> VenueSettings:
         """How a paper session's venue behaves."""
@@ -106,6 +109,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return series_from_trades(
             [Listener(spec.name, self.slots_of(spec), spec.bars, has_on_bar=True) for spec in self.strategies]
         )
+
+    @property
+    def capital(self) -> int:
+        """What limits in per cent are shares of until the day ends: the equity that it began with."""
+        return self.cash if self.inherited is None else self.inherited.account["day_equity"]
 
     @property
     def money_decimals(self) -> int:

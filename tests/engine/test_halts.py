@@ -182,7 +182,7 @@ def test_positions_that_were_not_sampled_are_null_and_never_zero(tmp_path: Path)
 
 
 def test_every_limit_is_named_by_some_verdict_of_the_gate() -> None:
-    everything = dict.fromkeys([*SPECS, "self_match_prevention"], "1")
+    everything = dict.fromkeys([*SPECS, "self_match_prevention", "spot_short_selling"], "1")
     del everything["flatten_collar_bps"]  # Of orders that pass no gate.
     named = [limits_named(name, everything) for name in codes.CODE_NAME.values()]
     orders_of_the_operator = {"flatten_collar_bps"}  # Prices of closing orders, which no gate refuses by it.

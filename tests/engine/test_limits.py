@@ -34,7 +34,7 @@ def applied(limits: Any, instruments: Any = None, strategies: Any = ()) -> Any:
 
 def test_every_field_of_the_node_is_reached() -> None:
     fields = {spec.field for spec in SPECS.values()}
-    special = {"allowed", "self_match", "breach_state"}
+    special = {"allowed", "self_match", "breach_state", "covered"}
     assert fields | special == set(INSTRUMENT_LIMITS.names or ()) | set(ACCOUNT_LIMITS.names or ())
 
 
@@ -87,6 +87,7 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_word() -> None:
         "max_gross_pct": True,
         "on_breach": "stop",
         "self_match_prevention": "yes",
+        "spot_short_selling": 1,
         "max_drawdown": 5,
         "max_drawdown_pct": 5,
         "instruments": {"BTCUSDT": {"max_gross_pct": 5, "max_ordr_qty": 1, "allowed": 1, "strategies": "a"}, "X": 3},
@@ -104,6 +105,7 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_word() -> None:
         "limits.max_gross_pct: expected a number",
         "on_breach 'stop'",
         "self_match_prevention: expected true or false",
+        "spot_short_selling: expected true or false",
         "limits.max_drawdown and limits.max_drawdown_pct: give one of both",
         "limits.instruments.BTCUSDT: unknown limit 'max_gross_pct'",
         "'max_ordr_qty', did you mean 'max_order_qty'",
@@ -133,6 +135,50 @@ def test_an_instrument_may_have_its_own_limits() -> None:
         applied(limits, [linear("A"), linear("B"), linear("C")], ("twos",))
     with pytest.raises(ConfigError, match=r"symbols that are not in the run"):
         applied(limits, [linear("A")], ("one", "two"))
+
+
+@pytest.mark.parametrize(("section", "base", "verdict"), [
+    ({"preset": "conservative"}, "BTC", codes.REJECT_BALANCE), ({"preset": "research"}, "BTC", 0), ({}, "BTC", 0),
+    ({"preset": "conservative"}, "", 0), ({"preset": "conservative", "spot_short_selling": True}, "BTC", 0),
+    ({"preset": "research", "spot_short_selling": False}, "BTC", codes.REJECT_BALANCE),
+])  # fmt: skip
+def test_of_spot_no_more_is_sold_than_there_is_unless_the_limits_let_it(
+    section: dict[str, Any], base: str, verdict: int
+) -> None:
+    """One without a base asset was made for a bare table; of a contract anything may be sold."""
+    off = {
+        "max_order_pct": "none",
+        "max_spread_bps": "none",
+        "max_slippage_bps": "none",
+        "max_slippage_day_pct": "none",
+    }
+    desk = applied(parse_limits(section | off, default=None), [linear(contract="spot", base=base), linear("ETHUSDT")])
+    desk.decision["clock"]["now_ns"] = NOW
+    for instrument in (0, 1):
+        desk.quote(999, 1001, instrument)
+    assert desk.submit(-1, 1, 1001, instrument=1) > 0
+    result = desk.submit(-1, 1, 1001)
+    assert result == -verdict if verdict else result > 0
+
+
+def test_a_sale_is_measured_with_what_is_on_sale_already_and_the_verdict_says_by_how_much() -> None:
+    """The account's holding of the base asset, whoever sells; what a purchase's fee took is gone."""
+    desk = applied(parse_limits({"spot_short_selling": False}, default=None), [linear(contract="spot")])
+    desk.decision["clock"]["now_ns"] = NOW
+    desk.quote(999, 1001)
+    bought = desk.submit(1, 1000, 1001)
+    assert desk.fill(bought, 1001, 1000, 10**5, desk.assembly.currencies.index("BTC")) == codes.RUN_DONE
+    assert desk.submit(-1, 1000, 1010) == -codes.REJECT_BALANCE, "all of the position is more than there is"
+    verdict = desk.node["verdicts"][0]
+    assert (int(verdict["limit"]), int(verdict["value"])) == (999, 1000)
+    first = desk.submit(-1, 600, 1010)
+    assert first > 0
+    assert desk.submit(-1, 400, 1011) == -codes.REJECT_BALANCE
+    assert desk.amend(first, 1010, 1000) == -codes.REJECT_BALANCE, (
+        "an amend is judged by what it asks for beyond its reserve"
+    )
+    assert desk.amend(first, 1010, 999) > 0
+    assert desk.submit(-1, 1, 1011) == -codes.REJECT_BALANCE
 
 
 def test_an_amount_replaces_the_presets_share_and_the_other_way_round() -> None:

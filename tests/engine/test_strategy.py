@@ -168,6 +168,7 @@ class S(tl.Strategy):
         o[25] = ctx.is_open(34); o[26] = ctx.order_state(33); o[27] = ctx.order_state(-5); o[28] = ctx.sequence
         o[29] = ctx.floor_qty(i, 5.9); o[30] = ctx.ceil_qty(i, 5.9); o[31] = ctx.round_price(i, 1.02); o[32] = ctx.floor_price(i, 1.04)
         o[33] = ctx.ceil_price(i, 1.01); o[34] = ctx.mid(0); o[35] = ctx.book_state(i); o[36] = ctx.min_qty(i)
+        o[37] = ctx.available(i); o[38] = ctx.available_scaled(i); o[39] = ctx.available(0)
         self.ids[0] = ctx.open_orders(); self.ids[1] = ctx.open_orders(1); self.ids[2] = ctx.open_order(0); self.ids[3] = ctx.open_order(1)
 """
 
@@ -188,6 +189,8 @@ def test_ctx_reads_the_node(kind: str, tmp_path: Path) -> None:
     holding = decision["strategy_holdings"][0][1]
     holding["position"]["qty"], holding["position"]["realised"] = -8, 125_000_000
     holding["exposure"]["buy_qty"] = 4
+    other = decision["strategy_holdings"][0][0]
+    other["position"]["qty"], other["exposure"]["sell_qty"] = 9, 2
     decision["accounts"][0]["equity"], decision["accounts"][0]["cash"] = 100_050_000_000, 99_900_000_000
     order = decision["orders"][33 & 7]
     for name, value in {
@@ -206,6 +209,7 @@ def test_ctx_reads_the_node(kind: str, tmp_path: Path) -> None:
     expected = [
         100.05, 100.15, 100.1, 0.1, 100.1, 100.0, 6, 2, -8, -8, 4, 1000.5, 999.0, 1.25, 0.05, 2, 55, 0.5, 100.05, 2, 0,
         2, 6, 100.05, 1, 0, codes.STATE_PARTIAL, 0, 12, 4, 6, 1.0, 1.0, 1.05, 0, -1, 2,
+        0, 0, 0.007,
     ]  # fmt: skip
     assert list(bench.state()["out"][: len(expected)]) == expected
     assert list(bench.state()["ids"][:4]) == [1, 1, 33, 0]

@@ -10,6 +10,7 @@ from reference import risk as twin
 from reference.risk_node import ONE, Desk, inverse, linear
 
 from twinloop.kernels import codes, rows
+from twinloop.kernels.exposure import sellable
 from twinloop.kernels.node import NEVER
 
 LIMITS = (
@@ -43,15 +44,26 @@ operations = st.lists(
 class Pair:
     """The desk and its twin, driven side by side. Instrument 1 is inverse, its lots are a hundred times cheaper."""
 
-    def __init__(self, limits: twin.Limits) -> None:
+    def __init__(self, limits: twin.Limits, base: int = 0) -> None:
         self.limits = limits
-        self.desk = Desk([linear(), inverse(settle="USDT", contract_size=1000 * 100 * ONE)], strategies=2, cash=MONEY)
+        instruments = [linear(), inverse(settle="USDT", contract_size=1000 * 100 * ONE)]
+        if limits.covered:  # Two spot instruments of one base asset.
+            instruments = [linear(contract="spot"), linear("BTCFDUSD", contract="spot", qty_scale=5)]
+        self.desk = Desk(instruments, strategies=2, cash=MONEY)
         # Values of quantity 1 at price 1: 1e8 / 10**(1 + 3), and 100,000 units * 1e8 * 10**1 over the price.
         markets = [
             twin.Market(multiplier=Fraction(10**4)),
             twin.Market(contract="inverse", multiplier=Fraction(10**5 * ONE * 10)),
         ]
+        if limits.covered:
+            markets = [
+                twin.Market(contract="spot", multiplier=Fraction(10**4), base_unit=10**5),
+                twin.Market(contract="spot", multiplier=Fraction(10**2), base_unit=10**3),
+            ]
         self.account = twin.Account(markets, limits, MONEY)
+        if limits.covered:
+            self.account.base_start = base
+            self.desk.assembly.hold(0, "BTC", base)
         for instrument, market in enumerate(markets):
             rules = self.desk.decision["instruments"][instrument]
             market.max_qty, market.min_qty = int(rules["max_qty"]), int(rules["min_qty"])
@@ -123,7 +135,11 @@ class Pair:
         if qty <= 0:
             return
         market = self.account.markets[order.instrument]
-        assert self.desk.fill(order_id, market.ask if order.side > 0 else market.bid, qty) == codes.RUN_DONE
+        price, fee, currency = market.ask if order.side > 0 else market.bid, 0, None
+        if market.base_unit and order.side > 0:  # Taken out of what was bought, rounded up.
+            fee, currency = -(-qty * market.base_unit // 1000), self.desk.assembly.currencies.index("BTC")
+            self.account.base_fees.append(fee)
+        assert self.desk.fill(order_id, price, qty, fee, currency) == codes.RUN_DONE
         order.filled += qty
         order.open = order.remaining() > 0
         self.account.fills.append((order.strategy, order.instrument, order.side * qty))
@@ -158,6 +174,26 @@ class Pair:
         for instrument in (0, 1):
             for side, most in ((1, self.limits.max_position_long), (-1, self.limits.max_position_short)):
                 assert most is None or self.account.worst(instrument, side) <= max(most, 0)
+
+    def check_base(self) -> None:
+        """The account never has more on sale than it holds, and a strategy that sells what is available is not refused for it."""
+        assert self.account.base_left(0) >= 0
+        for strategy in (0, 1):
+            for instrument in (0, 1):
+                found = sellable(self.desk.decision, strategy, instrument)
+                assert found == self.account.sellable(strategy, instrument)
+                assert self.account.base_left(instrument, found) >= 0
+
+
+@pytest.mark.parametrize("base", [0, 123_456, 10**7])
+@given(stream=operations)
+def test_no_more_of_a_spot_asset_is_on_sale_than_the_account_holds(base: int, stream: Any) -> None:
+    """Two symbols of one base asset, two strategies, fees taken out of what was bought; what is held before may be sold too."""
+    pair = Pair(twin.Limits(covered=1), base)
+    for operation in stream:
+        pair.run(operation)
+        pair.compare_exposure()
+        pair.check_base()
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=["quantities", "values", "shares", "one-sided"])

@@ -24,6 +24,7 @@ class Market:
     lot: int = 1
     min_qty: int = 0
     max_qty: int = 10**18
+    base_unit: int = 0  # Of spot: 1e-8 of the base asset that a unit of quantity is.
     fx: int = E8
     bid: int = 0
     ask: int = 0
@@ -86,6 +87,7 @@ class Limits:
     max_net: int | None = None
     initial_margin_e8: int = 0
     self_match: bool = False
+    covered: int = 0
 
 
 class Account:
@@ -96,6 +98,8 @@ class Account:
         self.equity = capital
         self.orders: list[Order] = []
         self.fills: list[tuple[int, int, int]] = []  # (strategy, instrument, signed quantity)
+        self.base_fees: list[int] = []  # Taken out of what was bought, 1e-8 of the one base asset there is.
+        self.base_start = 0
 
     def position(self, instrument: int, strategy: int | None = None) -> int:
         return sum(qty for who, what, qty in self.fills if what == instrument and strategy in (None, who))
@@ -106,6 +110,19 @@ class Account:
             for order in self.orders
             if order.instrument == instrument and order.side == side and strategy in (None, order.strategy)
         )
+
+    def base_left(self, instrument: int, added: int = 0) -> int:
+        """What the account would hold of the base asset, 1e-8, if all its sells filled, `added` of an instrument among them."""
+        bought = sum(qty * self.markets[what].base_unit for _, what, qty in self.fills)
+        selling = sum(self.working(i, -1) * market.base_unit for i, market in enumerate(self.markets))
+        held = self.base_start + bought - sum(self.base_fees)
+        return held - selling - added * self.markets[instrument].base_unit
+
+    def sellable(self, strategy: int, instrument: int) -> int:
+        """What a strategy may still sell of its long position."""
+        unit, own = self.markets[instrument].base_unit, self.position(instrument, strategy)
+        own -= self.working(instrument, -1, strategy)
+        return max(min(own, floor(Fraction(self.base_left(instrument), unit)) if unit else own), 0)
 
     def worst(self, instrument: int, side: int, strategy: int | None = None, added: int = 0) -> int:
         return side * self.position(instrument, strategy) + self.working(instrument, side, strategy) + added
@@ -171,6 +188,8 @@ class Account:
         if amended is not None:
             added = max(qty - amended.filled - amended.remaining(), 0)
         if added > 0:
+            if limits.covered and side < 0 and self.base_left(instrument, added) < 0:
+                found.add("BALANCE")
             self._exposure(found, within, strategy, instrument, side, added)
         if limits.self_match:
             self._self_match(found, instrument, side, price)

@@ -71,6 +71,7 @@ class Desk:
         for name in self.decision["instrument_limits"].dtype.names:
             self.decision["instrument_limits"][name] = NEVER
         self.decision["instrument_limits"]["allowed"] = -1
+        self.decision["instrument_limits"]["covered"] = 0
         for name in self.decision["account_limits"].dtype.names:
             self.decision["account_limits"][name] = NEVER
         self.decision["account_limits"]["self_match"] = 0
@@ -145,7 +146,7 @@ class Desk:
             self.row(rows.QUOTE, bid=bid, bid_qty=10, ask=ask, ask_qty=10, instrument=instrument, **fields)
         )
 
-    def fill(self, order_id: int, price: int, qty: int, fee: int = 0) -> int:
+    def fill(self, order_id: int, price: int, qty: int, fee: int = 0, currency: int | None = None) -> int:
         order = self.order(order_id)
         self.trade_id += 1
         head = self.row(
@@ -155,7 +156,7 @@ class Desk:
         settle = int(self.decision["instruments"][order["instrument"]]["settle"])
         tail = self.row(
             rows.FILL,
-            fee_currency=settle,
+            fee_currency=settle if currency is None else currency,
             trade_id=self.trade_id,
             flags=rows.FLAG_TAIL,
             instrument=int(order["instrument"]),
