@@ -27,9 +27,7 @@ DIFFERENCES_MAX: Final = 6  # Told of a session that was configured otherwise.
 
 
 def same_session(was: Session, now: Session) -> list[str]:
-    """What two sessions differ in, by the names of their fields; the start, the folder and what was inherited do not count, nor what a live
-    account holds now.
-    """
+    """The fields in which two sessions differ; start, folder and inheritance do not count, nor what a live account holds now."""
     ignored = {"start_ns", "traded_from_ns", "folder", "inherited"} | (
         {"cash", "stock"} if now.mode == "live" else set()
     )
@@ -95,7 +93,7 @@ def recover(
         shown = told[:DIFFERENCES_MAX] + (
             [f"and {len(told) - DIFFERENCES_MAX} more"] if len(told) > DIFFERENCES_MAX else []
         )
-        remedy = "put it back, or give the session another name"
+        remedy = "put it back, or give the session another name, to which `twinloop handover` hands over what this one holds"
         if changed == ["limits_section"]:
             remedy += "; a running session's limits are made stricter by `twinloop ctl tighten`"
         raise SessionError(
