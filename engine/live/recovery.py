@@ -93,7 +93,9 @@ def recover(
         shown = told[:DIFFERENCES_MAX] + (
             [f"and {len(told) - DIFFERENCES_MAX} more"] if len(told) > DIFFERENCES_MAX else []
         )
-        remedy = "put it back, or give the session another name, to which `twinloop handover` hands over what this one holds"
+        remedy = (
+            "put it back, or give the session another name, to which `twinloop handover` hands over what this one holds"
+        )
         if changed == ["limits_section"]:
             remedy += "; a running session's limits are made stricter by `twinloop ctl tighten`"
         raise SessionError(
