@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twinloop.engine.journal.reader import Commit, Journal, Segment
 
 Flag = Annotated[bool, Parameter(negative="")]
-Kinds = Annotated[list[str], Parameter(consume_multiple=False)]
+Kinds = Annotated[list[str], Parameter(consume_multiple=False, negative="")]
 _DAY_S: Final = 86_400
 HELP = """Check a session's journal, look at its rows, export, archive and retire them.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from twinloop.data.instruments import MONEY_SCALE, from_scaled
 from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import Journal
 from twinloop.engine.journal.recovery import make_ready
@@ -51,10 +52,13 @@ def differences(where: str, was: Any, now: Any) -> list[str]:
     if where.endswith((".digest", "code")):
         what = "twinloop's own code" if where == "code" else f"the source of {where.removesuffix('.digest')}"
         return [f"{what} has changed"]
-    return [f"{where} was {_value(was)} and is {_value(now)}"]
+    return [f"{where} was {_value(where, was)} and is {_value(where, now)}"]
 
 
-def _value(each: Any) -> str:
+def _value(where: str, each: Any) -> str:
+    """What stands there, money as a person writes it."""
+    if isinstance(each, int) and where.partition(".")[0] in {"cash", "fx", "stock"}:
+        return from_scaled(each, MONEY_SCALE)
     return "nothing" if each is None else str(each)[:80]
 
 
