@@ -12,7 +12,7 @@ from twinloop.data.binance_reports import (
     BROKEN,
     AccountReport,
     FillReport,
-    FundingReport,
+    IncomeReport,
     OrderReport,
     ReplaceReport,
     VenueError,
@@ -254,14 +254,14 @@ def read_trades(body: bytes | msgspec.Raw) -> list[FillReport]:
     return reports
 
 
-def read_funding(body: bytes | msgspec.Raw) -> list[FundingReport]:
-    """Funding payments of an account; income of another kind among them is none that was asked for, and refused."""
+def read_income(body: bytes | msgspec.Raw, kind: str) -> list[IncomeReport]:
+    """Income of an account of one kind, FUNDING_FEE or TRANSFER; another kind among it was not asked for, and is refused."""
     reports = []
     for income in read(_INCOME, body, "a list of income"):
-        if income.income_type != "FUNDING_FEE":
-            raise DecodeError("income that was not asked for", expected="FUNDING_FEE", got=plain(income.income_type))
+        if income.income_type != kind:
+            raise DecodeError("income that was not asked for", expected=kind, got=plain(income.income_type))
         reports.append(
-            FundingReport(income.symbol, whole(income.tran_id), income.asset, income.income, whole(income.time))
+            IncomeReport(income.symbol, whole(income.tran_id), income.asset, income.income, whole(income.time))
         )
     return reports
 

@@ -235,6 +235,11 @@ class UsdmRequests:
         start = ("fromId", str(from_id)) if from_id else ("startTime", str(start_ms))
         return Request("GET", "/fapi/v1/userTrades", "", (("symbol", symbol), start, ("limit", str(TRADES_MAX))), 5)
 
+    def transfers(self, start_ms: int) -> Request:
+        """What was transferred to and from the account from a time on, without trades: the first thousand."""
+        parameters = (("incomeType", "TRANSFER"), ("startTime", str(start_ms)), ("limit", str(FUNDING_MAX)))
+        return Request("GET", "/fapi/v1/income", "", parameters, 30)
+
     def funding(self, start_ms: int, page: int) -> Request:
         """Funding payments of the account, of every symbol, from a time on. page: from 1 on."""
         parameters = (

@@ -101,8 +101,8 @@ class AccountReport(NamedTuple):
     changes: tuple[tuple[str, str], ...] = ()
 
 
-class FundingReport(NamedTuple):
-    """One funding payment. number: of the venue's transaction. amount: decimal text, negative where it was taken."""
+class IncomeReport(NamedTuple):
+    """What came without a trade. symbol: "" for none. number: of the venue's transaction. amount: decimal text, negative where it left."""
 
     symbol: str
     number: int

@@ -11,7 +11,7 @@ from twinloop.data import binance_errors as errors
 from twinloop.data.binance_answers import (
     read_account,
     read_amended,
-    read_funding,
+    read_income,
     read_order,
     read_orders,
     read_replaced,
@@ -30,6 +30,7 @@ from twinloop.engine.gateway.alerts import alert
 from twinloop.engine.gateway.dead_man import DeadMan
 from twinloop.engine.gateway.fills import MS_NS, FillBook, scaled
 from twinloop.engine.gateway.funding import ACCOUNT, FundingBook
+from twinloop.engine.gateway.money_moves import FUNDING_FEE, MoneyMoves
 from twinloop.engine.gateway.orders import ASKED, OPEN, REDUCE, Leg, Order
 from twinloop.engine.gateway.outcome import Outgoing
 from twinloop.engine.gateway.own_rows import OwnOrder, fact
@@ -61,6 +62,7 @@ class Answers:
         lists: SweepSchedule,
         dead_man: DeadMan,
         funding: FundingBook,
+        money_moves: MoneyMoves,
     ) -> None:
         self.settings = settings
         self.tracker = tracker
@@ -71,6 +73,7 @@ class Answers:
         self.lists = lists
         self.dead_man = dead_man
         self.funding = funding
+        self.money_moves = money_moves
         # As the venue last told it whole. None while unknown: from the moment it is asked for, so that no answer is not an answer.
         self.account: AccountReport | None = None
         # Ids of the trades that were asked for again, by instrument; None while unknown.
@@ -185,9 +188,11 @@ class Answers:
             self.account = read_account(body)
         elif sent.kind == kinds.FUNDING:
             sent_ms = (sent.sent_ns + self.sender.clock.offset_ns) // MS_NS
-            if self.funding.listed(read_funding(body), sent_ms=sent_ms, mono_ns=self.sender.mono_ns):
+            if self.funding.listed(read_income(body, FUNDING_FEE), sent_ms=sent_ms, mono_ns=self.sender.mono_ns):
                 for slot in self.settings.instruments:
                     self.trades.urge(slot)
+        elif sent.kind == kinds.TRANSFERS:
+            self.money_moves.listed(read_income(body, "TRANSFER"), self.sender.clock.offset_ns)
         elif sent.kind == kinds.TRADES_AGAIN:
             self.listed_again[sent.instrument] = [trade.trade_id for trade in read_trades(body)]
         elif sent.kind == kinds.COUNTDOWN:

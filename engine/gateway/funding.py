@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from twinloop.data.binance_orders import FUNDING_MAX
-from twinloop.data.binance_reports import FundingReport, plain
+from twinloop.data.binance_reports import IncomeReport, plain
 from twinloop.data.instruments import MONEY_SCALE
 from twinloop.engine.gateway.alerts import alert
 from twinloop.engine.gateway.fills import MS_NS, scaled
@@ -46,7 +46,7 @@ class FundingBook:
         self.page = 1
         self._start_ms = settings.start_ns // MS_NS
         self._booked: dict[Key, int] = {}  # Their times, ms.
-        self._told: dict[Key, FundingReport] = {}  # And not booked yet.
+        self._told: dict[Key, IncomeReport] = {}  # And not booked yet.
         self._told_mono_ns = 0  # When the last of them was.
         self._spoken: dict[
             tuple[str, int, int], int
@@ -89,7 +89,7 @@ class FundingBook:
         elif not stream_up:
             self.schedule.hasten({ACCOUNT}, self.settings.sweep_interval_ns)
 
-    def listed(self, reports: list[FundingReport], *, sent_ms: int, mono_ns: int) -> bool:
+    def listed(self, reports: list[IncomeReport], *, sent_ms: int, mono_ns: int) -> bool:
         """A page of the list. Returns whether there is news, so that the trades before it are wanted."""
         news = False
         for report in reports:
@@ -112,7 +112,7 @@ class FundingBook:
         self.schedule.answered(ACCOUNT, mono_ns, active=False, more=full)
         return news
 
-    def _listed_now(self, report: FundingReport, amount: int) -> None:
+    def _listed_now(self, report: IncomeReport, amount: int) -> None:
         """The list says what the stream spoke of."""
         for asset, spoken, time_ms in self._spoken:
             if (asset, spoken) == (report.asset, amount) and abs(time_ms - report.time_ms) <= SPOKEN_NS // MS_NS:

@@ -78,7 +78,7 @@ class Gateway:
         self._desk = Desk(settings, self.tracker, self.sender, self.book, self._prover)
         self._answers = Answers(
             settings, self.tracker, self.sender, self.book, self._prover, self._trades, self._lists, self.dead_man,
-            self.funding,
+            self.funding, self.money_moves,
         )  # fmt: skip
         self._swept_told: dict[int, int] = {}
         self._clock_due_ns = 0
@@ -244,6 +244,16 @@ class Gateway:
         outcome = self._begin(now_ns, mono_ns)
         self._answers.account = None
         self.sender.send(kinds.ACCOUNT, self.sender.dialect.account())
+        return outcome
+
+    def ask_transfers(self, since_ns: int, now_ns: int, mono_ns: int) -> Outcome:
+        """Ask what was transferred since a local time; `money_moves` has it when it is `told`. Of spot no list is asked for."""
+        outcome = self._begin(now_ns, mono_ns)
+        dialect = self.sender.dialect
+        if isinstance(dialect, UsdmRequests):
+            self.money_moves.told = False
+            start_ms = max(since_ns + self.sender.clock.offset_ns, 0) // 1_000_000
+            self.sender.send(kinds.TRANSFERS, dialect.transfers(start_ms))
         return outcome
 
     def ask_trades_again(self, slot: int, from_id: int, now_ns: int, mono_ns: int) -> Outcome:

@@ -1,19 +1,22 @@
 """Money that came or left without a trade, as the user stream tells: deposits, withdrawals, transfers, what a venue takes or gives.
 
+Of transfers there is a list too, which is asked for where a wallet differs: it has what came while nobody listened. One that both told is one.
 It explains a difference between journal and venue to a person, and books nothing. This module must not send anything.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from twinloop.data.binance_reports import AccountReport, plain
+from twinloop.data.binance_reports import AccountReport, IncomeReport, plain
 from twinloop.data.instruments import MONEY_SCALE, from_scaled
 from twinloop.engine.gateway.alerts import Alert, alert
-from twinloop.engine.gateway.fills import scaled
+from twinloop.engine.gateway.fills import MS_NS, scaled
 
 FUNDING_FEE: Final = "FUNDING_FEE"  # Why an account has changed, by the venue's word.
 _OF_TRADES: Final = frozenset({"ORDER", FUNDING_FEE})  # These are booked from what the venue says of them elsewhere.
 KEPT: Final = 256
+SAME_MS: Final = 60_000  # The stream and the list may put one transfer at times so far apart.
 
 
 class MoneyMove(NamedTuple):
@@ -23,7 +26,8 @@ class MoneyMove(NamedTuple):
     amount: int
     reason: str
     venue_ms: int
-    told_ns: int
+    told_ns: int  # Of one that is listed: when it was, by the local clock.
+    number: int = 0  # Of the venue's transaction; 0: the stream told of it.
 
     def __str__(self) -> str:
         """In words."""
@@ -32,10 +36,11 @@ class MoneyMove(NamedTuple):
 
 
 class MoneyMoves:
-    """The last of them."""
+    """The last of them. told: whether the list that was asked for last is here."""
 
     def __init__(self) -> None:
         self.kept: deque[MoneyMove] = deque(maxlen=KEPT)
+        self.told = True
 
     def take(self, report: AccountReport, now_ns: int) -> list[Alert]:
         """What an event of the stream says; alerts for what is news. DecodeError for what cannot be read."""
@@ -48,3 +53,20 @@ class MoneyMoves:
                 self.kept.append(move)
                 found.append(alert("MONEY_MOVED", value=move.amount, detail=str(move)))
         return found
+
+    def listed(self, reports: Iterable[IncomeReport], offset_ns: int) -> None:
+        """The list of transfers. offset_ns: of the venue's clock to ours."""
+        self.told = True
+        for report in reports:
+            amount, told_ns = scaled(report.amount, MONEY_SCALE)[0], report.time_ms * MS_NS - offset_ns
+            move = MoneyMove(plain(report.asset), amount, "TRANSFER", report.time_ms, told_ns, report.number)
+            if not any(_is_same(move, each) for each in self.kept):
+                self.kept.append(move)
+
+
+def _is_same(move: MoneyMove, kept: MoneyMove) -> bool:
+    """Whether a listed move is kept: under its number, or as the stream told of it."""
+    if kept.number:
+        return kept.number == move.number
+    near = abs(kept.venue_ms - move.venue_ms) <= SAME_MS
+    return near and (kept.asset, kept.amount) == (move.asset, move.amount)

@@ -24,6 +24,7 @@ SERVER_TIME: Final = 12
 ACCOUNT: Final = 13
 TRADES_AGAIN: Final = 14  # Of trades that are booked: which of them the venue still knows.
 FUNDING: Final = 15
+TRANSFERS: Final = 16
 
 
 @dataclass(slots=True, eq=False)

@@ -17,13 +17,14 @@ from twinloop.engine.instrument_names import shown_names, suggestion
 from twinloop.engine.journal.reader import Commit
 from twinloop.kernels import rows as table
 from twinloop.kernels.codes import CODE_NAME
-from twinloop.kernels.rows import FLAG_TAIL, KIND_CODE, KIND_NAME, KINDS, SEAL
+from twinloop.kernels.rows import FLAG_TAIL, FUNDING_PAID, KIND_CODE, KIND_NAME, KINDS, SEAL, TRANSFER
 
 _PRICES: Final = frozenset(
     {"price", "bid", "ask", "open", "high", "low", "close", "index_price", "trigger_price", "tick_size"}
 )
 _QTYS: Final = frozenset({"qty", "bid_qty", "ask_qty", "volume", "leaves_qty", "lot_size", "min_qty", "max_qty"})
 _MONEY: Final = frozenset({"fee", "notional", "rate", "min_notional"})
+_MONEY_KINDS: Final = frozenset({TRANSFER, FUNDING_PAID})  # Their `value` is money, as others' is not.
 _TIMES: Final = frozenset({"due_ns", "egress_ns", "wall_ns"})
 _NONE_AT_ZERO: Final = frozenset({*_TIMES, "trigger_price"})
 _HASHES: Final = {"checksum": 8, "decision_hash": 16, "state_hash": 16}
@@ -121,7 +122,10 @@ class Listing:
         fields = spec.tail if spec.tail and int(row["flags"]) & FLAG_TAIL else spec.payload
         slot = int(row["instrument"])
         instrument = self._instruments[slot] if slot < len(self._instruments) else None
-        return {name: _natural(name, int(row[name]), instrument) for name, _ in fields}
+        found = {name: _natural(name, int(row[name]), instrument) for name, _ in fields}
+        if spec.code in _MONEY_KINDS:
+            found["value"] = from_scaled(int(row["value"]), MONEY_SCALE)
+        return found
 
     def instrument_name(self, slot: int) -> str:
         """What an instrument is called."""

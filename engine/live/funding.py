@@ -14,7 +14,6 @@ from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.engine.live.busts import BookedFills
 from twinloop.engine.live.node import LiveNode
 from twinloop.kernels import codes
-from twinloop.kernels.orders import book_of
 
 
 def divided(amount: int, positions: Sequence[int]) -> list[int]:
@@ -41,8 +40,10 @@ def by_books(paid: Rows, node: LiveNode, booked: BookedFills) -> Rows:
         since = booked.traded_after(slot, int(row["venue_ns"][0]))
         held = []
         for strategy in strategies:
-            book = node.decision["strategy_holdings"][book_of(node.decision, strategy, account)]
-            held.append(int(book[slot]["position"]["qty"]) - since.get(strategy, 0))
+            # As orders.book_of has it, which would be compiled here, while the session waits.
+            book = strategy if strategy != codes.UNASSIGNED else node.decision["strategies"].shape[0] + account
+            qty = int(node.decision["strategy_holdings"][book][slot]["position"]["qty"])
+            held.append(qty - since.get(strategy, 0))
         *shares, rest = divided(int(row["value"][0]), held)
         shares[-1] += rest  # Of the unassigned book.
         rows = pick(row, np.zeros(len(strategies), np.int64))

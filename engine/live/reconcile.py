@@ -59,7 +59,9 @@ class Reconciler:
         self._cash_tolerance = cash_tolerance
         self._say = say
         self._wanted = self._moved = False
-        self._agreed_ns: dict[str, int] = {}  # By name when a look that agreed with it began, local time.
+        # When a look that agreed with a name began, local time; at first how far the journal came.
+        self._agreed_ns: dict[str, int] = {}
+        self._since_ns = int(orders.loop.node.decision["clock"]["now_ns"])
         # What the journal said over the last LAG_NS, each with since when (monotonic ns).
         self._past: deque[tuple[int, Holdings]] = deque()
         self._visited: list[Holdings] | None = None  # The same from a look's question on.
@@ -95,6 +97,8 @@ class Reconciler:
         """
         began_ns = self._orders.times()[1]
         told = set()
+        if self._may_be_funding(found):
+            await self._ask_transfers(found)
         while found and self._orders.times()[1] - began_ns < LAG_NS:
             if self._may_lag():
                 line = "! the venue says what it held some time ago: no proof of anything, it is asked again"
@@ -117,11 +121,21 @@ class Reconciler:
     def _may_be_funding(self, found: list[Break]) -> bool:
         """Whether all that differs is margin, and nothing that the venue told of explains it."""
         margin = {each.settle for each in self._loop.node.session.instruments if each.contract != "spot"}
-        return all(each.name in margin and not self.explanation(each)[1] for each in found)
+        return bool(found) and all(each.name in margin and not self.explanation(each)[1] for each in found)
+
+    async def _ask_transfers(self, found: list[Break]) -> None:
+        """Have what was transferred while nobody listened among the moves, if the venue says so in time."""
+        orders = self._orders
+        since_ns = min(self._agreed_ns.get(each.name, self._since_ns) for each in found)
+        orders.take(orders.gateway.ask_transfers(since_ns, *orders.times()))
+        waited_s = 0.0
+        while not orders.gateway.money_moves.told and waited_s < ASK_AGAIN_S:
+            await WORLD.sleep(TICK_S)
+            waited_s += TICK_S
 
     def explanation(self, found: Break) -> tuple[list[MoneyMove], bool]:
         """What the venue told of an asset's moves since it agreed last, and whether that explains a difference wholly."""
-        since_ns = self._agreed_ns.get(found.name, 0)
+        since_ns = self._agreed_ns.get(found.name, self._since_ns)
         moves = [
             each
             for each in self._orders.gateway.money_moves.kept

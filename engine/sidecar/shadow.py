@@ -49,8 +49,9 @@ class Shadow:
     ) -> None:
         if session.mode != "paper":
             session = msgspec.structs.replace(
-                session, mode="paper", entry_latency_ns=entry_latency_ns, response_latency_ns=response_latency_ns
-            )
+                session, mode="paper", entry_latency_ns=entry_latency_ns, response_latency_ns=response_latency_ns,
+                limits_section={**session.limits_section, "spot_short_selling": False},  # As real orders are judged.
+            )  # fmt: skip
         self.session = session
         self.node = LiveNode(session, "paper", compiled)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import twinloop as twinloop_package
 from twinloop.data.atomic import temporary_name
 from twinloop.data.catalog import Catalog
 from twinloop.engine import cli
@@ -366,3 +367,8 @@ def test_what_a_strategy_prints_stays_out_of_the_json(tmp_path: Path) -> None:
         assert json.loads(done.stdout)["complete"]
         assert "imported" in done.stderr
         assert len(done.stderr.splitlines()) > 5
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "twinloop", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, f"twinloop {twinloop_package.__version__}")

@@ -124,6 +124,22 @@ def test_rows_are_shown_in_natural_units(tmp_path: Path, capsys: pytest.CaptureF
     assert text == "nothing there\n"
 
 
+def test_money_that_moved_without_a_trade_is_shown_as_decimals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.zeros(3, ROW)
+    rows["local_ns"], rows["kind"] = LOCAL_NS, [table.FUNDING_PAID, table.TRANSFER, table.NOTE]
+    rows["value"], rows["trade_id"][0] = [-1_234_567, 5 * 10**8, 3], 9001
+    with writer(tmp_path, instruments=[BINANCE_USDM_BTCUSDT]) as journal:
+        journal.append(rows)
+        journal.commit(5, LOCAL_NS + 1)
+    _, text, _ = run(capsys, "show", str(tmp_path), "--json")
+    found = {each["kind"]: each for each in json.loads(text)["rows"]}
+    assert (found["FUNDING_PAID"]["value"], found["FUNDING_PAID"]["trade_id"]) == ("-0.01234567", 9001)
+    assert found["TRANSFER"]["value"] == "5.00000000"
+    assert found["NOTE"]["value"] == 3
+
+
 def test_what_the_header_does_not_tell_stays_an_integer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = facts(0, 2)
     rows["instrument"], rows["kind"][1] = 9, 200

@@ -11,6 +11,7 @@ from reference import sessions
 from reference.live_config import configuration
 
 from twinloop.engine import cli
+from twinloop.engine.exchange import incidents
 from twinloop.engine.exchange.model import Account
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.live.control import SOCKET, ask
@@ -105,6 +106,37 @@ def test_money_that_leaves_is_told_with_the_venues_word_halts_and_is_booked_when
             assert process.reconciler.breaks == []
 
     play(tmp_path, strategy_folder, what, market=market)
+
+
+def test_what_was_transferred_while_the_session_was_away_is_found_in_the_venues_list(
+    tmp_path: Path, strategy_folder: Path
+) -> None:
+    """No stream told of it. It halts all the same, and the line says what explains it; nothing is waited for."""
+    processes: list[LiveProcess] = []
+    said: list[str] = []
+
+    async def what(process: LiveProcess, task: asyncio.Task[None]) -> None:
+        processes.append(process)
+        if len(processes) == 1:
+            await traded(process, task, 2)
+            return
+        await sessions.until(lambda: any("differs from the journal" in line for line in said), task)
+        assert process.loop.trading_state == "HALTED"
+        assert not any("funding may be listed later" in line for line in said)
+        (line,) = (line for line in said if "the venue told of: TRANSFER -" in line)
+        assert "does not explain" not in line
+        await looked(process, task)
+        (found,) = process.reconciler.told()["breaks"]
+        assert (found["name"], found["explained"], len(found["told"])) == ("USDT", True, 1)
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            path = configuration(tmp_path, server.port, strategy_folder)
+            await sessions.in_session(path, said, what)
+            incidents.transfer(server.exchanges["usdm"], account_of(server))
+            await sessions.in_session(path, said, what)
+
+    asyncio.run(all_of_it())
 
 
 def test_funding_that_is_listed_later_than_paid_is_no_difference(tmp_path: Path, strategy_folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import io
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,11 +138,3 @@ def test_a_session_tells_why_it_stands_still_what_it_refused_and_what_it_leaves(
     assert any("refused so far: " in line and "REJECT_HALTED" in line for line in said)
     assert not any("STREAM_DOWN" in line for line in said), "its connections are closed because it ends"
     assert said[-1].startswith("stopped: ")
-
-
-def test_the_command_line_runs_as_a_module_too() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "twinloop", "--version"], capture_output=True, text=True, check=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
-    )  # fmt: skip
-    assert done.stdout.strip()
