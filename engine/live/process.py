@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 PROVE_S: Final = 0.05
-CANCEL_S: Final = 15.0  # How long a session that ends waits for proof: the venue's horizon for what was never answered, and the queries after it.
+CANCEL_S: Final = 20.0  # How long a session that ends waits for proof: the venue's horizon for what was never answered, and the queries after it.
 
 Say = Callable[[str], None]
 
