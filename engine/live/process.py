@@ -37,7 +37,6 @@ from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.format import SEGMENT_PATTERN
 from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.limits import limits_lines
 from twinloop.engine.live import handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
@@ -49,7 +48,7 @@ from twinloop.engine.live.handover import differences, require_fit
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.live.keys import check_rights, read_credentials
-from twinloop.engine.live.limit_changes import changes, tightened_lines
+from twinloop.engine.live.limit_changes import changes
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode, StrategyFailure
@@ -63,7 +62,7 @@ from twinloop.engine.live.session import Session, StrategySpec, compiled_strateg
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
-from twinloop.engine.live.telling import MarketWatch, may_still_work, positions_left, refusals
+from twinloop.engine.live.telling import MarketWatch, limits_told, may_still_work, positions_left, refusals
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, patiently, refuse_while_waiting
 from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
@@ -273,7 +272,7 @@ class LiveProcess:
         self.feed = feed
         if len(past.rows):
             self._end_warm_up(past)
-        for line in self._limits_lines():
+        for line in limits_told(self.loop.node):
             self._say(line)
         journal = self.loop.recorded.journal
         self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {journal.folder}")
@@ -552,7 +551,7 @@ class LiveProcess:
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
         if command == "limits":
-            return {"lines": self._limits_lines()}
+            return {"lines": limits_told(self.loop.node)}
         if command == "tighten":
             return self._tighten(document, user)
         if command == "ack":
@@ -569,11 +568,6 @@ class LiveProcess:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
 
-    def _limits_lines(self) -> list[str]:
-        node = self.loop.node
-        limits = node.session.limits()
-        return limits_lines(limits) + tightened_lines(node.decision, limits, node.session.instruments)
-
     def _tighten(self, document: dict[str, Any], user: int) -> dict[str, Any]:
         """Make a limit stricter, for good: the journal has it, so a restart does too."""
         loop, symbol = self.loop, document.get("symbol")
@@ -584,7 +578,7 @@ class LiveProcess:
         sequence = loop.command("note", OF_PERSON + user, value=1 + NOTED.index("tighten"))
         for change in wanted:
             loop.change_limit(change.instrument, change.word, change.value)
-        return {"sequence": sequence, "state": loop.trading_state, "lines": self._limits_lines()}
+        return {"sequence": sequence, "state": loop.trading_state, "lines": limits_told(self.loop.node)}
 
     def _acknowledge(self, alert: Any, user: int) -> int:
         """Write down that a person has seen an alert. Sequence of the next fact."""

@@ -3,20 +3,25 @@
 Reads the node and the gateway between two turns; must not change anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
 
 from twinloop.data.feed_codes import SOURCE_NAME
+from twinloop.data.instruments import MONEY_ONE
 from twinloop.engine.gateway.alerts import ALERTS
 from twinloop.engine.gateway.orders import OPEN, Order
 from twinloop.engine.instrument_names import shown_names
+from twinloop.engine.limits import SHARE_OF, Limits, limits_lines
+from twinloop.engine.live.limit_changes import tightened_lines
 from twinloop.engine.live.loop import OF_ALERT, OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.engine.live.node import LiveNode
 from twinloop.kernels import codes
 from twinloop.kernels.rows import FLATTEN, HALT
 
+SHARES: Final = ("max_order_pct", "max_position_pct", *SHARE_OF.values())
 STALE_TOLD_NS: Final = 1_000_000_000  # A market that is back sooner is not worth a line.
 RESUME: Final = "`twinloop ctl resume` trades again"
 BY_ITSELF: Final = "it ends by itself"
@@ -48,6 +53,30 @@ def why_stopped(node: LiveNode, last_word: tuple[int, int]) -> str:
     if found is not None:
         return f"{found.name}: {found.meaning}"
     return f"a flatten has ended; {RESUME}" if kind == FLATTEN else f"word {code}; {RESUME}"
+
+
+def limits_told(node: LiveNode) -> list[str]:
+    """The limits in force, as money where they are a share of it, and what was made stricter."""
+    session = node.session
+    limits = session.limits()
+    first, *others = limits_lines(limits)
+    stricter = tightened_lines(node.decision, limits, session.instruments)
+    kept = [key for key in SHARES if not any(f" {key} " in line for line in stricter)]
+    capital = int(node.decision["accounts"][0]["day_equity"])
+    money = limits_in_money(limits, kept, capital, session.currency, session.money_decimals)
+    return [first, *([money] if money else []), *others, *stricter]
+
+
+def limits_in_money(limits: Limits, keys: Iterable[str], capital: int, currency: str, decimals: int = 2) -> str:
+    """Those of the limits that are a share of the capital as money, as they count until the next roll. capital: 1e-8; "": there is none."""
+    shares = {key: value for key in keys if (value := limits.value(key)) is not None}
+    if not shares:
+        return ""
+    told = [
+        f"{key.removesuffix('_pct')} {Decimal(capital) * value / 100 / MONEY_ONE:,.{decimals}f}"
+        for key, value in shares.items()
+    ]
+    return f"  of a capital of {Decimal(capital) / MONEY_ONE:,.{decimals}f} {currency}: {', '.join(told)}"
 
 
 def refusals(node: LiveNode) -> dict[str, int]:

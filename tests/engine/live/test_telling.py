@@ -17,12 +17,20 @@ from rich.console import Console
 
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.gateway.alerts import ALERT_CODE
+from twinloop.engine.limits import parse_limits
 from twinloop.engine.live.control import SOCKET, ask
 from twinloop.engine.live.fitting import Fitting, Packed
 from twinloop.engine.live.loop import OF_ALERT, OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.status import status_table
-from twinloop.engine.live.telling import STALE_TOLD_NS, MarketWatch, may_still_work, why_stopped
+from twinloop.engine.live.telling import (
+    SHARES,
+    STALE_TOLD_NS,
+    MarketWatch,
+    limits_in_money,
+    may_still_work,
+    why_stopped,
+)
 from twinloop.kernels import codes
 from twinloop.kernels.rows import FLATTEN, HALT, REDUCE
 
@@ -75,6 +83,15 @@ def node(state: int, reason: int) -> Any:
 def test_whoever_finds_it_halted_reads_why_and_what_to_do(word: tuple[int, int], reason: int, told: str) -> None:
     assert told in why_stopped(node(codes.HALTED, reason), word)
     assert why_stopped(node(codes.ACTIVE, codes.ALLOW), word) == ""
+
+
+def test_shares_of_the_capital_are_told_as_money() -> None:
+    limits = parse_limits({"preset": "conservative", "max_daily_loss": "100", "max_order_pct": "0.5"}, default=None)
+    told = limits_in_money(limits, SHARES, 1_000_000 * 10**8, "USDT")
+    assert told.startswith("  of a capital of 1,000,000.00 USDT: max_order 5,000.00, max_position 50,000.00, ")
+    assert "max_daily_loss" not in told, "it is given as money already"
+    assert "max_order " not in limits_in_money(limits, SHARES[1:], 10**8, "USDT")
+    assert limits_in_money(limits, (), 10**8, "USDT") == ""
 
 
 def test_a_stale_market_is_told_once_and_its_return_too_and_a_blink_is_not() -> None:
