@@ -82,6 +82,7 @@ class FeedTable(Table):
     venue: Literal["binance-spot", "binance-usdm", "binance-coinm"]
     symbols: Annotated[Names, Field(min_length=1)]
     shown: Literal["depth", "touch"] = "depth"
+    prints: Literal["trade", "aggTrade"] = "trade"  # Single trades, or those of one order at one price together.
     marks: bool | None = None  # Mark prices and funding; None: of futures.
     stream: str = ""
     rest: str = ""
