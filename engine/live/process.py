@@ -559,6 +559,11 @@ class LiveProcess:
             return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
         if command in {"breaks", "accept"}:
             return self._answer_about_breaks(command, document, user)
+        if command == "resume" and self.orders is not None and self.reconciler.breaks:
+            raise SessionError(
+                "the venue holds something else than the journal: nothing trades on that", expected="every difference accepted or gone",
+                got=", ".join(each.name for each in self.reconciler.breaks), remedy="`twinloop reconcile` looks again and shows each; --accept books one",
+            )  # fmt: skip
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
