@@ -41,6 +41,9 @@ _INFO_PATH: Final = {
 }
 # Depth, quotes and prints of USD-M stand under a path of their own since 2026.
 _STREAM_PATH: Final = {"binance-spot": "/stream", "binance-usdm": "/public/stream", "binance-coinm": "/stream"}
+# Marks and aggregated prints of USD-M stand under another path, and on a connection of their own.
+_MARKET_PATH: Final = {**_STREAM_PATH, "binance-usdm": "/market/stream"}
+MARKS: Final = "markPrice@1s"
 _DEPTH: Final = {"binance-spot": "depth@100ms", "binance-usdm": "depth@0ms", "binance-coinm": "depth@0ms"}
 _HEAD_BYTES: Final = 200
 _FIRST: Final = codes.SLOTS["FIRST_UPDATE"]
@@ -56,7 +59,7 @@ def info_path(venue: str) -> str:
 class BinanceStream:
     """Some instruments of one venue over one connection. depth: books, with quotes beside them on demand, else quotes alone.
 
-    slots: of the instruments in the node, by place here.
+    marks: mark prices and the funding they tell of, and nothing else. slots: of the instruments in the node, by place here.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class BinanceStream:
         *,
         depth: bool,
         quotes: bool = False,
+        marks: bool = False,
         slots: Sequence[int] | None = None,
         source: int = 0,
     ) -> None:
@@ -74,6 +78,11 @@ class BinanceStream:
         self._kinds = (
             (_DEPTH[venue], *(["bookTicker"] if quotes else []), "trade") if depth else ("bookTicker", "trade")
         )
+        self._path = _STREAM_PATH[venue]
+        if marks:
+            assert not depth
+            assert venue != "binance-spot"
+            self._kinds, self._path = (MARKS,), _MARKET_PATH[venue]
         futures = venue != "binance-spot"
         self.slots = list(range(len(instruments))) if slots is None else list(slots)
         self.symbols = [each.symbol for each in instruments]
@@ -105,7 +114,7 @@ class BinanceStream:
 
     def url(self, base: str) -> str:
         """Address of the connection that has all of them."""
-        return f"{base}{_STREAM_PATH[self.venue]}?streams={'/'.join(self.streams())}"
+        return f"{base}{self._path}?streams={'/'.join(self.streams())}"
 
     def snapshot_path(self, symbol: str) -> str:
         """Where to get a snapshot, behind the address of the REST interface."""

@@ -233,7 +233,7 @@ class BurstVenue(Server):
         return self.exchanges["usdm"].mark_price("BTCUSDT")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        if "streams=" not in request.query_string:
+        if "streams=" not in request.query_string or "@markPrice" in request.query_string:
             return await super()._stream(request)
         socket = web.WebSocketResponse(autoping=True, compress=False)
         await socket.prepare(request)

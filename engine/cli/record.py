@@ -23,6 +23,7 @@ def record(
     rest: str = "",
     compress: bool = True,
     rows: bool = True,
+    marks: bool = True,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Record a venue's books, quotes and trades until Ctrl-C.
@@ -64,6 +65,8 @@ def record(
         Write gzip.
     rows
         Write row files too.
+    marks
+        Mark prices and funding too; of futures.
     json
         Print one JSON document at the end.
     """
@@ -87,7 +90,7 @@ def record(
         raise ConfigError("which symbols", field="symbols", expected="one or more, each once", got=" ".join(names))
     plan = RecordPlan(
         venue=venue, symbols=names, folder=out, stream=stream, rest=rest, duration_ns=times["--duration"],
-        roll_ns=times["--roll"], sync_ns=times["--sync"], packed=compress, rows=rows,
+        roll_ns=times["--roll"], sync_ns=times["--sync"], packed=compress, rows=rows, marks=marks,
     )  # fmt: skip
     total = plan.duration_ns / 1e9 or None
     with Activity("recording", quiet=json) as activity:

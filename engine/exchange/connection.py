@@ -20,6 +20,8 @@ PING_MS: Final[dict[str, int]] = {"spot": 20_000, "usdm": 180_000, "coinm": 180_
 PONG_MS: Final[dict[str, int]] = {"spot": 60_000, "usdm": 600_000, "coinm": 600_000}
 INBOUND_PER_S: Final[dict[str, int]] = {"spot": 5, "usdm": 10, "coinm": 10}
 _PING: Final = ""
+# What USD-M sends under each of its paths; of anything else asked for there nothing ever comes.
+_PUBLIC: Final = ("depth", "bookTicker", "trade")
 
 
 @dataclass(eq=False)
@@ -31,6 +33,7 @@ class Connection:
     opened_ms: int
     combined: bool = False
     wrapped_user: bool = False
+    route: str = ""  # "public", "market" or "private" of USD-M; empty: every stream comes.
     streams: set[str] = field(default_factory=set)
     accounts: dict[int, Account] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
@@ -50,6 +53,11 @@ class Connection:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
             self.cut()
+
+    def hears(self, stream: str) -> bool:
+        """Whether a stream is sent here, where it is asked for."""
+        of_public = stream.partition("@")[2].partition("@")[0] in _PUBLIC
+        return not self.route or self.route == ("public" if of_public else "market")
 
     def listen_for(self, account: Account, key: str = "") -> int:
         """Hear of an account's events from here on: the subscription's number."""

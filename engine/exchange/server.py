@@ -232,7 +232,11 @@ class Server:
             market = "coinm"  # Its streams stand under spot's path, and have symbols of their own.
         if not owned and not request.path.startswith("/private") and self.faults.take("refuse_market"):
             return web.Response(status=503)
-        return await self._open(request, market, SessionApi.on_stream_message, combined=combined, streams=wanted)
+        route = request.path.split("/")[1] if usdm else ""
+        return await self._open(
+            request, market, SessionApi.on_stream_message, combined=combined, streams=wanted,
+            route=route if route in {"public", "market", "private"} else "",
+        )  # fmt: skip
 
     async def _ws_api(self, request: web.Request) -> web.StreamResponse:
         """Requests over a socket; of spot the user stream too."""

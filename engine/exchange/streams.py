@@ -231,7 +231,7 @@ class Hub:
 
     def _market(self, stream: str, write: Callable[[], dict[str, Any]]) -> None:
         """Send a message to whoever listens; written only when someone does."""
-        listeners = self._listeners.get(stream)
+        listeners = [each for each in self._listeners.get(stream, ()) if each.hears(stream)]
         if not listeners:
             return
         state = self.exchange.markets.get(stream.partition("@")[0].upper())

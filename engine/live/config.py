@@ -62,6 +62,7 @@ class FeedTable(Table):
     venue: Literal["binance-spot", "binance-usdm", "binance-coinm"]
     symbols: Annotated[Names, Field(min_length=1)]
     shown: Literal["depth", "touch"] = "depth"
+    marks: bool | None = None  # Mark prices and funding; None: of futures.
     stream: str = ""
     rest: str = ""
     maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
@@ -85,6 +86,17 @@ class FeedTable(Table):
         if self.backup_rest and not self.backup_stream:
             raise ValueError("backup_rest belongs to a backup_stream")
         return self
+
+    @model_validator(mode="after")
+    def _marks(self) -> "FeedTable":
+        if self.marks and self.venue == "binance-spot":
+            raise ValueError("marks = true needs a venue of futures: spot has no mark price")
+        return self
+
+    @property
+    def tells_marks(self) -> bool:
+        """Whether mark prices are listened to."""
+        return self.venue != "binance-spot" if self.marks is None else self.marks
 
 
 class PaperTable(Table):

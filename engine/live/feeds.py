@@ -29,6 +29,7 @@ from twinloop.data.prompt_socket import PromptConnection
 from twinloop.data.rowfile import Rows
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.loop import TAKEN, LiveLoop
+from twinloop.engine.live.mark_feed import MarkFeed, Tap, make_marks
 from twinloop.engine.live.rest import get, unreachable
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.seam import WORLD, ReceiveClock
@@ -56,13 +57,6 @@ class TakeFrame(Protocol):
         """Handle a frame of the active leg."""
 
 
-class Tap(Protocol):
-    """Who wants what came as it came: the active feed's frames, and the answers to its questions for books."""
-
-    def on_raw(self, place: int, text: bytes, local_ns: int) -> None:
-        """A text of the instrument at a place; -1: of none, or nobody knows."""
-
-
 @dataclass(eq=False)
 class _Connection:
     """One socket and its leg. Its task is the only one that reads it."""
@@ -77,7 +71,7 @@ class _Connection:
 class Feeds:
     """Every connection of a session's market. take, take_frame: the loop's; without the second, and with a tap, frames go as rows.
 
-    poll_after_ns: 0 never asks by REST for what does not stream. past: how each instrument's past trades are asked for, where that is wanted.
+    poll_after_ns: 0 never asks by REST for what does not stream. marks: beside them, where wanted. past: how each instrument's past trades are asked for, where that is wanted.
     """
 
     def __init__(
@@ -94,9 +88,11 @@ class Feeds:
         poll_every_ns: int = 2_000_000_000,
         tap: Tap | None = None,
         past: Sequence[PastTrades] = (),
+        marks: MarkFeed | None = None,
         on_busy: Callable[[str, VenueBusyError], None] | None = None,
     ) -> None:
         self.arbiter = arbiter
+        self.marks = marks
         self._past = past
         self.sources = list(sources)
         self.connects = 0
@@ -134,6 +130,10 @@ class Feeds:
                 for source in self.sources:
                     tasks.create_task(self._keep(source), name=f"feed-{SOURCE_NAME[source.number]}")
                 tasks.create_task(self._watch(), name="feed-watch")
+                if self.marks is not None:
+                    tasks.create_task(
+                        self.marks.run(lambda host, now_ns: self._pacing(host).tried(now_ns)), name="feed-marks"
+                    )
                 if self._polled is not None and self._poll_after_ns:
                     tasks.create_task(self._poll(self._polled), name="feed-polled")
         except* TwinloopError as group:
@@ -141,9 +141,13 @@ class Feeds:
 
     # ---- Connections.
 
+    def _pacing(self, host: str) -> Pacing:
+        """Of all connections to a host."""
+        return self._pacings.setdefault(host, Pacing())
+
     async def _keep(self, source: Source) -> None:
         """Have a connection, and another one as soon as it is to be replaced."""
-        pacing = self._pacings.setdefault(urlsplit(source.stream).netloc, Pacing())
+        pacing = self._pacing(urlsplit(source.stream).netloc)
         while True:
             await WORLD.sleep(pacing.wait_s(self._clock.local_ns(), WORLD.random()))
             pacing.tried(self._clock.local_ns())
@@ -336,7 +340,7 @@ class Feeds:
             found[0] |= {"connects": self.connects, "switches": self.arbiter.switches}
             if self.arbiter.late_prints or self.arbiter.unfilled:
                 found[0] |= {"late prints": self.arbiter.late_prints, "holes": self.arbiter.unfilled}
-        return found
+        return found if self.marks is None else [*found, self.marks.told(now_ns)]
 
 
 def _why(error: Exception, stream: str) -> str:
@@ -369,12 +373,14 @@ def make_feeds(
     )  # fmt: skip
     names = BinanceStream(config.venue, instruments, depth=depth)
     sources = [Source(PRIMARY, names.url(loaded.stream), loaded.rest)]
+    bases = [(PRIMARY, loaded.stream)]
     if config.backup_stream:
         rest = (config.backup_rest or loaded.rest).rstrip("/")
-        sources.append(Source(BACKUP, names.url(config.backup_stream.rstrip("/")), rest))
+        bases.append((BACKUP, config.backup_stream.rstrip("/")))
+        sources.append(Source(BACKUP, names.url(bases[1][1]), rest))
     return Feeds(
         sources, arbiter, take=loop.take, take_frame=loop.take_frame, clock=loop.clock, client=client,
         polled=PolledMarket(config.venue, instruments, depth=depth), poll_after_ns=config.poll_after,
         poll_every_ns=config.poll_every, past=[PastTrades(config.venue, each, slot) for slot, each in enumerate(instruments)],
-        on_busy=on_busy,
+        on_busy=on_busy, marks=make_marks(config.venue, instruments, bases, take=loop.take, clock=loop.clock) if config.tells_marks else None,
     )  # fmt: skip

@@ -327,7 +327,8 @@ class LiveProcess:
             found = recover(ready.journal, session, compiled, self._progress)
             node = found.node
             session = node.session
-            if found.said.warming:
+            untold = session.inherited is None and int(node.decision["clock"]["now_ns"]) < session.traded_from_ns
+            if found.said.warming or untold:  # History was to come, and it ended before or within that.
                 raise SessionError(
                     "the journal ends in the middle of its warm-up", file=folder, expected="a session that has traded, or none",
                     got="strategies that saw half of their history", remedy="nothing was traded: remove the folder, or give the session another name",

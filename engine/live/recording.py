@@ -23,6 +23,7 @@ from twinloop.data.feed_codes import PRIMARY
 from twinloop.data.recorder import Recorder, sync
 from twinloop.engine.live.config import DEFAULT_REST, DEFAULT_STREAM
 from twinloop.engine.live.feeds import Feeds, Source
+from twinloop.engine.live.mark_feed import make_marks
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.seam import ReceiveClock
@@ -45,6 +46,7 @@ class RecordPlan:
     sync_ns: int = 5_000_000_000
     packed: bool = True
     rows: bool = True
+    marks: bool = True  # And funding, of futures.
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Recording:
                 [Source(PRIMARY, names.url(base), self._rest)],
                 FeedArbiter(plan.venue, instruments, FeedSettings(), depth=True, quotes=True),
                 take=self.recorder.on_rows, clock=self._clock, client=client, tap=self.recorder,
+                marks=make_marks(
+                    plan.venue, instruments, [(PRIMARY, base)], take=self.recorder.on_rows, clock=self._clock, tap=self.recorder
+                ) if plan.marks and plan.venue != "binance-spot" else None,
             )  # fmt: skip
             try:
                 async with asyncio.TaskGroup() as tasks:

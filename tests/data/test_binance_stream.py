@@ -154,3 +154,24 @@ def test_the_same_bytes_live_and_recorded_give_the_same_rows(market: str, symbol
         assert words_of(one).tobytes() == words_of(other).tobytes(), table.KIND_NAME[kind]
     assert stream.counts["unusual"] == 0
     assert np.count_nonzero(live["kind"] == table.FEED_GAP) == 0
+
+
+@pytest.mark.skipif(not recordings(), reason=SKIP)
+def test_the_same_marks_live_and_recorded_give_the_same_rows_and_the_funding_between_them() -> None:
+    """On a connection of their own: nothing else of the recording is needed for the very same bytes."""
+    path = next(each for each in recordings() if each.name == "usdm_btcusdt_20230405.gz")
+    recorded = join_rows(list(read_raw(path, USDM, clock_offset_ns=0, assumed_latency_ns=0)))
+    stream = BinanceStream("binance-usdm", [USDM], depth=False, marks=True)
+    assert stream.url("wss://venue") == "wss://venue/market/stream?streams=btcusdt@markPrice@1s"
+    parts = []
+    with gzip.open(path) as lines:
+        for line in lines:
+            local, _, frame = line.rstrip(b"\n").partition(b" ")
+            if b"@markPrice" in frame[:60]:
+                parts.append(stream.on_frame(frame, int(local) * 1000))
+    live = join_rows([part for part in parts if len(part)])
+    assert (stream.refused, stream.counts["unusual"]) == (0, 0)
+    of_marks = np.isin(recorded["kind"], (table.MARK, table.FUNDING))
+    assert np.count_nonzero(live["kind"] == table.MARK) > 400
+    assert np.count_nonzero(live["kind"] == table.FUNDING) == 1  # Of midnight.
+    assert words_of(live).tobytes() == words_of(pick(recorded, of_marks)).tobytes()

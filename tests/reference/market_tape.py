@@ -19,6 +19,9 @@ class _Listener:
         self.combined, self.streams, self.accounts = False, set[str](), dict[int, Any]()
         self.messages: list[tuple[float, dict[str, Any]]] = []
 
+    def hears(self, stream: str) -> bool:
+        return bool(stream)
+
     def send(self, raw: str) -> None:
         self.messages.append((self.exchange.now_ms / 1000, json.loads(raw)))
 

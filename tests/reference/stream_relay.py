@@ -19,12 +19,14 @@ from aiohttp import WSMsgType, web
 class StreamRelay:
     """silent: no data, pings answered. frozen: nothing at all, half open. refuse: no new connection. delay_s: of every message.
 
-    lose, double, swap, corrupt: how many of the next depth updates meet that.
+    lose, double, swap, corrupt: how many of the next depth updates meet that. connects, passed and what is injected are of the book's and
+    the prints' connections, not of the one of marks beside them, which meets everything else as they do.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
         self.silent = self.frozen = self.refuse = False
+        self.mute_marks = False  # Marks alone are silent.
         self.delay_s = 0.0
         self.lose = self.double = self.swap = self.corrupt = 0
         self.connects = 0
@@ -51,6 +53,11 @@ class StreamRelay:
     def address(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
+    @property
+    def open_markets(self) -> int:
+        """Connections of books and prints that are open."""
+        return sum(is_of_market(request) for request in self.clients.values())
+
     def reset(self) -> None:
         """Every connection ends with a TCP reset, without a word."""
         for request in list(self.clients.values()):
@@ -62,7 +69,7 @@ class StreamRelay:
 
     async def inject(self, frames: list[str]) -> None:
         """Send these to every client of the market's streams as fast as its socket takes them."""
-        for client in [client for client, request in self.clients.items() if "streams=" in request.query_string]:
+        for client in [client for client, request in self.clients.items() if is_of_market(request)]:
             for frame in frames:
                 await client.send_str(frame)
 
@@ -71,11 +78,14 @@ class StreamRelay:
             return web.Response(status=503)
         client = web.WebSocketResponse(autoping=False, compress=False)
         await client.prepare(request)
-        self.connects += "streams=" in request.query_string  # The market's; a user's stream may pass here too.
+        self.connects += is_of_market(request)
         self.clients[client] = request
         try:
             async with self.session.ws_connect(self.upstream + request.path_qs, max_msg_size=0) as upstream:
-                tasks = [asyncio.create_task(self._down(upstream, client)), asyncio.create_task(self._up(client))]
+                tasks = [
+                    asyncio.create_task(self._down(upstream, client, of_marks=is_of_marks(request))),
+                    asyncio.create_task(self._up(client)),
+                ]
                 done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in waiting:
                     task.cancel()
@@ -98,7 +108,7 @@ class StreamRelay:
             if message.type == WSMsgType.PING:
                 await client.pong(message.data)
 
-    async def _down(self, upstream: Any, client: web.WebSocketResponse) -> None:
+    async def _down(self, upstream: Any, client: web.WebSocketResponse, *, of_marks: bool) -> None:
         """What the venue sends, some time later."""
         loop = asyncio.get_running_loop()
         waiting: deque[tuple[float, str]] = deque()
@@ -115,7 +125,7 @@ class StreamRelay:
                 waiting.append((loop.time() + self.delay_s, message.data))
             while waiting and waiting[0][0] <= loop.time() + 1e-4:
                 text = waiting.popleft()[1]
-                if self.silent or self.frozen:
+                if self.silent or self.frozen or (of_marks and self.mute_marks):
                     continue
                 for each in self._treated(text):
                     if held is None and self.swap and "depthUpdate" in each:
@@ -141,3 +151,13 @@ class StreamRelay:
             self.corrupt -= 1
             return [text[: len(text) // 2] + "\x01" + text[len(text) // 2 + 1 :]]
         return [text]
+
+
+def is_of_marks(request: web.Request) -> bool:
+    """Whether a connection has marks alone."""
+    return "@markPrice" in request.query_string
+
+
+def is_of_market(request: web.Request) -> bool:
+    """Whether a connection has a book, quotes or prints: a user's stream and marks pass here too."""
+    return "streams=" in request.query_string and not is_of_marks(request)

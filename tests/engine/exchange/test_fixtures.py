@@ -140,8 +140,9 @@ async def gathered(server: Server, client: Client) -> dict[str, Any]:
         await until(socket, keep)
 
     async def streams(market: str, names: tuple[str, ...]) -> None:
-        prefix = "/market" if market == "usdm" else ""
         for name in names:
+            of_public = name.partition("@")[0] in {"trade", "bookTicker", "depth"}
+            prefix = ("/public" if of_public else "/market") if market == "usdm" else ""
             async with client.http.ws_connect(f"{server.stream}{prefix}/ws/btcusdt@{name}") as socket:
                 found[f"{market} {name}"] = await until(socket, lambda _: True)
 

@@ -241,3 +241,22 @@ def test_a_message_comes_for_a_symbol_nobody_asked_for(market: str) -> None:
         assert (await until(socket, lambda each: each["s"] != "BTCUSDT"))["s"] == "NOSUCHUSDT"
 
     listen(market, "btcusdt@trade", scene, turns_per_s=200)
+
+
+def test_each_path_of_usdm_sends_its_own_streams_only() -> None:
+    async def what(server: Server, client: Client) -> None:
+        names = "btcusdt@trade/btcusdt@aggTrade/btcusdt@bookTicker/btcusdt@depth@0ms/btcusdt@markPrice@1s"
+        for path, wanted in (
+            ("/public", {"trade", "bookTicker", "depthUpdate"}), ("/market", {"aggTrade", "markPriceUpdate"}),
+            ("", {"trade", "bookTicker", "depthUpdate", "aggTrade", "markPriceUpdate"}),
+        ):  # fmt: skip
+            market = "&market=usdm" if not path else ""
+            seen: set[str] = set()
+            async with client.http.ws_connect(f"{server.stream}{path}/stream?streams={names}{market}") as socket:
+                while not wanted <= seen:
+                    seen.add((await read(socket))["data"]["e"])
+                for _ in range(30):
+                    seen.add((await read(socket))["data"]["e"])
+            assert seen == wanted
+
+    play(what)

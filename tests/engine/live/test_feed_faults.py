@@ -407,7 +407,7 @@ def test_a_connection_is_replaced_before_the_venue_cuts_it(tmp_path: Path, strat
             await stage.primary.inject(['{"e":"serverShutdown","E":1700000000000}'])
         switches = process.feed.arbiter.switches
         await until(lambda: process.feed.arbiter.switches > switches, task)
-        await until(lambda: len(stage.primary.clients) == 1, task)
+        await until(lambda: stage.primary.open_markets == 1, task)
         await well(process, task)
 
     stage = perform(tmp_path, strategy_folder, play, feed='rotate_after = "6s"' if how == "age" else "")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from reference import sessions
 
@@ -19,14 +20,16 @@ from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.snapshot import write_snapshot
 from twinloop.engine.live import handover_file
 from twinloop.engine.live.config import load_session
+from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
-from twinloop.engine.live.rebuild import begin
+from twinloop.engine.live.rebuild import Rebuilt, begin
 from twinloop.engine.live.session import session_from_plain
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait
 from twinloop.kernels import rows
-from twinloop.kernels.node import STANDARD
+from twinloop.kernels.node import FAILED, STANDARD
 from twinloop.kernels.portfolio import CASH, POSITION
 from twinloop.kernels.risk_state import set_equity_floor
 
@@ -237,6 +240,69 @@ def test_what_the_venue_did_meanwhile_is_booked_for_whom_it_was(
     for name in ("second", "third"):
         found = replay_journal(tmp_path / "sessions" / name / "journal")
         assert found.difference is None, str(found.difference)
+
+
+def test_a_session_that_broke_off_as_it_began_takes_the_handover_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(_: Any) -> None:
+        raise SessionError("broke off")
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            one = await sessions.in_session(file_of(tmp_path, server.port, "first", "live"), [], until_held(20))
+            loop = asyncio.get_running_loop()
+            told = await loop.run_in_executor(None, hand_over, tmp_path, "first", capsys)
+            path = file_of(tmp_path, server.port, "second", "live", continues=told["file"])
+            with monkeypatch.context() as patched:
+                patched.setattr(LiveLoop, "start", breaks_off)
+                with pytest.raises(SessionError, match="broke off"):
+                    await LiveProcess(load_session(path), print).run()
+            assert not open_journal(tmp_path / "sessions" / "second" / "journal").commits
+            again = await sessions.in_session(path, [], active)
+            assert money_of(again) == money_of(one)
+            assert state_of(again)["turns"] > state_of(one)["turns"]
+
+    async def active(process: LiveProcess, task: asyncio.Task[None]) -> None:
+        turns = state_of(process)["turns"]
+        await sessions.until(
+            lambda: process.loop.trading_state == "ACTIVE" and state_of(process)["turns"] > turns, task
+        )
+
+    asyncio.run(all_of_it())
+    assert replay_journal(tmp_path / "sessions" / "second" / "journal").difference is None
+
+
+def test_a_strategy_that_its_error_halted_and_a_day_that_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What failed stays silent in the next session, and a day that ended in between begins anew at its first fact."""
+
+    async def goes_on(process: LiveProcess, task: asyncio.Task[None]) -> None:
+        turns = state_of(process)["turns"]
+        seen = process.loop.counts.by_kind.get(rows.TRADE, 0)
+        await sessions.until(lambda: process.loop.counts.by_kind.get(rows.TRADE, 0) > seen + 5, task)
+        assert state_of(process)["turns"] == turns, "it is called no more"
+
+    with pytest.MonkeyPatch.context() as patched:
+        taken = Rebuilt.take
+
+        def failed(self: Rebuilt, commits: Any, epoch: int) -> None:
+            taken(self, commits, epoch)
+            self.node.decision["strategies"][0]["failed"] = FAILED
+
+        patched.setattr(Rebuilt, "take", failed)
+        _, second = in_paper(tmp_path, capsys, until_held(20), goes_on)
+    assert int(second.loop.node.decision["strategies"][0]["failed"]) == FAILED
+    past = handover_file.read(tmp_path / "sessions" / "first" / "handover.json")
+    session = session_from_plain(open_journal(tmp_path / "sessions" / "second" / "journal").header.session)
+    day_ns = 86_400 * 10**9
+    node = LiveNode(msgspec.structs.replace(session, inherited=past), "recorded")
+    node.start()
+    account = node.decision["accounts"][0]
+    account["day_equity"] += 12345  # A loss of the day before.
+    node.handle(node.clock_row(past.now_ns // day_ns * day_ns + day_ns))
+    assert int(account["day_equity"]) == int(account["equity"])
 
 
 def test_a_new_name_ends_no_ban(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

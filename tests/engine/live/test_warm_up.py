@@ -162,6 +162,22 @@ def test_a_session_that_broke_off_in_its_history_does_not_go_on(
         run(tmp_path, eager, 'trades = "10m"', never)
 
 
+def test_a_session_that_broke_off_before_its_history_does_not_go_on(
+    tmp_path: Path, eager: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal has begun, and nothing in it says that history was to come but its own session."""
+
+    async def breaks_off(*_: Any) -> None:
+        raise SessionError("broke off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("twinloop.engine.live.process.feed_history", breaks_off)
+        with pytest.raises(SessionError, match="broke off"):
+            run(tmp_path, eager, 'trades = "10m"', never)
+    with pytest.raises(SessionError, match="in the middle of its warm-up"):
+        run(tmp_path, eager, 'trades = "10m"', never)
+
+
 def test_history_that_ends_long_before_now_is_refused(tmp_path: Path, eager: Path) -> None:
     with pytest.raises(SessionError, match="ends long before now"):
         run(tmp_path, eager, 'trades = "10m"\ngap_max = "0s"', never)
