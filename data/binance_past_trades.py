@@ -68,10 +68,13 @@ class Aggregates(NamedTuple):
 
 
 class PastTrades:
-    """Of one instrument. slot: of it in the node."""
+    """Of one instrument. slot: of it in the node. aggregated: the stream's prints are, and so is all that is told of those it did not tell."""
 
-    def __init__(self, venue: str, instrument: Instrument, slot: int, source: int = 0) -> None:
+    def __init__(
+        self, venue: str, instrument: Instrument, slot: int, source: int = 0, *, aggregated: bool = False
+    ) -> None:
         self.instrument = instrument
+        self.tells_aggregated = aggregated
         self._venue, self._slot, self._source = venue, slot, source
 
     def recent_path(self, limit: int = PAGE) -> str:
@@ -97,6 +100,13 @@ class PastTrades:
         rows["local_ns"] = rows["venue_ns"]
         first, last = np.array([(each.f, each.l) for each in found], np.int64).reshape(-1, 2).T
         return Aggregates(rows, first, last)
+
+    @staticmethod
+    def by_last(found: Aggregates, wanted: npt.NDArray[np.bool_]) -> Rows:
+        """Aggregated trades as they stream: named by the last of their trades."""
+        rows = pick(found.rows, wanted)
+        rows["trade_id"] = found.last[wanted]
+        return rows
 
     def _read(self, decoder: "msgspec.json.Decoder[Any]", body: bytes) -> list[Any]:
         try:
@@ -132,6 +142,8 @@ async def trades_after(
 
     Rows carry the id of a single trade, of an aggregated one its last. A venue whose ids begin anew is believed, by its clock.
     """
+    if past.tells_aggregated:
+        return await _aggregates_after(get, past, after_id, after_ns)
     recent = past.recent(await get(past.recent_path()), local_ns)
     recent = pick(recent, (recent["trade_id"] > after_id) | (recent["venue_ns"] > after_ns))
     if not len(recent) or len(recent) < PAGE:
@@ -152,3 +164,19 @@ async def trades_after(
             return join_rows([*older, recent]), True
         from_id = int(found.rows["trade_id"][-1]) + 1
     return join_rows([*older, recent]), False
+
+
+async def _aggregates_after(
+    get: Callable[[str], Awaitable[bytes]], past: PastTrades, after_id: int, after_ns: int
+) -> tuple[Rows, bool]:
+    """The same where prints stream aggregated: those made of later trades only, so that what streams joins them without a seam."""
+    told, from_id = list[Rows](), 0
+    for _ in range(PAGES_MAX):
+        path = past.aggregated_path(from_id=from_id, start_ms=0 if from_id else after_ns // 10**6)
+        found = past.aggregated(await get(path))
+        later = (found.first > after_id) | (found.rows["venue_ns"] > after_ns)
+        told.append(past.by_last(found, later))
+        if len(found.rows) < PAGE:
+            return join_rows(told), True
+        from_id = int(found.rows["trade_id"][-1]) + 1
+    return join_rows(told), False

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from twinloop.data.binance_past_trades import PastTrades
-from twinloop.data.binance_stream import BinanceStream
+from twinloop.data.binance_stream import BinanceStream, Prints
 from twinloop.data.book_sync import EMPTY, Rows
 from twinloop.data.errors import DecodeError
 from twinloop.data.feed_codes import POLLED
@@ -24,13 +24,20 @@ class PolledMarket:
     """Answers of one venue, of some instruments. depth: whether the node keeps books, or sees the touch only."""
 
     def __init__(
-        self, venue: str, instruments: Sequence[Instrument], *, depth: bool, slots: Sequence[int] | None = None
+        self,
+        venue: str,
+        instruments: Sequence[Instrument],
+        *,
+        depth: bool,
+        prints: Prints = "trade",
+        slots: Sequence[int] | None = None,
     ) -> None:
         self._stream = BinanceStream(venue, instruments, depth=False, slots=slots, source=POLLED)
         self._instruments = list(instruments)
         self._depth = depth
         self._past = [
-            PastTrades(venue, each, slot, POLLED) for each, slot in zip(instruments, self._stream.slots, strict=True)
+            PastTrades(venue, each, slot, POLLED, aggregated=prints == "aggTrade")
+            for each, slot in zip(instruments, self._stream.slots, strict=True)
         ]
         self.refused = 0
 
@@ -38,7 +45,8 @@ class PolledMarket:
         """Where to ask for the book and the prints of an instrument."""
         symbol = self._instruments[place].symbol
         book, _, _ = self._stream.snapshot_path(symbol).rpartition("=")
-        return f"{book}={LEVELS}", self._past[place].recent_path()
+        past = self._past[place]
+        return f"{book}={LEVELS}", past.aggregated_path() if past.tells_aggregated else past.recent_path()
 
     def rows(self, place: int, book: bytes, prints: bytes, local_ns: int) -> Rows:
         """Rows of both answers, the prints first; what cannot be read gives none and is counted."""
@@ -65,7 +73,13 @@ class PolledMarket:
         return quote
 
     def _print_rows(self, place: int, text: bytes, local_ns: int) -> Rows:
+        past = self._past[place]
         try:
-            return self._past[place].recent(text, local_ns)
+            if not past.tells_aggregated:
+                return past.recent(text, local_ns)
+            found = past.aggregated(text)
         except DecodeError:
             return EMPTY
+        rows = past.by_last(found, np.ones(len(found.rows), np.bool_))
+        rows["local_ns"] = local_ns
+        return rows

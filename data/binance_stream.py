@@ -11,7 +11,7 @@ venue sends raises.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ _STREAM_PATH: Final = {"binance-spot": "/stream", "binance-usdm": "/public/strea
 # Marks and aggregated prints of USD-M stand under another path, and on a connection of their own.
 _MARKET_PATH: Final = {**_STREAM_PATH, "binance-usdm": "/market/stream"}
 MARKS: Final = "markPrice@1s"
+Prints = Literal["trade", "aggTrade"]
 _DEPTH: Final = {"binance-spot": "depth@100ms", "binance-usdm": "depth@0ms", "binance-coinm": "depth@0ms"}
 _HEAD_BYTES: Final = 200
 _FIRST: Final = codes.SLOTS["FIRST_UPDATE"]
@@ -57,9 +58,9 @@ def info_path(venue: str) -> str:
 
 
 class BinanceStream:
-    """Some instruments of one venue over one connection. depth: books, with quotes beside them on demand, else quotes alone.
+    """Some instruments of one venue over one connection, or over several that are read as one.
 
-    marks: mark prices and the funding they tell of, and nothing else. slots: of the instruments in the node, by place here.
+    depth: books, with quotes beside them on demand, else quotes alone. prints: single trades, or aggregated ones. marks: mark prices and the funding they tell of, and nothing else. slots: of the instruments in the node, by place here.
     """
 
     def __init__(
@@ -69,20 +70,22 @@ class BinanceStream:
         *,
         depth: bool,
         quotes: bool = False,
+        prints: Prints = "trade",
         marks: bool = False,
         slots: Sequence[int] | None = None,
         source: int = 0,
     ) -> None:
         self.venue = venue
         self._depth = depth
-        self._kinds = (
-            (_DEPTH[venue], *(["bookTicker"] if quotes else []), "trade") if depth else ("bookTicker", "trade")
-        )
-        self._path = _STREAM_PATH[venue]
+        kinds = ((_DEPTH[venue], *(["bookTicker"] if quotes else [])) if depth else ("bookTicker",)) + (prints,)
         if marks:
             assert not depth
             assert venue != "binance-spot"
-            self._kinds, self._path = (MARKS,), _MARKET_PATH[venue]
+            kinds = (MARKS,)
+        self._by_path: dict[str, list[str]] = {}  # Kinds of streams.
+        for kind in kinds:
+            path = (_MARKET_PATH if kind in {MARKS, "aggTrade"} else _STREAM_PATH)[venue]
+            self._by_path.setdefault(path, []).append(kind)
         futures = venue != "binance-spot"
         self.slots = list(range(len(instruments))) if slots is None else list(slots)
         self.symbols = [each.symbol for each in instruments]
@@ -93,7 +96,12 @@ class BinanceStream:
             (each.symbol, each.price_scale, each.qty_scale, slot)
             for each, slot in zip(instruments, self.slots, strict=True)
         ]
-        options: dict[str, Any] = {"futures": futures, "aggregate": False, "source": source, "states": self._states}
+        options: dict[str, Any] = {
+            "futures": futures,
+            "aggregate": prints == "aggTrade",
+            "source": source,
+            "states": self._states,
+        }
         self._scanner = FrameScanner(known, out=self._words.view(np.uint8).reshape(-1), **options)
         self._twin = FrameDecoder(known, **options)
         self._waits = np.zeros(len(instruments), np.int64)
@@ -108,13 +116,17 @@ class BinanceStream:
         )  # Whose the last frame was, and the kind of its first row; 0 for one without rows.
         self.closing = False  # The venue said that it will end the connection.
 
-    def streams(self) -> list[str]:
-        """Names of the streams, as the venue calls them."""
-        return [f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in self._kinds]
+    def urls(self, base: str) -> list[str]:
+        """Addresses of the connections that have all of it together: one, but for aggregated prints of USD-M beside a book or quotes."""
+        return [
+            f"{base}{path}?streams=" + "/".join(f"{symbol.lower()}@{kind}" for symbol in self.symbols for kind in kinds)
+            for path, kinds in self._by_path.items()
+        ]
 
     def url(self, base: str) -> str:
-        """Address of the connection that has all of them."""
-        return f"{base}{self._path}?streams={'/'.join(self.streams())}"
+        """The address where there is one."""
+        (found,) = self.urls(base)
+        return found
 
     def snapshot_path(self, symbol: str) -> str:
         """Where to get a snapshot, behind the address of the REST interface."""

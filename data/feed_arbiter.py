@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twinloop.data import feed_codes as codes
-from twinloop.data.binance_stream import BinanceStream
+from twinloop.data.binance_stream import BinanceStream, Prints
 from twinloop.data.book_sync import EMPTY, Rows
 from twinloop.data.cadence import Cadence
 from twinloop.data.instruments import Instrument
@@ -158,6 +158,7 @@ class FeedArbiter:
         *,
         depth: bool,
         quotes: bool = False,
+        prints: Prints = "trade",
         touch: Touch | None = None,
         slots: Sequence[int] | None = None,
         past: bool = False,
@@ -168,6 +169,7 @@ class FeedArbiter:
             "instruments": list(instruments),
             "depth": depth,
             "quotes": quotes,
+            "prints": prints,
             "slots": slots,
         }
         self.settings = settings

@@ -8,6 +8,7 @@ comes meanwhile waits in the system's sockets: the venue's sender waits, nothing
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -43,11 +44,12 @@ LEGS_MAX: Final = 2  # Of one source.
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one feed comes from. stream: with its streams' names; rest: for snapshots."""
+    """Where one feed comes from. stream: with its streams' names; rest: for snapshots. more: addresses of what belongs to it besides."""
 
     number: int
     stream: str
     rest: str
+    more: tuple[str, ...] = ()
 
 
 class TakeFrame(Protocol):
@@ -59,11 +61,11 @@ class TakeFrame(Protocol):
 
 @dataclass(eq=False)
 class _Connection:
-    """One socket and its leg. Its task is the only one that reads it."""
+    """The sockets of one leg, one or more: it stands and falls with all of them. Its task is the only one that reads them."""
 
     source: Source
     leg: Leg
-    socket: Any
+    sockets: list[Any]
     asking: set[str] = field(default_factory=set)
     closing: bool = False
 
@@ -150,39 +152,53 @@ class Feeds:
         pacing = self._pacing(urlsplit(source.stream).netloc)
         while True:
             await WORLD.sleep(pacing.wait_s(self._clock.local_ns(), WORLD.random()))
-            pacing.tried(self._clock.local_ns())
             try:
-                socket = await WORLD.connect(
-                    source.stream, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=OPEN_S, close_timeout=1.0,
-                    create_connection=PromptConnection, ping_interval=PING_S, ping_timeout=PING_S,
-                )  # fmt: skip
+                sockets = await self._connected(source, pacing)
             except (OSError, WebSocketException, TimeoutError) as error:
                 self.reasons[source.number] = _why(error, source.stream)
                 pacing.ended(0)
                 continue
             began_ns = self._clock.local_ns()
-            connection = self._opened(source, socket, began_ns)
+            connection = self._opened(source, sockets, began_ns)
             reading = self._tasks.create_task(self._read(connection), name=f"feed-read-{source.number}")
             while not reading.done() and not (connection.leg.retiring and self._count(source) < LEGS_MAX):
                 await asyncio.wait([reading], timeout=WATCH_S)
             if reading.done():
                 pacing.ended(self._clock.local_ns() - began_ns)
 
+    async def _connected(self, source: Source, pacing: Pacing) -> list[Any]:
+        """Every connection of a source, or none."""
+        sockets: list[Any] = []
+        try:
+            for address in (source.stream, *source.more):
+                pacing.tried(self._clock.local_ns())
+                sockets.append(
+                    await WORLD.connect(
+                        address, max_size=FRAME_BYTES_MAX, compression=None, open_timeout=OPEN_S, close_timeout=1.0,
+                        create_connection=PromptConnection, ping_interval=PING_S, ping_timeout=PING_S,
+                    )
+                )  # fmt: skip
+        except BaseException:
+            for socket in sockets:
+                await socket.close()
+            raise
+        return sockets
+
     def _count(self, source: Source) -> int:
         return sum(each.source is source for each in self._connections)
 
-    def _opened(self, source: Source, socket: Any, now_ns: int) -> _Connection:
+    def _opened(self, source: Source, sockets: list[Any], now_ns: int) -> _Connection:
         self.connects += 1
         self.reasons.pop(source.number, None)
         leg, rows = self.arbiter.open(source.number, now_ns)
-        connection = _Connection(source, leg, socket)
+        connection = _Connection(source, leg, sockets)
         self._connections.append(connection)
         self._take(rows)
         return connection
 
     async def _read(self, connection: _Connection) -> None:
         """Read until the connection is over, however it ends. A session that ends tells nobody of it."""
-        leg, socket = connection.leg, connection.socket
+        leg, sockets = connection.leg, connection.sockets
         stream = leg.stream
 
         def take(frame: bytes) -> None:
@@ -191,8 +207,10 @@ class Feeds:
                 self._ask(connection)
 
         try:
-            async with socket:
-                await socket.deliver(take)
+            async with AsyncExitStack() as stack:
+                for socket in sockets:
+                    await stack.enter_async_context(socket)
+                await (sockets[0].deliver(take) if len(sockets) == 1 else _first_over(sockets, take))
         except (OSError, WebSocketException) as error:
             self.reasons[connection.source.number] = str(error) or type(error).__name__
         self._connections.remove(connection)
@@ -288,7 +306,8 @@ class Feeds:
 
     @staticmethod
     async def _close(connection: _Connection) -> None:
-        await connection.socket.close()
+        for socket in connection.sockets:
+            await socket.close()
 
     # ---- The last resort.
 
@@ -351,6 +370,19 @@ def _why(error: Exception, stream: str) -> str:
     return f"{found.what}: {found.got}"
 
 
+async def _first_over(sockets: Sequence[Any], take: Callable[[bytes], None]) -> None:
+    """Have the messages of several sockets taken until one of them is over: raises why."""
+    reading = [asyncio.ensure_future(socket.deliver(take)) for socket in sockets]
+    try:
+        done, _ = await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+        for each in done:
+            each.result()
+    finally:
+        for each in reading:
+            each.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+
+
 def make_feeds(
     loaded: LoadedSession,
     instruments: Sequence[Instrument],
@@ -369,18 +401,20 @@ def make_feeds(
             stale_ns=config.stale_after, lag_ns=config.lag_max, late_ns=config.late_after, dwell_ns=config.dwell, disagree_bps=config.disagree_bps,
             rotate_ns=config.rotate_after,
         ),
-        depth=depth, touch=lambda slot: (int(markets[slot]["bid"]), int(markets[slot]["ask"])), past=True,
+        depth=depth, touch=lambda slot: (int(markets[slot]["bid"]), int(markets[slot]["ask"])), past=True, prints=config.prints,
     )  # fmt: skip
-    names = BinanceStream(config.venue, instruments, depth=depth)
-    sources = [Source(PRIMARY, names.url(loaded.stream), loaded.rest)]
+    names = BinanceStream(config.venue, instruments, depth=depth, prints=config.prints)
+    first, *more = names.urls(loaded.stream)
+    sources = [Source(PRIMARY, first, loaded.rest, tuple(more))]
     bases = [(PRIMARY, loaded.stream)]
     if config.backup_stream:
         rest = (config.backup_rest or loaded.rest).rstrip("/")
         bases.append((BACKUP, config.backup_stream.rstrip("/")))
-        sources.append(Source(BACKUP, names.url(bases[1][1]), rest))
+        first, *more = names.urls(bases[1][1])
+        sources.append(Source(BACKUP, first, rest, tuple(more)))
     return Feeds(
         sources, arbiter, take=loop.take, take_frame=loop.take_frame, clock=loop.clock, client=client,
-        polled=PolledMarket(config.venue, instruments, depth=depth), poll_after_ns=config.poll_after,
-        poll_every_ns=config.poll_every, past=[PastTrades(config.venue, each, slot) for slot, each in enumerate(instruments)],
+        polled=PolledMarket(config.venue, instruments, depth=depth, prints=config.prints), poll_after_ns=config.poll_after,
+        poll_every_ns=config.poll_every, past=[PastTrades(config.venue, each, slot, aggregated=config.prints == "aggTrade") for slot, each in enumerate(instruments)],
         on_busy=on_busy, marks=make_marks(config.venue, instruments, bases, take=loop.take, clock=loop.clock) if config.tells_marks else None,
     )  # fmt: skip

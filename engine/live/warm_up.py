@@ -286,7 +286,8 @@ async def missed_prints(
         return await get(client, loaded.rest + path)
 
     for slot, (after_id, after_ns) in last.items():
-        past = PastTrades(loaded.config.feed.venue, instruments[slot], slot)
+        aggregated = loaded.config.feed.prints == "aggTrade"
+        past = PastTrades(loaded.config.feed.venue, instruments[slot], slot, aggregated=aggregated)
         try:
             rows, whole = await trades_after(body, past, after_id, after_ns, now_ns)
         except (SessionError, DecodeError):

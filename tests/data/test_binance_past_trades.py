@@ -122,3 +122,16 @@ def test_what_cannot_be_read_gives_nothing(body: bytes) -> None:
         past().recent(body, 5)
     with pytest.raises(DecodeError):
         past().aggregated(body.replace(b"price", b"p").replace(b"qty", b"q"))
+
+
+@given(count=st.integers(1, 6000), known=st.integers(1, 6000), seed=st.integers(0, 99))
+def test_where_prints_stream_aggregated_so_does_all_that_was_missed_and_nothing_is_left_out(
+    count: int, known: int, seed: int
+) -> None:
+    venue = List(count, seed)
+    floor = next((last for _, last in venue.aggregates if last >= known), count)
+    asked = PastTrades("binance-usdm", USDM, 6, aggregated=True)
+    rows, whole = asyncio.run(trades_after(venue.get, asked, floor, (T0 + floor) * MS, 77))
+    assert whole
+    assert rows["trade_id"].tolist() == [last for _, last in venue.aggregates if last > floor]
+    assert int(rows["qty"].sum()) == (count - floor) * 250

@@ -4,6 +4,7 @@ import gzip
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,3 +176,21 @@ def test_the_same_marks_live_and_recorded_give_the_same_rows_and_the_funding_bet
     assert np.count_nonzero(live["kind"] == table.MARK) > 400
     assert np.count_nonzero(live["kind"] == table.FUNDING) == 1  # Of midnight.
     assert words_of(live).tobytes() == words_of(pick(recorded, of_marks)).tobytes()
+
+
+def test_aggregated_prints_of_usdm_have_a_connection_of_their_own() -> None:
+    def urls(venue: str, *, depth: bool, **more: Any) -> list[str]:
+        instrument = PRESETS[f"{venue}:BTCUSD_PERP" if venue == "binance-coinm" else f"{venue}:BTCUSDT"]
+        return BinanceStream(venue, [instrument], depth=depth, **more).urls("wss://x")
+
+    assert urls("binance-usdm", depth=True) == ["wss://x/public/stream?streams=btcusdt@depth@0ms/btcusdt@trade"]
+    assert urls("binance-usdm", depth=True, prints="aggTrade") == [
+        "wss://x/public/stream?streams=btcusdt@depth@0ms", "wss://x/market/stream?streams=btcusdt@aggTrade",
+    ]  # fmt: skip
+    assert urls("binance-usdm", depth=False, prints="aggTrade") == [
+        "wss://x/public/stream?streams=btcusdt@bookTicker", "wss://x/market/stream?streams=btcusdt@aggTrade",
+    ]  # fmt: skip
+    assert urls("binance-spot", depth=False, prints="aggTrade") == [
+        "wss://x/stream?streams=btcusdt@bookTicker/btcusdt@aggTrade"
+    ]
+    assert urls("binance-coinm", depth=False, marks=True) == ["wss://x/stream?streams=btcusd_perp@markPrice@1s"]

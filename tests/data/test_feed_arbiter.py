@@ -1,17 +1,19 @@
 """Which feed a market is taken from: one switch, no lost or doubled print, no gap in the book, and stale when nothing may be trusted."""
 
+import json
 import random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.streamed_book import MS, NOW, Seen, Venue, kinds, quote, snapshot, trade, update
+from reference.streamed_book import MS, NOW, Seen, Venue, aggregate, kinds, quote, snapshot, trade, update
 
 from twinloop.data import feed_codes as codes
+from twinloop.data.binance_past_trades import PastTrades
 from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, PAST_NS, FeedArbiter, FeedSettings, Leg
 from twinloop.data.instruments import PRESETS
-from twinloop.data.rowfile import Rows, pick
+from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.kernels import rows as table
 
 USDM = PRESETS["binance-usdm:BTCUSDT"]
@@ -459,3 +461,54 @@ def test_a_leg_needs_as_many_samples_as_the_median_asks_for() -> None:
         frame = update(10_000 + number, 10_000 + number, 9_999 + number)
         run.take(run.arbiter.on_frame(two, frame, run.now))
     assert run.arbiter.lag_ns() is None
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_aggregated_prints_come_once_whatever_is_lost_and_however_it_is_told(seed: int) -> None:
+    """Lost on one leg or on both, told late by the venue's list: every aggregate once, by the last of its trades, and no trade twice."""
+    draw = random.Random(seed)
+    arbiter = FeedArbiter("binance-usdm", [USDM], FeedSettings(), depth=False, prints="aggTrade", past=True)
+    past = PastTrades("binance-usdm", USDM, 0, aggregated=True)
+    found: list[Rows] = [arbiter.begin(NOW)]
+    now, aggregates = NOW, list[tuple[int, int, int]]()  # Their own id, and the trades of each.
+    first = 1
+    for number in range(1, 60):
+        last = first + draw.randrange(5)
+        aggregates.append((number, first, last))
+        first = last + 1
+    legs = [arbiter.open(codes.PRIMARY, now)[0], arbiter.open(codes.BACKUP, now)[0]]
+    away = draw.randrange(10, 40)
+    back = away + draw.randrange(1, 15)
+    for at, each in enumerate(aggregates):
+        now += 20 * MS
+        frame = aggregate(*each, now)
+        if at == away:
+            found += [arbiter.on_closed(leg, now) for leg in legs]
+            legs = []
+        if at == back:
+            leg, rows = arbiter.open(codes.PRIMARY, now)
+            legs.append(leg)
+            found.append(rows)
+        lost = (
+            draw.randrange(len(legs) + 2) if len(legs) == 2 and at not in {0, away - 1} else -1
+        )  # By one of two at most.
+        for place, leg in enumerate(legs):
+            found.append(arbiter.on_frame(leg, quote(at + 1, "100.0", "100.1", now), now))
+            if place != lost:
+                found.append(arbiter.on_frame(leg, frame, now))
+        for wanted in arbiter.wanted():
+            told = [one for one in aggregates[: at + 1] if one[2] > wanted.after_id - 3]
+            body = json.dumps([
+                {"a": a, "p": "100.1", "q": f"{(z - f + 1) * 0.5:.1f}", "f": f, "l": z, "T": now // MS, "m": True} for a, f, z in told
+            ])  # fmt: skip
+            them = past.aggregated(body.encode())
+            now += 20 * MS
+            found.append(arbiter.on_past(wanted, past.by_last(them, them.first > wanted.after_id), now, whole=True))
+    rows = join_rows([each for each in found if len(each)])
+    prints = pick(rows, rows["kind"] == table.TRADE)
+    ids = prints["trade_id"].tolist()
+    assert len(ids) == len(set(ids))
+    missing = {last for _, _, last in aggregates} - set(ids)
+    assert missing == set(), "what one leg lost the other had, and what none saw was asked for"
+    assert int(prints["qty"].sum()) == aggregates[-1][2] * 500

@@ -58,9 +58,9 @@ class StreamRelay:
         """Connections of books and prints that are open."""
         return sum(is_of_market(request) for request in self.clients.values())
 
-    def reset(self) -> None:
-        """Every connection ends with a TCP reset, without a word."""
-        for request in list(self.clients.values()):
+    def reset(self, path: str = "/") -> None:
+        """Every connection below a path ends with a TCP reset, without a word."""
+        for request in [each for each in self.clients.values() if each.path.startswith(path)]:
             transport = request.transport
             if transport is not None:
                 raw = transport.get_extra_info("socket")

@@ -128,3 +128,13 @@ class Seen:
 
     def held(self) -> dict[tuple[int, int], int]:
         return {key: qty for key, qty in self.book.items() if qty}
+
+
+def aggregate(number: int, first: int, last: int, at_ns: int = NOW) -> bytes:
+    """An aggregated print of some trades, of half a unit each."""
+    ms = at_ns // MS
+    data = {
+        "e": "aggTrade", "E": ms, "s": "BTCUSDT", "a": number, "p": "100.1", "q": f"{(last - first + 1) * 0.5:.1f}", "f": first, "l": last,
+        "T": ms, "m": True,
+    }  # fmt: skip
+    return json.dumps({"stream": "btcusdt@aggTrade", "data": data}, separators=(",", ":")).encode()
