@@ -109,6 +109,7 @@ class LiveLoop:
         self.node: LiveNode = recorded.node
         self.clock = clock
         self.counts = Counts(recorded.counts)
+        self.last_word = (0, 0)  # Kind and code of the last HALT, REDUCE or FLATTEN, for a person; zeros: not known.
         self.failure = ""
         self._send = send
         self._on_turn = on_turn
@@ -191,6 +192,8 @@ class LiveLoop:
         """An operator's word: a fact like any other, journalled before it acts. local_ns: of it, 0: now. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
+        if name not in {"note", "resume"}:
+            self.last_word = COMMANDS[name], code
         row = self._operator_row(COMMANDS[name], strategy)
         row["code"], row["value"] = code, value
         if local_ns:
