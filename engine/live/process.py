@@ -507,7 +507,7 @@ class LiveProcess:
         orders.take(orders.gateway.cancel_all(*orders.times()))
         waited_s = 0.0
         gateway = orders.gateway
-        while (gateway.open_orders or gateway.dead_man.runs) and waited_s < CANCEL_S:
+        while (self.loop.waiting_orders or gateway.open_orders or gateway.dead_man.runs) and waited_s < CANCEL_S:
             await WORLD.sleep(PROVE_S)
             self.published.beat(self)
             waited_s += PROVE_S
