@@ -38,7 +38,7 @@ from twinloop.engine.journal.format import SEGMENT_PATTERN
 from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.limits import limits_lines
-from twinloop.engine.live import handover_file
+from twinloop.engine.live import fee_rate, handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
@@ -111,9 +111,10 @@ def make_session(loaded: LoadedSession, instruments: list[Instrument], start_ns:
     return Session(
         name=loaded.name, mode=config.session.mode, instruments=instruments, shown=[config.feed.shown] * len(instruments),
         strategies=strategies, currency=config.account.currency, cash=config.account.cash, limits_section=loaded.limits_section,
-        start_ns=start_ns, fx=dict(config.account.fx), folder=str(loaded.folder), seed=config.session.seed,
+        start_ns=start_ns, folder=str(loaded.folder), seed=config.session.seed,
         entry_latency_ns=config.paper.entry_latency, response_latency_ns=config.paper.response_latency,
         queue_model=config.paper.queue_model,
+        fx=fee_rate.currencies_without_cash(instruments, config.account.currency) if config.session.mode == "live" else dict(config.account.fx),
     )  # fmt: skip
 
 
@@ -133,6 +134,9 @@ class LiveProcess:
         self.result: dict[str, Any] = {}  # What it came to, once it has ended.
         self.feed: Feeds
         self.published: Published
+        self._fees = fee_rate.FeesTold()
+        self._fee_rate: fee_rate.FeeRate | None = None
+        self._takes_stock = False  # Of what fees are paid in, from this start on.
         self._rebuilt: Outcome | None = None
         self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
         self._cancelled = False  # Everything was asked to be cancelled, because the session ends.
@@ -154,6 +158,8 @@ class LiveProcess:
                     if self.orders is not None:
                         tasks.create_task(self.orders.run(), name="orders")
                         tasks.create_task(self._reconcile(self.orders), name="reconcile")
+                    if self._fee_rate is not None:
+                        tasks.create_task(self._fee_rate.run(), name="fee-rate")
             except* _StoppedError:
                 self._in_order = True
             except* Exception as group:
@@ -182,7 +188,11 @@ class LiveProcess:
         if credentials is not None:
             keys = credentials
             told: AccountTold = await asked(lambda: ask_account(loaded.endpoints, keys, MARKETS[venue]))
-            held, rights, modes = told
+            held, rights, modes, burns = told
+            body_of = partial(get, client)
+            self._fees = await asked(
+                lambda: fee_rate.ask_at_start(body_of, loaded.rest, MARKETS[venue], session.currency, burns=burns)
+            )
             if rights is None:
                 self._say(
                     "! the venue does not tell what the key may do: see to it that it cannot withdraw or transfer"
@@ -192,7 +202,9 @@ class LiveProcess:
             for line in [] if modes is None else check_modes(loaded, modes):
                 self._say(line)
             session = msgspec.structs.replace(
-                session, cash=wallet(held, session.currency), stock=stock(held, instruments, session.currency)
+                session,
+                cash=wallet(held, session.currency),
+                stock=stock(held, instruments, session.currency, session.fx),
             )
         lock = FolderLock(loaded.place / "journal")
         try:
@@ -269,6 +281,10 @@ class LiveProcess:
         self.feed = feed
         if len(past.rows):
             self._end_warm_up(past)
+        if self.orders is not None:  # After all that came before, whose times are earlier.
+            market = MARKETS[loaded.config.feed.venue]
+            self._fee_rate = fee_rate.FeeRate(self.loop, partial(feed.get, loaded.rest), market, self._say)
+            self._fee_rate.begin(self._fees)
         for line in self._limits_lines():
             self._say(line)
         journal = self.loop.recorded.journal
@@ -357,6 +373,7 @@ class LiveProcess:
         else:
             refuse_positions(held)
             node = LiveNode(session, "live" if live else "paper", compiled)
+        fee_rate.require_rate(node, self._fees)
         behind = ready.behind
         if session.inherited is not None:  # Its client ids are of no epoch before.
             behind["epoch_above"] = max(int(behind.get("epoch_above", 0)), session.inherited.epoch)
@@ -382,7 +399,10 @@ class LiveProcess:
         loop, config = self.loop, self.loaded.config
         session = loop.node.session
         assert config.orders is not None
+        known = fee_rate.rate_of(loop.node) or self._fees.rate
+        self._takes_stock = found is not None and bool(self._fees.rate) and not fee_rate.rate_of(loop.node)
         settings = GatewaySettings(
+            unpriced=frozenset() if known else frozenset({fee_rate.ASSET}) & {*loop.node.assembly.currencies[1:]},
             market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.traded_from_ns or session.start_ns,
@@ -447,6 +467,8 @@ class LiveProcess:
             crash_points.reach("start-proving")
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
+        if self._takes_stock:
+            await self.reconciler.take_stock(fee_rate.ASSET)
         await self.reconciler.stop_on_breaks()
         if crash_points.armed:
             crash_points.reach("start-proven")

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 
 def same_session(was: Session, now: Session) -> list[str]:
-    """What two sessions differ in, in words; the start, the folder and what was inherited do not count, nor what a live account holds now."""
+    """What two sessions differ in, in words; the start, the folder and what was inherited do not count.
+
+    Nor, of a live session, what the account holds now, and what it may pay fees in.
+    """
     ignored = {"start_ns", "traded_from_ns", "folder", "inherited"} | (
-        {"cash", "stock"} if now.mode == "live" else set()
+        {"cash", "stock", "fx"} if now.mode == "live" else set()
     )
     return [
         name.replace("_", " ")
