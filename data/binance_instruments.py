@@ -3,6 +3,7 @@
 Fees are not in it: they are the account's, and given by whoever asks. This module must not fetch anything.
 """
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -30,9 +31,12 @@ def instruments_of(
     found = []
     for symbol in symbols:
         if symbol not in listed:
+            plain = "".join(each for each in symbol.upper() if each.isalnum())
+            near = [plain] if plain in listed else difflib.get_close_matches(plain, listed, n=1)
             raise ConfigError(
-                "the venue does not have this symbol", field="feed.symbols", expected="a symbol of " + venue, got=symbol
-            )
+                "the venue does not have this symbol", field="feed.symbols", expected="a symbol of " + venue, got=symbol,
+                remedy=f"did you mean {near[0]}?" if near else None,
+            )  # fmt: skip
         status = listed[symbol].get("status", listed[symbol].get("contractStatus", "TRADING"))
         if status != "TRADING":
             raise ConfigError(f"{symbol} is not trading", field="feed.symbols", expected="TRADING", got=status)

@@ -406,6 +406,8 @@ def _mistakes(
         for one in found
         if one.expected != _EXPECTED["string_type"] or not any(key.startswith(f"{one.field}.") for key in keys)
     ]
+    # And of one that may be a number or a table, that the number is out of bounds.
+    found = [one for one in found if one.expected != _EXPECTED["dict_type"] or keys.count(f"{one.field}") == 1]
     return sorted(found, key=lambda one: one.line or 0)
 
 
@@ -418,7 +420,7 @@ def _was_given(parts: Sequence[Any], overrides: Mapping[str, Any]) -> bool:
 
 def _existing(loc: Sequence[Any]) -> list[Any]:
     """A location without the marks that pydantic sets for members of a union or for functions."""
-    marks = {"str", "int", "float", "bool", "SynthSymbolTable", "list[str]", "dict[str,any]"}
+    marks = {"str", "int", "float", "bool", "constrained-int", "SynthSymbolTable", "list[str]", "dict[str,any]"}
     return [part for part in loc if not (isinstance(part, str) and (part in marks or "[" in part or "(" in part))]
 
 

@@ -198,7 +198,7 @@ def from_compiled(
     detail = ", ".join(str(argument) for argument in arguments or ())
     name = getattr(kind, "__name__", str(kind))
     file, line = (place[1], place[2]) if place else (None, None)
-    known = "run with --debug to get the traceback and to use pdb"
+    known = "a backtest with --debug gives the traceback and pdb"
     if file is not None and not is_users(file):
         code = callback.__code__
         file, line = code.co_filename, code.co_firstlineno

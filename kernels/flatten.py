@@ -1,10 +1,10 @@
 """Closing an account's positions, at an operator's word or because a limit says so, with every other order refused.
 
-Rounds. First all that works is proven gone; then, an instrument each, immediate-or-cancel orders against the account's position, no larger
-than the limits on one order let pass, at most `flatten_collar_e8` beyond the touch; when they have ended, the next round. A round that
-filled nothing is followed by a pause. The end is an account without a position that can be traded: what is less than the venue's
-smallest order stays, and of a spot position what fees took of its base asset where the account holds no more of that. An order belongs to the strategy whose position it closes, else to the account's unassigned book; where books hold
-both signs only the account's own excess is closed, so that every order lowers the venue's position.
+Rounds. First all that works is proven gone; then, an instrument each, immediate-or-cancel orders against the account's position, no larger than the
+limits on one order let pass, at most `flatten_collar_e8` beyond the touch; when they have ended, the next round. A round that filled nothing is
+followed by a pause. The end is an account without a position that can be traded: what is less than the venue's smallest order stays, and of a spot
+position what fees took of its base asset where the account holds no more of that. An order belongs to the strategy whose position it closes, else to
+the account's unassigned book; where books hold both signs only the account's own excess is closed, so that every order lowers the venue's position.
 
 These orders are decisions like a strategy's, numbered and hashed, and pass no gate: it refuses everything in HALTED.
 """

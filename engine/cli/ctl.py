@@ -41,7 +41,8 @@ def ctl(
     shrink; resume trades again; flatten is halt, then closes the positions with
     orders within the limits' collar, until none is left; tighten makes a limit
     stricter, over restarts too; ack says that a person has seen an alert. Each is
-    written to the journal with who gave it before it acts.
+    written to the journal with who gave it before it acts. A session ends by Ctrl-C in
+    its terminal, or by `kill PID` with the process that status names.
 
     Parameters
     ----------
@@ -137,4 +138,7 @@ def watch(place: Path, every: float) -> int:
                 time.sleep(every)
                 live.update(status_table(look()), refresh=True)
         except KeyboardInterrupt:
-            return OK
+            pass
+    if not out().is_terminal:  # Of what is no terminal the last view alone is written, without a line's end.
+        say("")
+    return OK

@@ -24,7 +24,7 @@ def exchange(
     symbols: str = "BTCUSDT",
     seed: int = 1,
     speed: float = 1.0,
-    account: tuple[str, ...] = (),
+    account: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Run a practice exchange until Ctrl-C: Binance's spot and USD-M protocol, on this machine alone.

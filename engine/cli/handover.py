@@ -40,7 +40,7 @@ def handover(session: Path, *, out: Path | None = None, json: Annotated[bool, Pa
     if not (place / "journal").is_dir():
         raise ConfigError("no session", file=place, expected="a folder with a journal", got="none")
     handover_file.refuse_sealed(place)
-    path = out or place / "handover.json"
+    path = (out or place / "handover.json").resolve()
     lock = FolderLock(place / "journal")
     try:
         with compiling(quiet=json), Activity("replaying", quiet=json) as activity:

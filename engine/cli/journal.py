@@ -1,6 +1,7 @@
 """`twinloop journal`: check a session's journal, look at its rows, export, archive and retire them."""
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from twinloop.engine.journal.reader import Commit, Journal, Segment
 
 Flag = Annotated[bool, Parameter(negative="")]
-Kinds = Annotated[list[str], Parameter(consume_multiple=False)]
+Kinds = Annotated[list[str], Parameter(consume_multiple=False, negative="")]
 _DAY_S: Final = 86_400
 HELP = """Check a session's journal, look at its rows, export, archive and retire them.
 
@@ -102,6 +103,7 @@ def show(
     end: str | None = None,
     sequence: int | None = None,
     limit: int = 20,
+    last: int = 0,
     archived: Flag = False,
     json: Flag = False,
 ) -> int:
@@ -110,6 +112,7 @@ def show(
     For example:
 
         twinloop journal show sessions/paper/journal --limit 50
+        twinloop journal show sessions/paper/journal --kind ALERT --kind HALT --last 10
         twinloop journal show sessions/paper/journal --kind NEW --kind FILL --start 2026-11-26T10:00:00
 
     Parameters
@@ -125,7 +128,9 @@ def show(
     sequence
         From this sequence on.
     limit
-        Rows at most.
+        Rows at most, from the first on.
+    last
+        The last so many instead.
     archived
         Begin with the segments in the archive.
     json
@@ -137,7 +142,8 @@ def show(
     choice = _choice(kind, start, end, sequence)
     journal = open_journal(folder)
     listing = Listing(journal.header.instruments)
-    chosen = itertools.islice(chosen_rows(_commits(journal, archived=archived), choice), max(limit, 0))
+    rows = chosen_rows(_commits(journal, archived=archived), choice)
+    chosen = deque(rows, maxlen=last) if last > 0 else itertools.islice(rows, max(limit, 0))
     if json:
         say_json({"folder": str(folder), "rows": [listing.record(each) for each in chosen]})
         return OK
@@ -145,7 +151,10 @@ def show(
     records = []
     for each in chosen:
         record = listing.record(each)
-        records.append({name: record[name] for name in shown} | {"what": sentence(listing.payload(each.row))})
+        records.append(
+            {name: record[name] for name in shown}
+            | {"what": sentence(listing.payload(each.row), record.get("meaning", ""))}
+        )
     _table(records)
     return OK
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from twinloop.engine.cli import OK
+from twinloop.engine.cli import CHECK_FAILED, OK
 from twinloop.engine.cli.screen import Activity, compiling, note, say_json
 
 Texts = Annotated[list[str] | None, Parameter(consume_multiple=False, negative="")]
@@ -29,7 +29,8 @@ def live(
     A paper session trades a real feed against a simulated venue, through the loop,
     limits and journal of a live one. Everything it handles stands in its journal:
     `twinloop replay sessions/paper/journal` takes every decision again. Started again,
-    it goes on where the journal ends.
+    it goes on where the journal ends. Exits with 6 where an order may still work at the
+    venue.
 
     Parameters
     ----------
@@ -55,7 +56,15 @@ def live(
             def show(done: int, total: int) -> None:
                 recovering.update(done, total, f"{done:,} commits")
 
-            found = asyncio.run(run_session(loaded, note, show))
+            found = asyncio.run(run_session(loaded, _told, show))
     if json:
         say_json(found)
-    return OK
+    return CHECK_FAILED if found["open_orders"] else OK
+
+
+def _told(text: str) -> None:
+    """A line of the session's log, with when it was said: to the millisecond, UTC."""
+    from twinloop.engine.seam import WORLD  # noqa: PLC0415 - not for --help
+    from twinloop.engine.wording import iso  # noqa: PLC0415
+
+    note(f"{(iso(WORLD.wall_ns()) or '')[:23]}Z  {text}")

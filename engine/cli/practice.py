@@ -62,7 +62,8 @@ def practice(config: Path = Path("examples/practice.toml"), *, every: float = 1.
     port = _port(loaded)
     make_folder(loaded.place)
     words = ("exchange", "--port", str(port), "--symbols", ",".join(loaded.config.feed.symbols))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # A script's background leaves the first one ignored.
+        signal.signal(number, signal.default_int_handler)
     try:
         with _running(words, loaded.place / "exchange.log") as exchange, Activity("starting") as activity:
             _until(lambda: _listens(port), exchange, activity, "the exchange starts")

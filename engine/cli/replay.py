@@ -57,7 +57,7 @@ def replay(
             "changed": found.changed, "commits": found.commits, "facts": found.facts, "requests": found.requests,
             "verdicts": found.verdicts, "hashes": found.hashes, "decisions": found.decisions, "decision_hash": found.decision_hash,
             "from_commit": found.from_commit, "from_sequence": found.from_sequence, "uncovered": found.uncovered,
-            "passed_over": found.passed_over, "seconds": seconds,
+            "passed_over": found.passed_over, "ended_in_order": found.ended, "torn_bytes": found.torn_bytes, "seconds": seconds,
         })  # fmt: skip
         return same if difference is None else CHECK_FAILED
     for each in found.changed:
@@ -69,6 +69,8 @@ def replay(
     counts = (
         f"{found.facts:,} facts, {found.decisions:,} decisions, {found.requests:,} requests, {found.hashes:,} hashes"
     )
+    if found.open_end:
+        say(f"! {found.open_end}")
     if difference is None:
         say(f"same  {counts} in {found.commits:,} commits, decision hash {found.decision_hash}, {seconds:.1f} s")
         return same

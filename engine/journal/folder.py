@@ -39,6 +39,12 @@ def segment_number(path: Path) -> int:
 
 def segments_of(folder: Path) -> list[Path]:
     """The segments of a journal, oldest first. DataError where there is no journal."""
+    if (folder / "journal").is_dir() and not list(folder.glob(SEGMENT_PATTERN)):
+        raise DataError(
+            "this is a session's folder", file=folder, expected="its journal", remedy=f"name {folder / 'journal'}"
+        )
+    if folder.is_file():
+        raise DataError("this is a file", file=folder, expected="a journal's folder", remedy=f"name {folder.parent}")
     if not folder.is_dir():
         raise DataError("no such journal", file=folder, expected="a folder with segments", remedy="check the path")
     found = sorted(folder.glob(SEGMENT_PATTERN), key=segment_number)

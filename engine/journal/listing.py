@@ -15,6 +15,8 @@ from twinloop.data.rowfile import Rows
 from twinloop.data.times import to_text
 from twinloop.engine.instrument_names import shown_names, suggestion
 from twinloop.engine.journal.reader import Commit
+from twinloop.kernels import rows as table
+from twinloop.kernels.codes import CODE_NAME
 from twinloop.kernels.rows import FLAG_TAIL, FUNDING_PAID, KIND_CODE, KIND_NAME, KINDS, SEAL, TRANSFER
 
 _PRICES: Final = frozenset(
@@ -27,6 +29,10 @@ _TIMES: Final = frozenset({"due_ns", "egress_ns", "wall_ns"})
 _NONE_AT_ZERO: Final = frozenset({*_TIMES, "trigger_price"})
 _HASHES: Final = {"checksum": 8, "decision_hash": 16, "state_hash": 16}
 _SIDES: Final = {1: "buy", -1: "sell"}
+_CODED: Final = frozenset({
+    table.VERDICT, table.REJECT, table.CANCELLED, table.EXPIRED, table.CANCEL_REJECT, table.AMEND_REJECT,
+})  # fmt: skip
+_WORDS: Final = frozenset({table.HALT, table.REDUCE, table.RESUME, table.FLATTEN, table.NOTE})
 _SPEC: Final = {kind.code: kind for kind in KINDS}
 
 
@@ -104,7 +110,8 @@ class Listing:
             found[name] = int(row[name])
         if int(row["venue_ns"]):
             found["venue_time"] = to_text(int(row["venue_ns"]))
-        return found | self.payload(row)
+        name = meaning(row)
+        return found | self.payload(row) | ({"meaning": name} if name else {})
 
     def payload(self, row: Any) -> dict[str, Any]:
         """The fields of its kind, in natural units: decimals are text, exactly."""
@@ -141,6 +148,22 @@ def _natural(name: str, value: int, instrument: Instrument | None) -> Any:
     return value
 
 
-def sentence(payload: dict[str, Any]) -> str:
-    """A row's own fields on one line; those that say nothing are left out."""
-    return "  ".join(f"{name} {value}" for name, value in payload.items() if value not in {0, ""})
+def sentence(payload: dict[str, Any], name: str = "") -> str:
+    """A row's own fields on one line, behind what its code means; those that say nothing are left out."""
+    told = [f"{each} {value}" for each, value in payload.items() if value not in {0, ""}]
+    return "  ".join([name, *told] if name else told)
+
+
+def meaning(row: Any) -> str:
+    """What a row's code is called: a verdict, a reason, an alert, or who gave a word; empty where it has none."""
+    kind = int(row["kind"])
+    if kind in {table.ALERT, table.ALERT_ACKNOWLEDGED}:
+        from twinloop.engine.gateway.alerts import ALERTS  # noqa: PLC0415 - not of every journal
+
+        number = int(row["alert"])
+        return ALERTS[number].name if number in ALERTS else ""
+    if kind in _WORDS:
+        from twinloop.engine.live.words import who_said  # noqa: PLC0415 - loads the node
+
+        return who_said(kind, int(row["code"]))
+    return CODE_NAME.get(int(row["code"]), "") if kind in _CODED and int(row["code"]) else ""

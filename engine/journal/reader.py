@@ -97,7 +97,7 @@ def open_journal(folder: Path) -> Journal:
 
 
 def _open(folder: Path) -> Journal:
-    put_away = read_index(folder)
+    put_away = read_index(folder) if folder.is_dir() else []
     first = put_away[-1].segment if put_away else 0
     # One that is archived already is still there where the process ended before it was removed.
     paths = [path for path in segments_of(folder) if segment_number(path) > first]

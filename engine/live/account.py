@@ -36,6 +36,11 @@ from twinloop.engine.seam import WORLD
 
 WINDOW_MS: Final = 5000
 ASK_S: Final = 10.0
+_REMEDY: Final = {
+    -1022: "the secret is not the one of this key: look at both",
+    -2014: "the key is not as the venue writes it: copy it again",
+    -2015: "see whether it is the key of this venue and not the secret, from which addresses it may be used, and what it may do",
+}
 
 
 class AccountTold(NamedTuple):
@@ -105,15 +110,18 @@ async def _told(
     if status == 404 and optional:
         return b""
     if status != 200:
+        code, reason = _refusal(body)
         raise SessionError(
-            f"the venue refuses {what}", expected="200", got=f"{status}: {_refusal(body)}", remedy="check the keys and their rights",
+            f"the venue refuses {what}", field=host, expected="200", got=f"{status}: {reason}",
+            remedy=_REMEDY.get(code, "" if status == 404 else "check the keys and their rights") or f"see whether {host} is this market's address",
         )  # fmt: skip
     return body
 
 
-def _refusal(body: bytes) -> str:
+def _refusal(body: bytes) -> tuple[int, str]:
+    """The venue's number, and its words."""
     try:
         refusal = read_error(body)
     except DecodeError:
-        return "no reason"
-    return f"{refusal.code} {refusal.message}"
+        return 0, "no reason"
+    return refusal.code, f"{refusal.code} {refusal.message}"

@@ -4,11 +4,12 @@ Every mistake at once, each with file, line and key (engine/config.py). A live s
 file, and plain connections lead to this machine only. This module opens nothing.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from twinloop.data.binance_orders import Market
 from twinloop.data.errors import ConfigError
@@ -41,13 +42,32 @@ def _check_addresses(*addresses: tuple[str, str, tuple[str, str]]) -> None:
             if text:
                 check_address(field, text, schemes)
         except ConfigError as error:
-            raise ValueError(f"{error.expected}, or {schemes[1]}:// to this machine") from None
+            raise ValueError(f"{field} as {error.expected}, or as {schemes[1]}:// to this machine") from None
+
+
+def _one_folder(name: str) -> str:
+    """A session's name is the name of its folder below session.out: it must not lead anywhere else."""
+    if name in {".", ".."} or any(mark in name for mark in "/\\\0"):
+        raise ValueError("the name of one folder, without / or \\; the folder it is made in is session.out")
+    return name
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9]{1,4}", text):
+        raise ValueError("one to four letters and digits: every client order id begins with them")
+    return text
+
+
+def _some_money(amount: int) -> int:
+    if amount <= 0:
+        raise ValueError("more than 0: without money every order is refused")
+    return amount
 
 
 class SessionTable(Table):
     """[session]: what it is called, where it is kept, and whether its orders are real."""
 
-    name: str = ""  # Empty: the file's name.
+    name: Annotated[str, AfterValidator(_one_folder)] = ""  # Empty: the file's name.
     mode: Literal["paper", "live"] = "paper"
     out: str = "sessions"
     durability: Literal["async", "group", "strict"] = "group"
@@ -134,7 +154,7 @@ class AccountTable(Table):
     """[account]: what a paper session starts with; of a live one the venue says it."""
 
     currency: str = "USDT"
-    cash: Money = 100_000 * 10**8
+    cash: Annotated[Money, AfterValidator(_some_money)] = 100_000 * 10**8
     fx: dict[str, Money] = Field(default_factory=dict)
 
 
@@ -144,7 +164,7 @@ class OrdersTable(Table):
     key_variable: str = "TWINLOOP_API_KEY"
     secret_variable: str = "TWINLOOP_API_SECRET"  # noqa: S105 - a name, not a secret
     keyring: str = ""  # A service in the system's keyring that holds the keys instead, as api-key and api-secret.
-    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,4}$")] = "tl"
+    prefix: Annotated[str, AfterValidator(_prefix)] = "tl"
     dead_man_timeout: Duration = 60_000_000_000
     websocket: bool = False  # Orders go over the WebSocket API, by REST where that is down or has no such call.
     reconcile_every: Duration = (
@@ -327,6 +347,11 @@ def load_session(path: Path, overrides: dict[str, Any] | None = None) -> LoadedS
     if config.session.mode == "live":
         require_explicit(limits)
         _check_live(config, path)
+    elif config.orders is not None:
+        raise ConfigError(
+            "a session on paper sends no orders", file=path, field="orders", expected='no [orders] table, or mode = "live" under [session]',
+            got="one", remedy="say which of both is meant",
+        )  # fmt: skip
     if limits is None:
         raise ConfigError(
             "a session has no default limits", file=path, field="limits", expected='a [limits] table or limits = "conservative"',

@@ -86,9 +86,13 @@ def _reply(line: bytes, answer: Answer, user: int) -> bytes:
 def ask(path: Path, document: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
     """Ask a running session. SessionError where none listens or none answers."""
     if not path.exists():
+        others = sorted({
+            str(each.parent) for folder in (path.parent.parent, Path("sessions")) for each in folder.glob(f"*/{SOCKET}")
+        })  # fmt: skip
+        there = f"; there is one in {', '.join(others[:5])}" if others else ""
         raise SessionError(
             "no session runs here", file=path, expected="the control socket of a running session",
-            remedy="start it with `twinloop live`, or name its folder",
+            remedy=f"start it with `twinloop live`, or name its folder{there}",
         )  # fmt: skip
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
@@ -101,6 +105,16 @@ def ask(path: Path, document: dict[str, Any], timeout_s: float = 5.0) -> dict[st
                 if not part:
                     break
                 data += part
+        except ConnectionRefusedError:
+            raise SessionError(
+                "the session's process has ended and did not end in order", file=path, expected="a process that answers", got="none",
+                remedy="its orders may still work at the venue: start it again, which proves or cancels each of them",
+            ) from None  # fmt: skip
+        except TimeoutError:
+            raise SessionError(
+                "the session does not answer", file=path, got=f"nothing in {timeout_s:g} s",
+                remedy="its process is stopped or busy: see its log; `twinloop sidecar` cancels for one that stays mute",
+            ) from None  # fmt: skip
         except OSError as error:
             raise SessionError(
                 "the session does not answer", file=path, got=str(error), remedy="see whether its process still runs"

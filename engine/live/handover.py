@@ -18,6 +18,7 @@ from twinloop.data.instruments import MONEY_SCALE, from_scaled
 from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.limits import parse_limits
 from twinloop.engine.live.inherited import FORMAT, Field, Inherited, InheritedBars, InheritedStrategy, Words, packed
+from twinloop.engine.live.limit_changes import tightened_lines
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.engine.wording import duration
 from twinloop.kernels import codes
@@ -56,6 +57,7 @@ def hand_over(rebuilt: "Rebuilt", epoch: int) -> Inherited:
         format=FORMAT, name=session.name, mode=session.mode, epoch=epoch, commit=rebuilt.commit, checksum=rebuilt.checksum, code=session.code,
         now_ns=int(decision["clock"]["now_ns"]), traded_from_ns=session.traded_from_ns or session.start_ns,
         currencies=list(node.assembly.currencies), instruments=session.instruments, limits_section=session.limits_section,
+        tightened=[line.strip() for line in tightened_lines(decision, session.limits(), session.instruments)],
         account=_words(account, _ACCOUNT), positions=_positions(decision["account_holdings"][0], symbols),
         unassigned=_positions(decision["strategy_holdings"][unassigned], symbols),
         ledgers={code: _words(decision["ledgers"][0][slot], CASH.names or ()) for slot, code in enumerate(node.assembly.currencies)},
@@ -298,6 +300,8 @@ def _limits_differ(session: "Session", past: Inherited) -> Iterator[str]:
     for name in ("on_breach", "self_match_prevention", "instruments"):
         if getattr(then, name) != getattr(now, name):
             yield f"limits {name}: {getattr(then, name)} then, {getattr(now, name)} now"
+    for line in past.tightened:
+        yield f"! an operator had {line}; that does not go over, this session's file holds"
 
 
 def _strategy_differs(node: "LiveNode", slot: int, past: Inherited) -> Iterator[str]:

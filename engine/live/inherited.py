@@ -78,6 +78,7 @@ class Inherited(msgspec.Struct, frozen=True, kw_only=True):
     said: dict[str, Any]  # The words on trading.
     last_prints: dict[str, tuple[int, int]]  # Id and venue time by symbol.
     rows: list[tuple[int, str]]  # (epoch, rows that a gateway needs), packed.
+    tightened: list[str] = []  # Limits that an operator had made stricter, each in words.
     venue_wait: str = ""  # What the venue said about waiting, as the session kept it: a new name ends no ban.
 
     def of_orders(self) -> list[tuple[int, Rows]]:

@@ -112,7 +112,7 @@ def _stricter(key: str, new: int, old: int) -> bool:
 def _not_stricter(key: str, text: str, held: str) -> ConfigError:
     return ConfigError(
         "not stricter than what holds", field=key, expected=f"stricter than {held}", got=text,
-        remedy="a looser limit needs the session's file changed, and a start under another name",
+        remedy="end the session, loosen it in the file, and go on by `twinloop handover`",
     )  # fmt: skip
 
 

@@ -109,6 +109,7 @@ class LiveLoop:
         self.node: LiveNode = recorded.node
         self.clock = clock
         self.counts = Counts(recorded.counts)
+        self.last_word = (0, 0)  # Kind and code of the last HALT, REDUCE or FLATTEN, for a person; zeros: not known.
         self.failure = ""
         self._send = send
         self._on_turn = on_turn
@@ -191,6 +192,8 @@ class LiveLoop:
         """An operator's word: a fact like any other, journalled before it acts. local_ns: of it, 0: now. Its sequence."""
         sequence = self.node.sequence
         self.counts.commands += 1
+        if name not in {"note", "resume"}:
+            self.last_word = COMMANDS[name], code
         row = self._operator_row(COMMANDS[name], strategy)
         row["code"], row["value"] = code, value
         if local_ns:
@@ -217,7 +220,10 @@ class LiveLoop:
         return row
 
     def _leave(self, sealed: Sealed) -> None:
-        """Cancels leave now, the rest as soon as their commit is safe."""
+        """Cancels leave now, the rest as soon as their commit is safe; a cancel of an order that has not left leaves behind it.
+
+        Ahead of it the gateway would know no such order, and the order would go to work uncancelled.
+        """
         if sealed.left is not None:
             assert self._short_way is not None
             self._short_way.left(sealed.left)
@@ -233,9 +239,16 @@ class LiveLoop:
         else:
             requests = sealed.requests
             cancels = requests["kind"] == CANCEL
-            self._send(pick(requests, cancels))
-            if sealed.cancels < len(requests):
-                self._waiting.append((mark, pick(requests, ~cancels).tobytes()))
+            of_waiting = cancels & np.isin(requests["order_id"], self._orders_waiting())
+            with_order = cancels & np.isin(requests["order_id"], _new_orders(requests))
+            now = cancels & ~of_waiting & ~with_order
+            if now.any():
+                self._send(pick(requests, now))
+            if of_waiting.any():  # Safe with what they wait behind: their own commit need not be.
+                self._waiting.append((self._waiting[-1][0], pick(requests, of_waiting).tobytes()))
+            rest = ~now & ~of_waiting
+            if rest.any():
+                self._waiting.append((mark, pick(requests, rest).tobytes()))
         self.release()
 
     def _hand_on(self, row_bytes: bytes, send: Callable[[Rows], None]) -> None:
@@ -250,7 +263,10 @@ class LiveLoop:
     @property
     def waiting_orders(self) -> int:
         """New orders whose commit is not safe yet."""
-        return sum(int((as_rows(row_bytes)["kind"] == table.NEW).sum()) for _, row_bytes in self._waiting)
+        return len(self._orders_waiting())
+
+    def _orders_waiting(self) -> list[int]:
+        return [order_id for _, row_bytes in self._waiting for order_id in _new_orders(as_rows(row_bytes))]
 
     def release(self) -> None:
         """Send what waited for a commit that is safe now. Called when the journal says so."""
@@ -301,3 +317,9 @@ class LiveLoop:
     def trading_state(self) -> str:
         """ACTIVE, REDUCING or HALTED, of the first account."""
         return STATE_NAME[int(self.node.decision["accounts"][0]["state"])]
+
+
+def _new_orders(requests: Rows) -> list[int]:
+    """Ids of the new orders among requests."""
+    found: list[int] = requests["order_id"][requests["kind"] == table.NEW].tolist()
+    return found

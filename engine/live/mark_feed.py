@@ -110,6 +110,9 @@ class MarkFeed:
                 reading.result()
             finally:
                 reading.cancel()
+                await asyncio.gather(
+                    reading, return_exceptions=True
+                )  # However it ended, nobody is left with its error.
 
     def on_frame(self, frame: bytes, number: int) -> None:
         """A frame of the connection to a source goes to the node."""

@@ -69,6 +69,19 @@ class Parity:
     from_commit: int = 0
     from_sequence: int = 0
     passed_over: list[str] = field(default_factory=list)
+    ended: bool = False  # The journal ends as a session in order ends it: with a hash of the whole state.
+    torn_bytes: int = 0  # Behind its last whole commit.
+
+    @property
+    def open_end(self) -> str:
+        """What is to be said of a journal that does not end in order; empty where it does."""
+        if self.difference is not None or (self.ended and not self.torn_bytes):
+            return ""
+        torn = f", and {self.torn_bytes:,} bytes behind it are in no commit" if self.torn_bytes else ""
+        return (
+            f"the journal has no end in order{torn}: the session still runs, its process was killed, or the copy is not whole; "
+            "what is there is compared"
+        )
 
     @property
     def uncovered(self) -> str:
@@ -98,7 +111,7 @@ def replay(
         raise ConfigError("a batch has rows", field="batch", expected="0 for those of the session, or more", got=batch)
     session = session_from_plain(journal.segments[0].header.session)
     compiled = compiled_strategies(session)
-    found = Parity(changed=changed_since(session, compiled))
+    found = Parity(changed=changed_since(session, compiled), torn_bytes=journal.torn_bytes)
     found.difference = _same_session(journal)
     if found.difference is not None:
         return found
@@ -113,6 +126,7 @@ def replay(
         found.commits += 1
         found.facts += len(facts)
         found.difference = _compare(commit, facts, node, handled, found)
+        found.ended = bool(((commit.notes["kind"] == HASH) & (commit.notes["state_hash"] != 0)).any())
         if found.difference is not None:
             break
         if progress is not None and found.commits % 256 == 0:

@@ -37,18 +37,18 @@ from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.format import SEGMENT_PATTERN
 from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.limits import limits_lines
 from twinloop.engine.live import fee_rate, handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
 from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
+from twinloop.engine.live.doubts import doubts
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.handover import differences, require_fit
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.live.keys import check_rights, read_credentials
-from twinloop.engine.live.limit_changes import changes, tightened_lines
+from twinloop.engine.live.limit_changes import changes
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
 from twinloop.engine.live.measured import Published, sidecar_status
 from twinloop.engine.live.node import LiveNode, StrategyFailure
@@ -62,6 +62,7 @@ from twinloop.engine.live.session import Session, StrategySpec, compiled_strateg
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.live.status import paid_in_all, status_of
 from twinloop.engine.live.strategy_failures import keep_failure
+from twinloop.engine.live.telling import MarketWatch, limits_told, may_still_work, positions_left, refusals
 from twinloop.engine.live.trading_modes import check_modes
 from twinloop.engine.live.venue_wait import VenueWait, keep_wait, patiently, refuse_while_waiting
 from twinloop.engine.live.warm_up import History, feed_history, feed_missed, history, missed_prints, short_series
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
 REQUEST_S: Final = 10.0  # Total time of one REST request.
 TICK_S: Final = 0.02  # How late a timer may be where the market says nothing.
 PROVE_S: Final = 0.05
-CANCEL_S: Final = 15.0  # How long a session that ends waits for proof: the venue's horizon for what was never answered, and the queries after it.
+CANCEL_S: Final = 20.0  # How long a session that ends waits for proof: the venue's horizon for what was never answered, and the queries after it.
 
 Say = Callable[[str], None]
 
@@ -184,6 +185,9 @@ class LiveProcess:
         session = make_session(loaded, instruments, self.started_ns)
         if session.mode == "paper":
             session.require_rates()
+        compiled = compiled_strategies(session)  # A mistake in them is told before the account is asked.
+        for line in doubts(loaded):
+            self._say(f"! {line}")
         held: AccountReport | None = None
         if credentials is not None:
             keys = credentials
@@ -211,7 +215,6 @@ class LiveProcess:
             if crash_points.armed:
                 crash_points.reach("start-lock")
             self.published = Published(loaded.place)
-            compiled = compiled_strategies(session)
             ready = make_ready(loaded.place / "journal")
             if crash_points.armed:
                 crash_points.reach("start-ready")
@@ -285,7 +288,7 @@ class LiveProcess:
             market = MARKETS[loaded.config.feed.venue]
             self._fee_rate = fee_rate.FeeRate(self.loop, partial(feed.get, loaded.rest), market, self._say)
             self._fee_rate.begin(self._fees)
-        for line in self._limits_lines():
+        for line in limits_told(self.loop.node):
             self._say(line)
         journal = self.loop.recorded.journal
         self._say(f"{session.mode} session {session.name}, epoch {journal.epoch}, journal {journal.folder}")
@@ -388,6 +391,8 @@ class LiveProcess:
             RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced,
             tell_failure=self._tell_failure,
         )  # fmt: skip
+        if found is not None:
+            self.loop.last_word = found.said.last
         return found
 
     def _to_venue(self, requests: Rows) -> None:
@@ -431,7 +436,10 @@ class LiveProcess:
                 crash_points.reach("start-rebuilt")
 
     def _tell(self, alert: Alert) -> None:
-        self._say(told_of(alert))
+        if not (
+            alert.name == "STREAM_DOWN" and self.stopping.is_set()
+        ):  # Its connections are closed: nothing is wrong.
+            self._say(told_of(alert))
         if alert.name in {"BANNED", "HELD_OFF"}:
             keep_wait(self.loaded.place, VenueWait(self.loaded.rest, alert.value, alert.name == "BANNED"))
             if hasattr(self, "feed"):
@@ -521,16 +529,16 @@ class LiveProcess:
         orders.take(orders.gateway.cancel_all(*orders.times()))
         waited_s = 0.0
         gateway = orders.gateway
-        while (gateway.open_orders or gateway.dead_man.runs) and waited_s < CANCEL_S:
+        while (self.loop.waiting_orders or gateway.open_orders or gateway.dead_man.runs) and waited_s < CANCEL_S:
             await WORLD.sleep(PROVE_S)
             self.published.beat(self)
             waited_s += PROVE_S
         for order in gateway.open_orders:
-            self._say(f"! order {order.order_id} may still work at the venue")
+            self._say(may_still_work(self.loop.node, order))
 
     async def _time(self) -> None:
         """Timers and intervals that no fact tells of."""
-        closing = ClosingWatch(self.loop.node)
+        closing, market = ClosingWatch(self.loop.node), MarketWatch(self.clock.local_ns())
         while True:
             wake_ns = self.loop.node.next_wake_ns()
             now_ns = self.clock.local_ns()
@@ -540,6 +548,8 @@ class LiveProcess:
             self.published.beat(self)
             if closed := closing.look():
                 self._say(closed)
+            if line := market.look(self.clock.local_ns(), stale=self.feed.stale, reasons=self.feed.reasons):
+                self._say(line)
             if self.loop.failure or self.loop.is_fenced():
                 if self.orders is not None:
                     await self._no_orders_left(self.orders)
@@ -564,13 +574,18 @@ class LiveProcess:
                 loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
             )
         if command == "limits":
-            return {"lines": self._limits_lines()}
+            return {"lines": limits_told(self.loop.node)}
         if command == "tighten":
             return self._tighten(document, user)
         if command == "ack":
             return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
         if command in {"breaks", "accept"}:
             return self._answer_about_breaks(command, document, user)
+        if command == "resume" and self.orders is not None and self.reconciler.breaks:
+            raise SessionError(
+                "the venue holds something else than the journal: nothing trades on that", expected="every difference accepted or gone",
+                got=", ".join(each.name for each in self.reconciler.breaks), remedy="`twinloop reconcile` looks again and shows each; --accept books one",
+            )  # fmt: skip
         self._may_resume = False  # From here on a person decides.
         if self.orders is not None:
             self.orders.operator_spoke()
@@ -580,11 +595,6 @@ class LiveProcess:
         else:
             sequence = loop.command(command, OF_PERSON + user)
         return {"sequence": sequence, "state": loop.trading_state}
-
-    def _limits_lines(self) -> list[str]:
-        node = self.loop.node
-        limits = node.session.limits()
-        return limits_lines(limits) + tightened_lines(node.decision, limits, node.session.instruments)
 
     def _tighten(self, document: dict[str, Any], user: int) -> dict[str, Any]:
         """Make a limit stricter, for good: the journal has it, so a restart does too."""
@@ -596,7 +606,7 @@ class LiveProcess:
         sequence = loop.command("note", OF_PERSON + user, value=1 + NOTED.index("tighten"))
         for change in wanted:
             loop.change_limit(change.instrument, change.word, change.value)
-        return {"sequence": sequence, "state": loop.trading_state, "lines": self._limits_lines()}
+        return {"sequence": sequence, "state": loop.trading_state, "lines": limits_told(self.loop.node)}
 
     def _acknowledge(self, alert: Any, user: int) -> int:
         """Write down that a person has seen an alert. Sequence of the next fact."""
@@ -640,7 +650,7 @@ class LiveProcess:
         self.result = {
             "name": session.name, "mode": session.mode, "epoch": journal.epoch, "journal": str(journal.folder), "state": loop.trading_state,
             "failure": loop.failure, "facts": loop.counts.facts, "decisions": loop.node.decisions(), "requests": loop.counts.requests,
-            "refused": loop.counts.refused, "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
+            "refused": loop.counts.refused, "refusals": refusals(loop.node), "positions": positions_left(loop.node), "fills": loop.counts.fills, "equity": from_scaled(equity, MONEY_SCALE),
             "fees": from_scaled(fees, MONEY_SCALE), "funding": from_scaled(funding, MONEY_SCALE), "currency": session.currency,
             "decision_hash": f"{loop.node.decision_hash() & (2**64 - 1):016x}",
             "failed_strategies": [
@@ -649,6 +659,10 @@ class LiveProcess:
             "open_orders": [] if self.orders is None else [order.order_id for order in self.orders.gateway.open_orders],
         }  # fmt: skip
         decimals = session.money_decimals
+        if refused := refusals(loop.node):
+            self._say("refused so far: " + ", ".join(f"{name} {count:,}" for name, count in refused.items()))
+        if left := positions_left(loop.node):
+            self._say(f"positions left as they are: {', '.join(left)}")
         self._say(
             f"stopped: {loop.counts.facts:,} facts, {loop.node.decisions():,} decisions, {loop.counts.fills:,} fills, "
             f"equity {equity / MONEY_ONE:,.{decimals}f} {session.currency}, fees {fees / MONEY_ONE:,.{decimals}f}, "

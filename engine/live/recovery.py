@@ -6,10 +6,11 @@ connections.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from twinloop.data.instruments import MONEY_SCALE, from_scaled
 from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import Journal
 from twinloop.engine.journal.recovery import make_ready
@@ -23,9 +24,11 @@ from twinloop.engine.live.venue_wait import FILE as WAIT_FILE
 if TYPE_CHECKING:
     from twinloop.engine.strategy_compiler import CompiledStrategy
 
+DIFFERENCES_MAX: Final = 6  # Told of a session that was configured otherwise.
+
 
 def same_session(was: Session, now: Session) -> list[str]:
-    """What two sessions differ in, in words; the start, the folder and what was inherited do not count.
+    """The fields in which two sessions differ; start, folder and inheritance do not count.
 
     Nor, of a live session, what the account holds now, and what it may pay fees in.
     """
@@ -33,10 +36,33 @@ def same_session(was: Session, now: Session) -> list[str]:
         {"cash", "stock", "fx"} if now.mode == "live" else set()
     )
     return [
-        name.replace("_", " ")
-        for name in Session.__struct_fields__
-        if name not in ignored and getattr(was, name) != getattr(now, name)
+        name for name in Session.__struct_fields__ if name not in ignored and getattr(was, name) != getattr(now, name)
     ]
+
+
+def differences(where: str, was: Any, now: Any) -> list[str]:
+    """What is another, "limits_section.max_order_pct was 2.5 and is 3"."""
+    was, now = (msgspec.to_builtins(each) for each in (was, now))
+    if isinstance(was, dict) and isinstance(now, dict):
+        keys = [key for key in was | now if was.get(key) != now.get(key)]
+        return [line for key in keys for line in differences(f"{where}.{key}", was.get(key), now.get(key))]
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        named = [
+            each.get("name", each.get("symbol", at)) if isinstance(each, dict) else at for at, each in enumerate(was)
+        ]
+        pairs = [(f"{where}.{name}", *each) for name, *each in zip(named, was, now, strict=True) if each[0] != each[1]]
+        return [line for place, before, after in pairs for line in differences(place, before, after)]
+    if where.endswith((".digest", "code")):
+        what = "twinloop's own code" if where == "code" else f"the source of {where.removesuffix('.digest')}"
+        return [f"{what} has changed"]
+    return [f"{where} was {_value(where, was)} and is {_value(where, now)}"]
+
+
+def _value(where: str, each: Any) -> str:
+    """What stands there, money as a person writes it."""
+    if isinstance(each, int) and where.partition(".")[0] in {"cash", "fx", "stock"}:
+        return from_scaled(each, MONEY_SCALE)
+    return "nothing" if each is None else str(each)[:80]
 
 
 def hand_over_of(folder: Path, progress: Callable[[int, int], None] | None = None) -> Inherited:
@@ -70,9 +96,18 @@ def recover(
     session = session_from_plain(journal.header.session)
     changed = same_session(session, wanted)
     if changed:
+        told = [line for name in changed for line in differences(name, getattr(session, name), getattr(wanted, name))]
+        shown = told[:DIFFERENCES_MAX] + (
+            [f"and {len(told) - DIFFERENCES_MAX} more"] if len(told) > DIFFERENCES_MAX else []
+        )
+        remedy = (
+            "put it back, or give the session another name, to which `twinloop handover` hands over what this one holds"
+        )
+        if changed == ["limits_section"]:
+            remedy += "; a running session's limits are made stricter by `twinloop ctl tighten`"
         raise SessionError(
-            "this journal is of a session that was configured otherwise", file=journal.folder, expected="the same " + ", ".join(changed),
-            got="another", remedy="give the session another name, or put the configuration back",
+            "this journal is of a session that was configured otherwise", file=journal.folder, expected="the same configuration",
+            got="; ".join(shown), remedy=remedy,
         )  # fmt: skip
     commits = journal.start[0]
     rebuilt = begin(journal.folder, session, journal.header.config, compiled, commits=commits)

@@ -3,16 +3,18 @@
 Reads the node between two turns; must not change anything.
 """
 
+import os
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, from_scaled
 from twinloop.engine.instrument_names import shown_names
+from twinloop.engine.live.fitting import Fitting, Packed
 from twinloop.engine.live.loop import STATE_NAME, LiveLoop
 from twinloop.engine.live.strategy_failures import FILE
+from twinloop.engine.live.telling import refusals, why_stopped
 from twinloop.engine.wording import iso
 from twinloop.kernels import codes
 from twinloop.kernels.book import BOOK_LIVE
@@ -33,6 +35,7 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "mode": mode,
         "state": loop.trading_state,
         "reason": codes.CODE_NAME.get(int(account["halt_code"]), "") if int(account["halt_code"]) else "",
+        "why": why_stopped(loop.node, loop.last_word),
         "failure": loop.failure,
         "closing": int(account["flatten"]) != FLATTEN_NOT,
         "now": iso(loop.clock.local_ns()),
@@ -49,8 +52,10 @@ def status_of(loop: LiveLoop, *, name: str, mode: str, started_ns: int, feeds: l
         "facts": loop.counts.facts,
         "requests": loop.counts.requests,
         "refused": loop.counts.refused,
+        "refusals": refusals(loop.node),
         "fills": loop.counts.fills,
         "decisions": loop.node.decisions(),
+        "process": os.getpid(),
         "epoch": journal.epoch,
         "commits": journal.commits,
         "durability": journal.durability,
@@ -96,7 +101,15 @@ def _strategy(loop: LiveLoop, slot: int, name: str) -> dict[str, Any]:
         for at, shown in enumerate(shown_names(instruments))
         if int(holdings[at]["position"]["funding"])
     ]
-    return {"name": name, "state": STATE_NAME[int(state["state"])], "error": error, "funding": funding}
+    instruments = loop.node.session.instruments
+    positions = [
+        {"symbol": shown, "position": instrument.qty_text(int(holdings[at]["position"]["qty"]))}
+        for at, (instrument, shown) in enumerate(zip(instruments, shown_names(instruments), strict=True))
+        if int(holdings[at]["position"]["qty"])
+    ]
+    return {
+        "name": name, "state": STATE_NAME[int(state["state"])], "error": error, "funding": funding, "positions": positions,
+    }  # fmt: skip
 
 
 def _symbol(decision: Any, slot: int, instrument: Any, shown: str, now_ns: int) -> dict[str, Any]:
@@ -118,16 +131,16 @@ def _symbol(decision: Any, slot: int, instrument: Any, shown: str, now_ns: int) 
 
 
 def status_table(found: dict[str, Any]) -> Group:
-    """The screen."""
+    """The screen: of any width, and no number on it is cut."""
     head = Text()
     head.append(f"{found['name']}  {found['mode']}  ")
     head.append(found["state"], style=_STYLE.get(found["state"], ""))
     if found["closing"]:
         head.append("  closing positions", style="red")
-    if found["reason"]:
-        head.append(f"  {found['reason']}", style="red")
     head.append(f"  {found['now']}  up {found['running_s']} s", style="dim")
     lines: list[Any] = [head]
+    if found["why"]:
+        lines.append(Text(f"{found['state']}: {found['why']}", style="red"))
     if found["failure"]:
         lines.append(Text(f"! {found['failure']}", style="bold red"))
     lines += [
@@ -135,35 +148,37 @@ def status_table(found: dict[str, Any]) -> Group:
         for each in found["strategies"]
         if each["state"] != "ACTIVE"
     ]
-    lines.append(_table({
+    lines.append(Fitting([{
         "equity": f"{found['equity']} {found['currency']}", "cash": found["cash"], "profit": found["profit"],
         "today": found["day_profit"], "drawdown": found["drawdown"], "fees": found["fees"], "funding": found["funding"],
+    }]))  # fmt: skip
+    counts = ("facts", "decisions", "requests", "refused", "fills")
+    lines.append(Fitting([{name: f"{found[name]:,}" for name in counts}]))
+    if found["refusals"]:
+        lines.append(Packed({f"refused {name}": f"{count:,}" for name, count in found["refusals"].items()}, "yellow"))
+    lines.append(_symbols(found["symbols"]))
+    if len(found["strategies"]) > 1:
+        lines.append(Fitting([
+            {"strategy": each["name"], "state": each["state"], "positions": ", ".join(f"{held['symbol']} {held['position']}" for held in each["positions"]) or "none"}
+            for each in found["strategies"]
+        ], left=frozenset({"strategy", "state", "positions"})))  # fmt: skip
+    lines += [Packed({key: str(value) for key, value in feed.items()}) for feed in found["feeds"]]
+    lines.append(Packed({
+        "journal": found["journal"], "epoch": str(found["epoch"]), "commits": f"{found['commits']:,}", "durability": found["durability"],
+        "process": str(found["process"]),
     }))  # fmt: skip
-    lines.append(_table({name: f"{found[name]:,}" for name in ("facts", "decisions", "requests", "refused", "fills")}))
-    symbols = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("symbol", "bid", "ask", "position", "buying", "selling", "age", "book"):
-        symbols.add_column(name, justify="left" if name in {"symbol", "book"} else "right")
-    for each in found["symbols"]:
-        age = "never" if each["age_ms"] is None else f"{each['age_ms']:,} ms"
-        symbols.add_row(
-            each["symbol"], each["bid"], each["ask"], each["position"], each["working_buy"], each["working_sell"], age,
-            Text(each["book"] + (" stale" if each["stale"] else ""), style="red" if each["stale"] else ""),
-        )  # fmt: skip
-    lines.append(symbols)
-    lines += [Text("  ".join(f"{key} {value}" for key, value in feed.items()), style="dim") for feed in found["feeds"]]
-    lines.append(
-        Text(
-            f"journal {found['journal']}  epoch {found['epoch']}  {found['commits']:,} commits  {found['durability']}",
-            style="dim",
-        )
-    )
     return Group(*lines)
 
 
-def _table(cells: dict[str, str]) -> Table:
-    """One row of numbers under their names; none is cut."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, text in cells.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=max(len(name), len(text)))
-    table.add_row(*cells.values())
-    return table
+def _symbols(symbols: list[dict[str, Any]]) -> Fitting:
+    """Each market, and what the account has in it."""
+    rows = [
+        {
+            "symbol": each["symbol"], "bid": each["bid"], "ask": each["ask"], "position": each["position"], "buying": each["working_buy"],
+            "selling": each["working_sell"], "age": "never" if each["age_ms"] is None else f"{each['age_ms']:,} ms",
+            "book": (each["book"] + (" stale" if each["stale"] else "")).strip(),
+        }
+        for each in symbols
+    ]  # fmt: skip
+    styles = {(at, "book"): "red" for at, each in enumerate(symbols) if each["stale"]}
+    return Fitting(rows, left=frozenset({"symbol", "book"}), styles=styles)

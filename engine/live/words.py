@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from twinloop.engine.gateway import alerts
-from twinloop.engine.live.loop import OF_ALERT, SESSION_END, SESSION_START, WARM_UP
+from twinloop.engine.live.loop import OF_ALERT, OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.kernels import codes
-from twinloop.kernels.rows import HALT, REDUCE, RESUME
+from twinloop.kernels.rows import FLATTEN, HALT, REDUCE, RESUME
 
 
 def ends_by_itself(kind: int, code: int) -> bool:
@@ -19,6 +19,21 @@ def ends_by_itself(kind: int, code: int) -> bool:
     alert = OF_ALERT - code
     of_alert = alert in alerts.ALERTS and alerts.ALERTS[alert].name not in alerts.STAYS
     return kind == REDUCE and (code == SESSION_START or of_alert)
+
+
+def who_said(kind: int, code: int) -> str:
+    """Who gave a word, for a person who reads a journal; empty where the code says nobody."""
+    known = {SESSION_END: "the session ends", SESSION_START: "a start", WARM_UP: "history is fed"}
+    if code >= OF_PERSON:
+        return f"user {code - OF_PERSON}"
+    if code == OF_PERSON - 1:
+        return "a person"
+    if kind == RESUME and code == codes.RESUME_BY_ITSELF:
+        return "what was begun by itself is over"
+    if kind == FLATTEN and code == codes.FLATTEN_AT_MARKET:
+        return "at market"
+    alert = alerts.ALERTS.get(OF_ALERT - code)
+    return known.get(code, "" if alert is None else f"alert {alert.name}")
 
 
 class Words:
@@ -29,6 +44,10 @@ class Words:
         self._by_itself = False
         self.warming = False  # History was being fed, and nothing ended that.
         self._ended: tuple[int, int] | None = None  # State and reason before the session ended in order.
+        self.last = (
+            0,
+            0,
+        )  # Kind and code of the last word that stopped something; zeros: none did, or it is not known.
 
     def to_plain(self) -> dict[str, Any]:
         """Plain data of it."""
@@ -37,6 +56,7 @@ class Words:
             "by_itself": self._by_itself,
             "ended": self._ended,
             "warming": self.warming,
+            "last": self.last,
         }
 
     @classmethod
@@ -45,13 +65,16 @@ class Words:
         words = cls()
         words._of_person, words._by_itself = bool(plain["of_person"]), bool(plain["by_itself"])
         words.warming = bool(plain["warming"])
-        ended = plain["ended"]
+        ended, last = plain["ended"], plain.get("last", (0, 0))  # Snapshots of before have none.
+        words.last = (int(last[0]), int(last[1]))
         words._ended = None if ended is None else (int(ended[0]), int(ended[1]))
         return words
 
     def take(self, kind: int, code: int, state: int, reason: int) -> None:
         """A HALT, REDUCE, RESUME or FLATTEN; the account's state and its reason before it."""
         self._ended = None
+        if kind != RESUME and code != SESSION_END:
+            self.last = (kind, code)
         self.warming = (kind == HALT and code == WARM_UP) or (self.warming and kind != RESUME)
         if kind == RESUME and code == codes.RESUME_BY_ITSELF:
             self._by_itself = False

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway import alerts
-from twinloop.engine.live.loop import OF_PERSON, SESSION_END, SESSION_START
+from twinloop.engine.live.loop import OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.engine.sidecar.alarms import CRITICAL, NOTE, WARNING, Alarm
 from twinloop.kernels import codes
 from twinloop.kernels import rows as table
@@ -28,6 +28,18 @@ _WORDS: Final = {
     table.FLATTEN: ("told to flatten", CRITICAL, "see that the positions are closed"),
     table.RESUME: ("resumed", NOTE, "nothing"),
 }
+_GOES_ON: Final = "nothing: it goes on by itself once its orders are proven"
+_OF_ITSELF: Final = {
+    (table.HALT, SESSION_END): ("halted because it ends", NOTE, "nothing"),
+    (table.HALT, WARM_UP): ("halted while history is fed", NOTE, "nothing: it goes on by itself"),
+    (table.HALT, SESSION_START): (
+        "halted: the venue holds something else than the journal",
+        CRITICAL,
+        "see every difference with `twinloop reconcile`, accept it or put it right, then `twinloop ctl resume`",
+    ),
+    (table.REDUCE, SESSION_START): ("reduced", NOTE, _GOES_ON),
+    (table.RESUME, SESSION_START): ("resumed", NOTE, _GOES_ON),
+}
 _STATES: Final = {codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 
 
@@ -38,12 +50,8 @@ def row_alarms(rows: Rows, where: str, names: Mapping[int, str]) -> Iterator[Ala
         if kind == table.ALERT:
             yield _gateway_alarm(row, where)
         elif kind in _WORDS:
-            word, severity, remedy = _WORDS[kind]
-            if kind == table.HALT and int(row["code"]) == SESSION_END:
-                word, severity, remedy = "halted because it ends", NOTE, "nothing"
             who = int(row["code"])
-            if who == SESSION_START:
-                severity, remedy = NOTE, "nothing: it goes on by itself once its orders are proven"
+            word, severity, remedy = _OF_ITSELF.get((kind, who), _WORDS[kind])
             by = f" by user {who - OF_PERSON}" if who >= OF_PERSON else ""
             yield Alarm(f"word-{kind}-{int(row['sequence'])}", severity, f"the session was {word}{by}", where, remedy)
         elif kind == table.ALERT_ACKNOWLEDGED:
@@ -60,9 +68,9 @@ def row_alarms(rows: Rows, where: str, names: Mapping[int, str]) -> Iterator[Ala
 
 
 def state_alarm(before: int, account: Any, where: str) -> Alarm | None:
-    """An account that its limits reduced or halted, which no operator asked for. before: its state when it was looked at last."""
+    """An account that its limits reduced or halted, which no word asked for: words are alarms of their own. before: its state at the last look."""
     now = int(account["state"])
-    if now <= before or now not in _STATES:
+    if now <= before or now not in _STATES or int(account["halt_code"]) == codes.REJECT_HALTED:
         return None
     code = codes.CODE_NAME.get(int(account["halt_code"]), str(int(account["halt_code"])))
     return Alarm(

@@ -15,6 +15,7 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from twinloop.data import prompt_socket
 from twinloop.data.prompt_socket import FRAGMENTS_MAX, PromptConnection
 
 
@@ -96,6 +97,70 @@ def test_messages_come_whole_and_in_order_in_the_call_that_reads_them(messages: 
             made.data_received(piece)  # No turn of the event loop in between.
         assert came == [message for message, _, _ in messages]
         assert len(wire.written) == len(messages)  # Pongs.
+        made.connection_lost(None)
+        with pytest.raises(ConnectionClosed):
+            await task
+
+    asyncio.run(run())
+
+
+@given(
+    messages=st.lists(st.binary(max_size=90), min_size=1, max_size=40), portion=st.integers(1, 300), sizes=st.lists(st.integers(1, 2000), min_size=1),
+    early=st.booleans(), end=st.sampled_from(["lost", "eof", "waited"]),
+)  # fmt: skip
+def test_what_waited_is_handled_portion_by_portion_and_whole(
+    messages: list[bytes], portion: int, sizes: list[int], early: bool, end: str
+) -> None:
+    """Whatever the portion, the pieces and the end: every message once and in order."""
+
+    async def run() -> None:
+        made, wire = connected()
+        stream = b"".join(part for message in messages for part in frames(message, [], text=False))
+        came: list[bytes] = []
+        task = None if early else await begun(made, came.append)
+        at, number = 0, 0
+        while at < len(stream):
+            size = sizes[number % len(sizes)]
+            made.data_received(stream[at : at + size])
+            at, number = at + size, number + 1
+        if task is None:
+            task = await begun(made, came.append)
+        if end == "waited":
+            while len(came) < len(messages):  # noqa: ASYNC110 - every turn is one of the loop
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not wire.paused
+        elif end == "eof":
+            made.eof_received()
+        made.connection_lost(None)
+        assert came == messages
+        with pytest.raises(ConnectionClosed):
+            await task
+
+    before = prompt_socket.PORTION_BYTES
+    prompt_socket.PORTION_BYTES = portion  # type: ignore[misc]
+    try:
+        asyncio.run(run())
+    finally:
+        prompt_socket.PORTION_BYTES = before  # type: ignore[misc]
+
+
+def test_other_callbacks_run_between_two_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_socket, "PORTION_BYTES", 100)
+
+    async def run() -> None:
+        made, wire = connected()
+        came: list[bytes] = []
+        task = await begun(made, came.append)
+        message = bytes(98)
+        made.data_received(b"".join(frames(message, [], text=False)) * 5)
+        counts = []
+        for _ in range(5):
+            counts.append(len(came))
+            assert wire.paused == (len(came) < 5)
+            await asyncio.sleep(0)
+        assert counts == [1, 2, 3, 4, 5]
+        assert not wire.paused
         made.connection_lost(None)
         with pytest.raises(ConnectionClosed):
             await task

@@ -221,3 +221,38 @@ def test_archive_and_retire_keep_what_the_next_start_needs(tmp_path: Path, capsy
     for wrong in (["--beyond", "50 parsecs"], ["--older-than", "90"], []):
         assert run(capsys, "retire", str(folder), *wrong)[0] == 2
     assert run(capsys, "verify", str(folder))[0] == 0
+
+
+def test_codes_are_shown_by_name_and_the_last_rows_where_those_are_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = [
+        (table.VERDICT, "code", 29, "REJECT_SELF_MATCH"),
+        (table.CANCELLED, "code", 82, "REASON_UNSOLICITED"),
+        (table.ALERT, "alert", 20, "STREAM_DOWN"),
+        (table.HALT, "code", 2000, "user 1000"),
+        (table.HALT, "code", -2, "the session ends"),
+        (table.REDUCE, "code", -3, "a start"),
+        (table.REDUCE, "code", -1020, "alert STREAM_DOWN"),
+        (table.RESUME, "code", 1, "what was begun by itself is over"),
+        (table.FLATTEN, "code", 1, "at market"),
+    ]
+    rows = np.zeros(len(coded), ROW)
+    for at, (kind, field, code, _) in enumerate(coded):
+        rows["kind"][at], rows[field][at] = kind, code
+    with writer(tmp_path, instruments=[BINANCE_USDM_BTCUSDT]) as journal:
+        journal.append(rows)
+        journal.commit(5, LOCAL_NS)
+    code, text, _ = run(capsys, "show", str(tmp_path))
+    assert code == cli.OK
+    for line, (*_, name) in zip(text.splitlines()[1:], coded, strict=True):
+        assert name in line
+    _, text, _ = run(capsys, "show", str(tmp_path), "--last", "2", "--json")
+    assert [each["meaning"] for each in json.loads(text)["rows"]] == [name for *_, name in coded[-2:]]
+
+
+def test_a_sessions_folder_is_told_from_its_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "journal", [2])
+    code, _, error = run(capsys, "verify", str(tmp_path))
+    assert code == cli.DATA
+    assert f"name {tmp_path / 'journal'}" in error

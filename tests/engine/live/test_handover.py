@@ -20,6 +20,7 @@ from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.snapshot import write_snapshot
 from twinloop.engine.live import handover_file
 from twinloop.engine.live.config import load_session
+from twinloop.engine.live.control import SOCKET, ask
 from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.parity import replay_journal
@@ -147,6 +148,11 @@ def test_a_session_with_another_limit_goes_on_with_the_position_and_the_days_los
     kept: list[LiveProcess] = []
     began: list[dict[str, Any]] = []
 
+    async def until_held_and_tightened(process: LiveProcess, task: asyncio.Task[None]) -> None:
+        await until_held(20)(process, task)
+        words = {"command": "tighten", "limit": "max_drawdown_pct", "value": "9.5"}
+        await asyncio.to_thread(ask, process.loaded.place / SOCKET, words)
+
     async def goes_on(process: LiveProcess, task: asyncio.Task[None]) -> None:
         began.append(money_of(process))
         await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
@@ -155,7 +161,7 @@ def test_a_session_with_another_limit_goes_on_with_the_position_and_the_days_los
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=100) as server:
             first = file_of(tmp_path, server.port, "first", mode, market)
-            kept.append(await sessions.in_session(first, said, until_held(20)))
+            kept.append(await sessions.in_session(first, said, until_held_and_tightened))
             loop = asyncio.get_running_loop()
             told = await loop.run_in_executor(None, hand_over, tmp_path, "first", capsys)
             assert told["positions"] == {"BTCUSDT": 20}
@@ -183,6 +189,7 @@ def test_a_session_with_another_limit_goes_on_with_the_position_and_the_days_los
     assert f"holder holds 0.{'020' if market == 'usdm' else '00020'} BTCUSDT" in text
     assert "max_order_pct: 10 then, 20 now" in text
     assert "holder: its code is another" in text
+    assert "! an operator had made stricter: max_drawdown_pct 9.5 (the file: 10); that does not go over" in text
     assert "parameter target: 20 then, 40 now" in text
     assert "its state does not go over: kept" in text
     assert "its state begins anew: anew" in text

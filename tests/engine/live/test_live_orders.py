@@ -365,6 +365,9 @@ def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
         (difference,) = found["breaks"]
         assert difference["name"] == name
         assert abs(Decimal(difference["venue"]) - Decimal(difference["journal"])) == Decimal("0.123")
+        with pytest.raises(ConfigError, match="every difference accepted or gone"):
+            await asyncio.to_thread(ask, place / SOCKET, {"command": "resume"})
+        assert process.loop.trading_state == "HALTED"
         assert (await reconcile(capsys, str(place), "--accept", "ffffffff", "--reason", "x"))[0] == cli.USAGE
         assert (await reconcile(capsys, str(place), "--accept", difference["id"]))[0] == cli.USAGE
         code, found = await reconcile(capsys, str(place), "--accept", difference["id"], "--reason", "moved in by hand")

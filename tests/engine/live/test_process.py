@@ -209,6 +209,12 @@ def test_two_instances_of_one_session_cannot_run(tmp_path: Path, strategy_folder
         (("rest =", 'poll_every = "1ms"\nrest ='), "poll_every"),
         (('limits = "research"', ""), "no default limits"),
         (("[feed]", "[fed]"), "unknown key"),
+        (("[feed]", "[orders]\n[feed]"), "a session on paper sends no orders"),
+        (("[feed]", '[account]\ncash = "0"\n[feed]'), "without money every order is refused"),
+        (("[session]", '[session]\nname = "../elsewhere"'), "the name of one folder"),
+        (("[feed]", '[orders]\nprefix = "m-e"\n[feed]'), "one to four letters and digits"),
+        (("[feed]", "[orders]\nleverage = 500\n[feed]"), "orders.leverage, expected at most 125"),
+        (("stream = ", 'stream = "ftp://x" #'), "stream as wss://"),
         (("out =", 'mode = "live"\nout ='), "research limits are for backtests only"),
     ],
 )

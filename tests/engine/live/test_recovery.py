@@ -89,7 +89,7 @@ def test_another_configuration_is_not_gone_on_with(
     recorded.start()
     run(recorded, market[1][:100])
     recorded.journal.close()
-    with pytest.raises(SessionError, match="the same cash"):
+    with pytest.raises(SessionError, match=r"cash was 100000\.00000000 and is 0\.00000001"):
         recover(open_journal(tmp_path), msgspec.structs.replace(session, cash=1))
-    with pytest.raises(SessionError, match="the same code"):
+    with pytest.raises(SessionError, match="twinloop's own code has changed"):
         recover(open_journal(tmp_path), msgspec.structs.replace(session, code="other"))

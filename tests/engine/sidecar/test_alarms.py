@@ -10,7 +10,7 @@ import numpy as np
 from aiohttp import web
 
 from twinloop.engine.gateway.alerts import ALERT_CODE
-from twinloop.engine.live.loop import OF_PERSON, SESSION_END
+from twinloop.engine.live.loop import OF_PERSON, SESSION_END, SESSION_START, WARM_UP
 from twinloop.engine.sidecar.alarms import (
     CRITICAL,
     NOTE,
@@ -179,8 +179,13 @@ def heard(kind: int, **fields: int) -> list[Alarm]:
 def test_rows_that_people_have_to_hear_of() -> None:
     (found,) = heard(table.HALT, code=OF_PERSON + 1000, sequence=7)
     assert (found.severity, found.what) == (CRITICAL, "the session was halted by user 1000")
-    (found,) = heard(table.HALT, code=SESSION_END)
-    assert found.severity == NOTE
+    for kind, code in ((table.HALT, SESSION_END), (table.HALT, WARM_UP), (table.REDUCE, SESSION_START)):
+        (found,) = heard(kind, code=code)
+        assert found.severity == NOTE
+    (found,) = heard(table.HALT, code=SESSION_START)  # Of a reconciliation: no time ends that.
+    assert found.severity == CRITICAL
+    assert "the venue holds something else" in found.what
+    assert "`twinloop reconcile`" in found.remedy
     (found,) = heard(table.ALERT, alert=ALERT_CODE["OVERFILL"], code=12, value=3)
     assert (found.severity, found.what) == (
         CRITICAL,
@@ -201,4 +206,8 @@ def test_an_account_that_its_limits_halted_is_an_alarm_once() -> None:
     assert found is not None
     assert found.severity == CRITICAL
     assert state_alarm(codes.HALTED, account, "here") is None
+    of_a_word = {"state": codes.HALTED, "halt_code": codes.REJECT_HALTED}
+    assert state_alarm(codes.ACTIVE, of_a_word, "here") is None, (
+        "the word has an alarm of its own, an orderly end a note"
+    )
     assert state_alarm(codes.HALTED, {"state": codes.REDUCING, "halt_code": 0}, "here") is None
