@@ -115,19 +115,28 @@ def require_rate(node: LiveNode, told: FeesTold) -> None:
         )  # fmt: skip
 
 
-class FeeRate:
-    """Keeps the rate fresh. get: body of a GET of the venue; say: lines for a person."""
+def unpriced(node: LiveNode, told: FeesTold) -> frozenset[str]:
+    """The currencies of fees that have a place, and no rate."""
+    return frozenset() if told.rate or rate_of(node) or slot_of(node) < 0 else frozenset({ASSET})
 
-    def __init__(self, loop: LiveLoop, get: Get, market: Market, say: Callable[[str], None]) -> None:
+
+class FeeRate:
+    """Keeps the rate fresh. get: body of a GET of the venue; say: lines for a person. told: counts from here on.
+
+    is_new: fees are paid in BNB from this start on, and so far there was no rate.
+    """
+
+    def __init__(self, loop: LiveLoop, get: Get, market: Market, say: Callable[[str], None], told: FeesTold) -> None:
         self._loop = loop
         self._get = get
         self._market = market
         self._say = say
         self._slot = slot_of(loop.node)
         self._failing = False
+        self.is_new = bool(told.rate) and not rate_of(loop.node)
+        self._begin(told)
 
-    def begin(self, told: FeesTold) -> None:
-        """What the start was told counts from here on."""
+    def _begin(self, told: FeesTold) -> None:
         if told.burns is None:
             self._say(
                 f"! the venue does not tell whether fees are paid in {ASSET}: turn that off there, or they stop trading"

@@ -137,7 +137,6 @@ class LiveProcess:
         self.published: Published
         self._fees = fee_rate.FeesTold()
         self._fee_rate: fee_rate.FeeRate | None = None
-        self._takes_stock = False  # Of what fees are paid in, from this start on.
         self._rebuilt: Outcome | None = None
         self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
         self._cancelled = False  # Everything was asked to be cancelled, because the session ends.
@@ -205,11 +204,8 @@ class LiveProcess:
                 check_rights(rights, MARKETS[venue])
             for line in [] if modes is None else check_modes(loaded, modes):
                 self._say(line)
-            session = msgspec.structs.replace(
-                session,
-                cash=wallet(held, session.currency),
-                stock=stock(held, instruments, session.currency, session.fx),
-            )
+            own = stock(held, instruments, session.currency, session.fx)
+            session = msgspec.structs.replace(session, cash=wallet(held, session.currency), stock=own)
         lock = FolderLock(loaded.place / "journal")
         try:
             if crash_points.armed:
@@ -285,9 +281,8 @@ class LiveProcess:
         if len(past.rows):
             self._end_warm_up(past)
         if self.orders is not None:  # After all that came before, whose times are earlier.
-            market = MARKETS[loaded.config.feed.venue]
-            self._fee_rate = fee_rate.FeeRate(self.loop, partial(feed.get, loaded.rest), market, self._say)
-            self._fee_rate.begin(self._fees)
+            market, ask = MARKETS[loaded.config.feed.venue], partial(feed.get, loaded.rest)
+            self._fee_rate = fee_rate.FeeRate(self.loop, ask, market, self._say, self._fees)
         for line in limits_told(self.loop.node):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -404,11 +399,8 @@ class LiveProcess:
         loop, config = self.loop, self.loaded.config
         session = loop.node.session
         assert config.orders is not None
-        known = fee_rate.rate_of(loop.node) or self._fees.rate
-        self._takes_stock = found is not None and bool(self._fees.rate) and not fee_rate.rate_of(loop.node)
         settings = GatewaySettings(
-            unpriced=frozenset() if known else frozenset({fee_rate.ASSET}) & {*loop.node.assembly.currencies[1:]},
-            market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
+            unpriced=fee_rate.unpriced(loop.node, self._fees), market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.traded_from_ns or session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6, websocket=config.orders.websocket,
@@ -475,7 +467,7 @@ class LiveProcess:
             crash_points.reach("start-proving")
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        if self._takes_stock:
+        if self._fee_rate is not None and self._fee_rate.is_new:
             await self.reconciler.take_stock(fee_rate.ASSET)
         await self.reconciler.stop_on_breaks()
         if crash_points.armed:
