@@ -356,6 +356,28 @@ def read_symbol_settings(body: bytes) -> dict[str, SymbolSettings]:
     return {each.symbol: each for each in read(_SYMBOL_SETTINGS, body, "settings of symbols")}
 
 
+class _SpotFeeBurn(msgspec.Struct):
+    spotBNBBurn: bool  # noqa: N815 - the venue's name
+
+
+class _UsdmFeeBurn(msgspec.Struct, rename="camel"):
+    fee_burn: bool
+
+
+_SPOT_FEE_BURN: Final = msgspec.json.Decoder(_SpotFeeBurn)
+_USDM_FEE_BURN: Final = msgspec.json.Decoder(_UsdmFeeBurn)
+
+
+def read_spot_fee_burn(body: bytes) -> bool:
+    """Whether the fees of spot trades are paid in BNB, as long as there is any."""
+    return bool(read(_SPOT_FEE_BURN, body, "the currency of fees").spotBNBBurn)
+
+
+def read_usdm_fee_burn(body: bytes) -> bool:
+    """The same of USD-M."""
+    return bool(read(_USDM_FEE_BURN, body, "the currency of fees").fee_burn)
+
+
 _KEY_RIGHTS: Final = msgspec.json.Decoder(KeyRights)
 
 

@@ -272,6 +272,10 @@ class UsdmRequests:
         """Position mode and asset mode, in one question; each by its own would have six times its weight."""
         return Request("GET", "/fapi/v1/accountConfig", "", (), 5)
 
+    def fee_burn(self) -> Request:
+        """Whether fees are paid in BNB."""
+        return Request("GET", "/fapi/v1/feeBurn", "", (), 30)
+
     def symbol_settings(self) -> Request:
         """Margin type and leverage of every symbol."""
         return Request("GET", "/fapi/v1/symbolConfig", "", (), 5)
@@ -282,6 +286,7 @@ class UsdmRequests:
 
 
 Requests = SpotRequests | UsdmRequests
+SPOT_FEE_BURN: Final = Request("GET", "/sapi/v1/bnbBurn", "", ())  # On the host of a key's rights.
 KEY_RIGHTS: Final = Request(
     "GET", "/sapi/v1/account/apiRestrictions", "", ()
 )  # On the host of spot, for keys of every market.

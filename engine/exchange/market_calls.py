@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from twinloop.engine.exchange import decimals, market_text, rules_text
+from twinloop.engine.exchange import decimals, market_text, rules_text, symbols
 from twinloop.engine.exchange.candles import INTERVALS
 from twinloop.engine.exchange.core import TRADES_MAX, Exchange
+from twinloop.engine.exchange.ledger import BURNT, MARGIN
 from twinloop.engine.exchange.model import Account, VenueError
 from twinloop.engine.exchange.parameters import Parameters, need, whole
 
@@ -76,6 +77,12 @@ def last(exchange: Exchange, account: Account, parameters: Parameters) -> Any:
     """GET ticker/price."""
     del account
     time_told = {"time": exchange.now_ms} if exchange.market != "spot" else {}
+    burnt = BURNT + MARGIN
+    if parameters.get("symbol") == burnt and burnt not in exchange.markets and exchange.market != "coinm":
+        # Fees are paid in it, whether or not it is traded here: what it is worth is told as the venue does.
+        rules = symbols.symbol(burnt, exchange.market)
+        worth = exchange.ledger.burnt_price // 10 ** (8 - rules.price_scale)
+        return {"symbol": burnt, "price": decimals.price(rules, worth)} | time_told
     found = []
     for name in _each(exchange, parameters):
         state = exchange.markets[name]

@@ -43,7 +43,7 @@ ALERTS: Final = {
     19: AlertSpec("CLOCK", REDUCE, "our clock is too far from the venue's, or it refused a request for its time"),
     20: AlertSpec("STREAM_DOWN", REDUCE, "the user stream is gone; fills come by sweeps"),
     21: AlertSpec("STREAM_BACK", NOTE, "the user stream is back"),
-    22: AlertSpec("UNKNOWN_FEE_CURRENCY", REDUCE, "a fee in a currency that the session does not know: it is not booked; value: the fee, 1e-8"),
+    22: AlertSpec("UNKNOWN_FEE_CURRENCY", REDUCE, "a fee in a currency that the session does not know, or has no rate of: it counts in no loss; value: the fee, 1e-8"),
     23: AlertSpec("BAD_MESSAGE", WARN, "a message of the venue that cannot be read"),
     24: AlertSpec("DUPLICATE_REQUEST", HALT, "an order id asked for twice; it is not sent again"),
     25: AlertSpec("DEAD_MAN_LATE", REDUCE, "the venue's dead-man timer may have fired: open orders are asked about"),

@@ -25,6 +25,9 @@ from twinloop.kernels import codes
 MS_NS: Final = 1_000_000
 FOREIGN_MAX: Final = 4096  # Orders of others that are remembered, so that each is told of once.
 ORPHANS_MAX: Final = 1024
+# What to do about a fee that counts in no loss.
+BOOKED_UNPRICED: Final = "booked, without a worth; stop the session and start it again, which asks for its price, or turn it off at the venue, and resume"
+NOT_BOOKED: Final = "not booked; have the venue take its usual currency, and resume"
 STREAM_LEAD_MS: Final = 2000  # A trade this old that only the sweep told of was missed by the stream.
 
 
@@ -132,13 +135,15 @@ class FillBook:
         if not exact_price or not exact_qty:
             self._alert(alert("ROUNDED", instrument=instrument, value=report.trade_id))
         currency = self.settings.currencies.get(report.fee_asset)
+        # A fee in what was bought has its rate from the fill's own price.
+        bought = rules.contract == "spot" and report.fee_asset == rules.base
+        unpriced = report.fee_asset in self.settings.unpriced and not bought
+        if fee and (currency is None or unpriced):
+            to_do = BOOKED_UNPRICED if unpriced else NOT_BOOKED
+            detail = f"{plain(report.fee_asset)}: {to_do}"
+            self._alert(alert("UNKNOWN_FEE_CURRENCY", instrument=instrument, value=fee, detail=detail))
         if currency is None:
-            if fee:
-                self._alert(
-                    alert("UNKNOWN_FEE_CURRENCY", instrument=instrument, value=fee, detail=plain(report.fee_asset))
-                )
-                fee = 0
-            currency = self.settings.currencies.get(rules.settle, 0)
+            fee, currency = 0, self.settings.currencies.get(rules.settle, 0)
         venue_ns = max(report.time_ms, 0) * MS_NS
         return Terms(report.trade_id, price, qty, fee, currency, executed, venue_ns, maker=report.maker)
 

@@ -14,7 +14,8 @@ SECOND_NS = 1_000_000_000
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """One market, one account, one session.
 
-    instruments: slot -> instrument of this market. currencies: asset -> currency slot, for fees. epoch: of this run, larger than any
+    instruments: slot -> instrument of this market. currencies: asset -> currency slot, for fees. unpriced: those
+    of them that have no rate to the account's. epoch: of this run, larger than any
     before. window_ms: how late a request may reach the venue; longer ones die there. Raises ConfigError.
     """
 
@@ -24,6 +25,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     instruments: Mapping[int, Instrument]
     currencies: Mapping[str, int]
+    unpriced: frozenset[str] = frozenset()
     source: int = 0
     start_ns: int = 0
     window_ms: int = 5000

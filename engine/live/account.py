@@ -11,9 +11,19 @@ from twinloop.data.binance_answers import (
     read_error,
     read_key_rights,
     read_server_time,
+    read_spot_fee_burn,
     read_symbol_settings,
+    read_usdm_fee_burn,
 )
-from twinloop.data.binance_orders import KEY_RIGHTS, Market, Request, UsdmRequests, requests_of, rest_text
+from twinloop.data.binance_orders import (
+    KEY_RIGHTS,
+    SPOT_FEE_BURN,
+    Market,
+    Request,
+    UsdmRequests,
+    requests_of,
+    rest_text,
+)
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.errors import DecodeError
@@ -34,11 +44,15 @@ _REMEDY: Final = {
 
 
 class AccountTold(NamedTuple):
-    """held: balances and positions, whole. rights: None where the venue has no such call (a test network, say). modes: None on spot."""
+    """held: balances and positions, whole. modes: None on spot. burns: whether fees are paid in BNB.
+
+    rights, burns: None where the venue has no such call (a test network, say).
+    """
 
     held: AccountReport
     rights: KeyRights | None
     modes: TradingModes | None
+    burns: bool | None
 
 
 async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Market) -> AccountTold:
@@ -65,6 +79,7 @@ async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Ma
 
             held = read_account(await signed(account, "the account"))
             modes = None
+            fees = "whether fees are paid in BNB"
             if isinstance(dialect, UsdmRequests):
                 how = read_account_modes(await signed(dialect.account_settings(), "position mode and asset mode"))
                 modes = TradingModes(
@@ -72,8 +87,13 @@ async def ask_account(endpoints: Endpoints, credentials: Credentials, market: Ma
                     multi_assets=how.multi_assets_margin,
                     symbols=read_symbol_settings(await signed(dialect.symbol_settings(), "margin type and leverage")),
                 )
+                body = await signed(dialect.fee_burn(), fees, optional=True)
+                burns = read_usdm_fee_burn(body) if body else None
+            else:
+                body = await signed(SPOT_FEE_BURN, fees, endpoints.rights, optional=True)
+                burns = read_spot_fee_burn(body) if body else None
             body = await signed(KEY_RIGHTS, "what the key may do", endpoints.rights, optional=True)
-            return AccountTold(held, read_key_rights(body) if body else None, modes)
+            return AccountTold(held, read_key_rights(body) if body else None, modes, burns)
         except DecodeError as error:
             raise SessionError("the account cannot be read", got=error.what) from None
 

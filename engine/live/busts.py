@@ -108,7 +108,9 @@ def without(node: LiveNode, ours: Mapping[str, Decimal], fills: Iterable[Fill]) 
         qty, price = Decimal(instrument.qty_text(signed)), Decimal(instrument.price_text(int(head["price"])))
         move(instrument.base, -qty)
         move(instrument.settle, qty * price)
-        move(node.assembly.currencies[int(tail["fee_currency"])], _money(head["fee"]))
+        paid_in = node.assembly.currencies[int(tail["fee_currency"])]
+        if paid_in in {instrument.base, instrument.settle, *ours}:  # Nothing else is compared.
+            move(paid_in, _money(head["fee"]))
     return after, names
 
 

@@ -235,7 +235,7 @@ class Feeds:
         """Ask nothing of a venue's address before then (local ns): it said so, to us or to another part of the session."""
         self._held_until_ns[rest] = max(self._held_until_ns.get(rest, 0), until_ns)
 
-    async def _get(self, rest: str, path: str) -> bytes:
+    async def get(self, rest: str, path: str) -> bytes:
         """Body of a GET. SessionError where none was to be had, and where none may be asked for yet."""
         left_ns = self._held_until_ns.get(rest, 0) - self._clock.local_ns()
         if left_ns > 0:
@@ -260,7 +260,7 @@ class Feeds:
         try:
             while connection in self._connections and symbol in stream.wanting:
                 try:
-                    body = await self._get(source.rest, stream.snapshot_path(symbol))
+                    body = await self.get(source.rest, stream.snapshot_path(symbol))
                 except SessionError as error:
                     self.reasons[source.number] = str(error)
                 else:
@@ -293,7 +293,7 @@ class Feeds:
         for source in self.sources:
 
             async def body(path: str, rest: str = source.rest) -> bytes:
-                return await self._get(rest, path)
+                return await self.get(rest, path)
 
             try:
                 past, now_ns = self._past[wanted.place], self._clock.local_ns()
@@ -326,7 +326,7 @@ class Feeds:
     async def _poll_one(self, polled: PolledMarket, place: int) -> None:
         for source in self.sources:
             try:
-                book, prints = [await self._get(source.rest, path) for path in polled.paths(place)]
+                book, prints = [await self.get(source.rest, path) for path in polled.paths(place)]
             except SessionError as error:
                 self.reasons[source.number] = str(error)
                 continue

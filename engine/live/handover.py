@@ -175,7 +175,7 @@ def inherit(node: "LiveNode", past: Inherited) -> None:
     for code, words in past.ledgers.items():
         _give(decision["ledgers"][0][currencies.index(code)], words)
     for code, rate in past.fx.items():
-        if code not in session.fx:
+        if not session.fx.get(code):
             decision["fx"][currencies.index(code)] = rate
     books = [
         (decision["strategy_holdings"][STANDARD.strategies], past.unassigned),

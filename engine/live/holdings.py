@@ -6,20 +6,19 @@ not ask the venue.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.errors import DataError
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled, to_scaled
 from twinloop.data.rowfile import Rows, join_rows
+from twinloop.engine.live.fee_rate import ASSET, rate_of, rate_row, slot_of
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import rows as table
-from twinloop.kernels.rows import FLAG_CONTINUES, ROW
+from twinloop.kernels.rows import FLAG_CONTINUES
 
 
 def wallet(held: AccountReport, currency: str) -> int:
@@ -32,15 +31,23 @@ def wallet(held: AccountReport, currency: str) -> int:
     return amount
 
 
-def stock(held: AccountReport, instruments: list[Instrument], currency: str) -> dict[str, int]:
-    """Balances of the assets of spot instruments and of the margin of futures, 1e-8, without the account's currency."""
-    assets = dict.fromkeys(asset for each in instruments for asset in _assets(each))
+def stock(
+    held: AccountReport, instruments: list[Instrument], currency: str, others: Iterable[str] = ()
+) -> dict[str, int]:
+    """Balances of the assets of spot instruments, of the margin of futures and of others, 1e-8, without the account's currency."""
+    assets = dict.fromkeys([*(asset for each in instruments for asset in _assets(each)), *others])
     return {asset: _balance(held, asset) for asset in assets if asset != currency}
 
 
 def _assets(instrument: Instrument) -> tuple[str, ...]:
-    """Assets of which a balance is compared: both of a spot instrument, the margin of a contract. Fees in a third are in neither."""
+    """Assets of an instrument of which a balance is compared: both of a spot instrument, the margin of a contract."""
     return (instrument.base, instrument.settle) if instrument.contract == "spot" else (instrument.settle,)
+
+
+def _compared(node: LiveNode) -> list[str]:
+    """Assets of which a balance is compared: the instruments', and what fees are paid in besides, from the first rate of that on."""
+    found = dict.fromkeys(asset for each in node.session.instruments for asset in _assets(each))
+    return [*found, *([ASSET] if ASSET not in found and rate_of(node) else [])]
 
 
 def refuse_positions(held: AccountReport | None) -> None:
@@ -84,10 +91,10 @@ def of_journal(node: LiveNode) -> Holdings:
     A wallet is what there was at the start and came since, with what trades realised and funding, less fees: all that is open is not in it.
     """
     found = {}
+    for asset in _compared(node):
+        amount = int(node.decision["ledgers"][0][node.assembly.currencies.index(asset)]["balance"])
+        found[asset] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
     for slot, instrument in enumerate(node.session.instruments):
-        for asset in _assets(instrument):
-            amount = int(node.decision["ledgers"][0][node.assembly.currencies.index(asset)]["balance"])
-            found[asset] = Decimal(from_scaled(amount, MONEY_SCALE)).normalize()
         if instrument.contract != "spot":
             qty = int(node.decision["account_holdings"][0][slot]["position"]["qty"])
             found[instrument.symbol] = Decimal(instrument.qty_text(qty)).normalize()
@@ -96,9 +103,7 @@ def of_journal(node: LiveNode) -> Holdings:
 
 def of_venue(node: LiveNode, held: AccountReport) -> Holdings:
     """What the venue says; futures of symbols outside the session too."""
-    found = {
-        asset: _amount(held.balances.get(asset, "0")) for each in node.session.instruments for asset in _assets(each)
-    }
+    found = {asset: _amount(held.balances.get(asset, "0")) for asset in _compared(node)}
     for (symbol, _), text in held.positions.items():
         found[symbol] = found.get(symbol, Decimal(0)) + _amount(text)
     return {name: amount.normalize() for name, amount in found.items()}
@@ -108,6 +113,8 @@ def breaks_of(node: LiveNode, theirs: Holdings, visited: Sequence[Holdings], cas
     """Where the venue holds what the journal said at no time of `visited`: what is on its way from one to the other is no break."""
     slots = {}
     money = {each.settle: node.assembly.currencies.index(each.settle) for each in node.session.instruments}
+    if slot_of(node) >= 0:
+        money[ASSET] = slot_of(node)
     for slot, instrument in enumerate(node.session.instruments):
         name = instrument.base if instrument.contract == "spot" else instrument.symbol
         slots[name] = slot
@@ -128,18 +135,23 @@ def tolerances(node: LiveNode, cash_tolerance: int) -> Holdings:
     """By how much an asset may differ, by name.
 
     Of spot, base assets may differ by less than a lot, which nothing can trade, and other money by cash_tolerance, 1e-8 of the account's
-    currency: a venue's list rounds what its stream tells. Margin may differ by 1e-8 a fill besides: what a partial close realises is rounded.
+    currency: a venue's list rounds what its stream tells. Margin may differ by 1e-8 a fill besides: what a partial close realises is rounded;
+    and so may what fees are paid in, of which an account may have more places than a fill.
     """
     found: Holdings = {}
-    for instrument in node.session.instruments:
-        rate = int(node.decision["fx"][node.assembly.currencies.index(instrument.settle)])
-        found[instrument.settle] = Decimal(cash_tolerance) / rate if rate else Decimal(0)
+    for asset in _compared(node):
+        rate = int(node.decision["fx"][node.assembly.currencies.index(asset)])
+        found[asset] = Decimal(cash_tolerance) / rate if rate else Decimal(0)
+    positions = [
+        node.decision["account_holdings"][0][slot]["position"] for slot in range(len(node.session.instruments))
+    ]
+    if rate_of(node):
+        found[ASSET] += Decimal(sum(int(each["fills_count"]) for each in positions) + 1).scaleb(-MONEY_SCALE)
     for slot, instrument in enumerate(node.session.instruments):
         if instrument.contract == "spot":
             found[instrument.base] = Decimal(instrument.qty_text(instrument.lot_size))
         else:
-            fills = int(node.decision["account_holdings"][0][slot]["position"]["fills_count"])
-            found[instrument.settle] += Decimal(fills + 1).scaleb(-MONEY_SCALE)
+            found[instrument.settle] += Decimal(int(positions[slot]["fills_count"]) + 1).scaleb(-MONEY_SCALE)
     return found
 
 
@@ -160,10 +172,9 @@ def with_rates(rows: Rows, node: LiveNode) -> Rows:
                 and account_currency
                 and node.assembly.currencies[currency] == instrument.base
             ):
-                rate = np.zeros(1, ROW)
-                rate["kind"], rate["instrument"], rate["currency"] = table.FX, row["instrument"], currency
-                rate["venue_ns"], rate["local_ns"] = row["venue_ns"], row["local_ns"]
-                rate["rate"] = int(row["price"]) * MONEY_ONE // 10**instrument.price_scale
+                worth = int(row["price"]) * MONEY_ONE // 10**instrument.price_scale
+                rate = rate_row(currency, worth, int(row["local_ns"]))
+                rate["venue_ns"], rate["instrument"] = row["venue_ns"], row["instrument"]
                 out.append(rate)
         out.append(rows[at : at + 1])
     return join_rows(out)

@@ -72,6 +72,8 @@ class LiveNode:
         self.assembly = assembly = Assembly()
         self.node, self.decision = assembly.node, assembly.decision
         assembly.currency(session.currency)
+        for code in session.inherited.currencies if session.inherited is not None else ():
+            assembly.currency(code)  # They keep their places, whatever this session adds.
         for instrument, mode in zip(session.instruments, session.market_modes(), strict=True):
             assembly.add_instrument(instrument, mode)
         for code, rate in session.fx.items():

@@ -37,7 +37,7 @@ from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.format import SEGMENT_PATTERN
 from twinloop.engine.journal.recovery import Ready, make_ready
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.live import handover_file
+from twinloop.engine.live import fee_rate, handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
@@ -112,9 +112,10 @@ def make_session(loaded: LoadedSession, instruments: list[Instrument], start_ns:
     return Session(
         name=loaded.name, mode=config.session.mode, instruments=instruments, shown=[config.feed.shown] * len(instruments),
         strategies=strategies, currency=config.account.currency, cash=config.account.cash, limits_section=loaded.limits_section,
-        start_ns=start_ns, fx=dict(config.account.fx), folder=str(loaded.folder), seed=config.session.seed,
+        start_ns=start_ns, folder=str(loaded.folder), seed=config.session.seed,
         entry_latency_ns=config.paper.entry_latency, response_latency_ns=config.paper.response_latency,
         queue_model=config.paper.queue_model,
+        fx=fee_rate.currencies_without_cash(instruments, config.account.currency) if config.session.mode == "live" else dict(config.account.fx),
     )  # fmt: skip
 
 
@@ -134,6 +135,8 @@ class LiveProcess:
         self.result: dict[str, Any] = {}  # What it came to, once it has ended.
         self.feed: Feeds
         self.published: Published
+        self._fees = fee_rate.FeesTold()
+        self._fee_rate: fee_rate.FeeRate | None = None
         self._rebuilt: Outcome | None = None
         self._in_order = False  # Somebody asked for the end, and nothing else brought it about.
         self._cancelled = False  # Everything was asked to be cancelled, because the session ends.
@@ -155,6 +158,8 @@ class LiveProcess:
                     if self.orders is not None:
                         tasks.create_task(self.orders.run(), name="orders")
                         tasks.create_task(self._reconcile(self.orders), name="reconcile")
+                    if self._fee_rate is not None:
+                        tasks.create_task(self._fee_rate.run(), name="fee-rate")
             except* _StoppedError:
                 self._in_order = True
             except* Exception as group:
@@ -187,7 +192,11 @@ class LiveProcess:
         if credentials is not None:
             keys = credentials
             told: AccountTold = await asked(lambda: ask_account(loaded.endpoints, keys, MARKETS[venue]))
-            held, rights, modes = told
+            held, rights, modes, burns = told
+            body_of = partial(get, client)
+            self._fees = await asked(
+                lambda: fee_rate.ask_at_start(body_of, loaded.rest, MARKETS[venue], session.currency, burns=burns)
+            )
             if rights is None:
                 self._say(
                     "! the venue does not tell what the key may do: see to it that it cannot withdraw or transfer"
@@ -196,9 +205,8 @@ class LiveProcess:
                 check_rights(rights, MARKETS[venue])
             for line in [] if modes is None else check_modes(loaded, modes):
                 self._say(line)
-            session = msgspec.structs.replace(
-                session, cash=wallet(held, session.currency), stock=stock(held, instruments, session.currency)
-            )
+            own = stock(held, instruments, session.currency, session.fx)
+            session = msgspec.structs.replace(session, cash=wallet(held, session.currency), stock=own)
         lock = FolderLock(loaded.place / "journal")
         try:
             if crash_points.armed:
@@ -273,6 +281,9 @@ class LiveProcess:
         self.feed = feed
         if len(past.rows):
             self._end_warm_up(past)
+        if self.orders is not None:  # After all that came before, whose times are earlier.
+            market, ask = MARKETS[loaded.config.feed.venue], partial(feed.get, loaded.rest)
+            self._fee_rate = fee_rate.FeeRate(self.loop, ask, market, self._say, self._fees)
         for line in limits_told(self.loop.node):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -361,6 +372,7 @@ class LiveProcess:
         else:
             refuse_positions(held)
             node = LiveNode(session, "live" if live else "paper", compiled)
+        fee_rate.require_rate(node, self._fees)
         behind = ready.behind
         if session.inherited is not None:  # Its client ids are of no epoch before.
             behind["epoch_above"] = max(int(behind.get("epoch_above", 0)), session.inherited.epoch)
@@ -389,7 +401,7 @@ class LiveProcess:
         session = loop.node.session
         assert config.orders is not None
         settings = GatewaySettings(
-            market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
+            unpriced=fee_rate.unpriced(loop.node, self._fees), market=MARKETS[config.feed.venue], account=0, prefix=config.orders.prefix, epoch=loop.recorded.journal.epoch,
             instruments=dict(enumerate(session.instruments)),
             currencies={code: slot for slot, code in enumerate(loop.node.assembly.currencies)}, start_ns=session.traded_from_ns or session.start_ns,
             dead_man_timeout_ms=config.orders.dead_man_timeout // 10**6, websocket=config.orders.websocket,
@@ -456,6 +468,8 @@ class LiveProcess:
             crash_points.reach("start-proving")
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
+        if self._fee_rate is not None and self._fee_rate.is_new:
+            await self.reconciler.take_stock(fee_rate.ASSET)
         await self.reconciler.stop_on_breaks()
         if crash_points.armed:
             crash_points.reach("start-proven")

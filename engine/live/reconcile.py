@@ -248,6 +248,14 @@ class Reconciler:
             )
             self.want()  # Now that nothing trades any more the numbers are exact.
 
+    async def take_stock(self, asset: str) -> None:
+        """What the account holds of an asset that was not compared before is what counts from here on, once every trade is booked."""
+        await self.look()
+        for found in [each for each in self.breaks if each.name == asset and each.currency >= 0]:
+            amount = to_scaled(f"{found.theirs - found.ours:f}", MONEY_SCALE)
+            self._loop.take(self._transfer(found.currency, amount, SESSION_START))
+            self._say(f"{asset}: {found.theirs:f} on the account, of which fees are paid from here on")
+
     async def run(self) -> None:
         """Look again and again, and whenever it is asked for."""
         waited_ns = 0
@@ -304,7 +312,7 @@ class Reconciler:
         node = self._loop.node
         if found.currency >= 0:
             amount = to_scaled(f"{found.theirs - found.ours:f}", MONEY_SCALE)
-            return self._transfer(found.currency, amount, user)
+            return self._transfer(found.currency, amount, OF_PERSON + user)
         if found.slot < 0:
             raise ConfigError(
                 "a symbol that is not in the session cannot be booked",
@@ -330,12 +338,12 @@ class Reconciler:
             return rows
         rule = node.decision["instruments"][found.slot]["rule"]
         value = round(Fraction(qty * price * int(rule["multiplier"]), int(rule["divisor"])))  # As money.position_value.
-        return join_rows([self._transfer(settle, value, user), rows])
+        return join_rows([self._transfer(settle, value, OF_PERSON + user), rows])
 
-    def _transfer(self, currency: int, amount: int, user: int) -> Any:
+    def _transfer(self, currency: int, amount: int, code: int) -> Any:
         row = np.zeros(1, ROW)
         row["kind"], row["local_ns"], row["strategy"] = table.TRANSFER, self._loop.clock.local_ns(), codes.UNASSIGNED
-        row["currency"], row["value"], row["code"] = currency, amount, OF_PERSON + user
+        row["currency"], row["value"], row["code"] = currency, amount, code
         return row
 
     def _remember(self, found: Break, reason: str, user: int) -> None:

@@ -28,9 +28,12 @@ DIFFERENCES_MAX: Final = 6  # Told of a session that was configured otherwise.
 
 
 def same_session(was: Session, now: Session) -> list[str]:
-    """The fields in which two sessions differ; start, folder and inheritance do not count, nor what a live account holds now."""
+    """The fields in which two sessions differ; start, folder and inheritance do not count.
+
+    Nor, of a live session, what the account holds now, and what it may pay fees in.
+    """
     ignored = {"start_ns", "traded_from_ns", "folder", "inherited"} | (
-        {"cash", "stock"} if now.mode == "live" else set()
+        {"cash", "stock", "fx"} if now.mode == "live" else set()
     )
     return [
         name for name in Session.__struct_fields__ if name not in ignored and getattr(was, name) != getattr(now, name)

@@ -123,6 +123,8 @@ def test_the_switch_for_such_fees_is_the_venues_and_they_are_told_of(market: str
         assert (await client.signed("GET", path))[1][name] is False
         await client.signed("POST", path, **{name: "true"})  # type: ignore[arg-type]
         assert (await client.signed("GET", path))[1][name] is True
+        prices = f"{'/api/v3' if market == 'spot' else '/fapi/v1'}/ticker/price"
+        assert Decimal((await client.get(prices, symbol="BNBUSDT"))["price"]) > 0
         await client.order(market, type="MARKET", quantity="0.010")
         trades = "/api/v3/myTrades" if market == "spot" else "/fapi/v1/userTrades"
         _, found = await client.signed("GET", trades, symbol="BTCUSDT")
@@ -173,5 +175,18 @@ def test_a_spot_market_order_may_be_given_an_amount_instead() -> None:
         for how, more in (("ACK", set()), ("RESULT", {"status", "price"}), ("FULL", {"status", "price", "fills"})):
             _, placed = await client.order("spot", type="MARKET", quantity="0.001", newOrderRespType=how)
             assert {"status", "price", "fills"} & set(placed) == more
+
+    play(what)
+
+
+@BOTH
+def test_what_fees_are_paid_in_has_a_price_though_it_is_not_traded(market: str) -> None:
+    async def what(server: Server, client: Client) -> None:
+        path = f"{'/api/v3' if market == 'spot' else '/fapi/v1'}/ticker/price"
+        server.exchanges[market].ledger.burnt_price = 61_234 * MONEY // 100  # type: ignore[index]
+        found = await client.get(path, symbol="BNBUSDT")
+        traded = await client.get(path, symbol="BTCUSDT")
+        assert (found["symbol"], found["price"], found.keys()) == ("BNBUSDT", "612.34", traded.keys())
+        assert (await client.get(path, symbol="ETHUSDT"))["code"] == -1121
 
     play(what)

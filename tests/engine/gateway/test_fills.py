@@ -8,7 +8,7 @@ import pytest
 from reference.gateway_world import LOT, World
 
 from twinloop.engine.gateway import outcome as kinds
-from twinloop.engine.gateway.alerts import HALT
+from twinloop.engine.gateway.alerts import HALT, told_of
 from twinloop.kernels import codes, rows
 
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -132,6 +132,23 @@ def test_a_fee_in_a_currency_without_a_slot_is_told_and_the_fill_booked() -> Non
     world.venue.fill(world.of(17), LOT)
     world.frame(world.venue.frames.pop().replace(b'"N": "USDT"', b'"N": "BNB"'))
     assert int(world.facts[-1][1]["fee_currency"]) == 4
+
+
+def test_a_fee_in_a_currency_without_a_rate_is_booked_and_told_but_for_what_was_bought() -> None:
+    base = "BTC"
+    for asset, told in (("BNB", True), (base, False), ("USDT", False)):
+        currencies = {"USDT": 1, "BNB": 4, base: 5}
+        world = World("spot", currencies=currencies, unpriced=frozenset({"BNB", base}))
+        world.new(17, 2 * LOT)
+        world.settle()
+        world.venue.fill(world.of(17), LOT)
+        world.frame(world.venue.frames.pop().replace(b'"N": "USDT"', f'"N": "{asset}"'.encode()))
+        assert ("UNKNOWN_FEE_CURRENCY" in world.names()) == told
+        assert int(world.facts[-1][0]["fee"]) > 0
+        assert int(world.facts[-1][1]["fee_currency"]) == currencies[asset]
+        if told:
+            (alert,) = (each for each in world.alerts if each.name == "UNKNOWN_FEE_CURRENCY")
+            assert "BNB: booked, without a worth; stop the session and start it again" in told_of(alert)
 
 
 def test_a_fill_without_an_id_is_booked_once_under_one_made_of_it() -> None:

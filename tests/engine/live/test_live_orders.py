@@ -71,7 +71,7 @@ def assert_books_agree(server: Server, process: LiveProcess, market: str = "usdm
     if market == "spot":
         for currency, asset in enumerate(node.assembly.currencies):
             ours = int(node.decision["ledgers"][0][currency]["balance"])
-            assert ours == sum(account.balances[asset]), asset
+            assert ours == sum(account.balances.get(asset, (0, 0))), asset
         signed = sum(fill.qty * fill.order.side for fill in account.fills)
         held = node.decision["account_holdings"][0][0]["position"]
         assert int(held["qty"]) == signed
@@ -392,7 +392,7 @@ def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
     if market == "spot":
         for currency, asset in enumerate(node.assembly.currencies):
             assert int(node.decision["ledgers"][0][currency]["balance"]) == sum(
-                account_of(server, market).balances[asset]
+                account_of(server, market).balances.get(asset, (0, 0))
             )
     kept = json.loads((place / "reconciliations.jsonl").read_text())
     assert (kept["reason"], kept["user"]) == ("moved in by hand", os.getuid())

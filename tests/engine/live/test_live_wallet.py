@@ -180,7 +180,7 @@ def test_a_wallet_that_differs_and_nobody_explains_halts(
 
 
 def test_fees_in_a_third_asset_are_no_difference(tmp_path: Path, strategy_folder: Path) -> None:
-    """They are told as what they are, a fee in a currency that the session does not know; no wallet differs for them."""
+    """They are told as what they are, a fee in a currency that has no rate yet; no wallet differs for them."""
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None], said: list[str]) -> None:
         del said
