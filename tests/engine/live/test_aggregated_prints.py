@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from reference import sessions
+from reference.paper_config import paper_file
 from reference.sessions import until
 from reference.stream_relay import StreamRelay
 
@@ -16,29 +17,8 @@ from twinloop.kernels import rows as table
 
 
 def configuration(folder: Path, stream: str, rest: str, strategy_folder: Path, shown: str) -> Path:
-    path = folder / "paper.toml"
-    path.write_text(
-        f"""
-limits = "research"
-
-[session]
-out = "{folder / "sessions"}"
-durability = "async"
-
-[feed]
-venue = "binance-usdm"
-symbols = ["BTCUSDT"]
-stream = "{stream}"
-rest = "{rest}"
-shown = "{shown}"
-prints = "aggTrade"
-marks = false
-
-[[strategy]]
-path = "{strategy_folder / "busy.py"}:Busy"
-"""
-    )
-    return path
+    feed = f'shown = "{shown}"\nprints = "aggTrade"\nmarks = false'
+    return paper_file(folder, f"{strategy_folder / 'busy.py'}:Busy", stream, rest, feed=feed)
 
 
 @pytest.mark.parametrize("shown", ["depth", "touch"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference import sessions
+from reference.paper_config import paper_file
 from reference.sessions import until
 from reference.small_venue import SmallVenue
 
@@ -107,24 +108,8 @@ def test_a_limit_made_stricter_holds_over_a_restart_and_in_a_replay(
 
     async def play() -> None:
         async with SmallVenue(6) as venue:
-            path = tmp_path / "paper.toml"
-            path.write_text(
-                f"""
-limits = "research"
-
-[session]
-out = "{tmp_path / "sessions"}"
-
-[feed]
-venue = "binance-usdm"
-symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{venue.port}"
-rest = "http://127.0.0.1:{venue.port}"
-
-[[strategy]]
-path = "{strategy_folder / "busy.py"}:Busy"
-"""
-            )
+            address = f"127.0.0.1:{venue.port}"
+            path = paper_file(tmp_path, f"{strategy_folder / 'busy.py'}:Busy", f"ws://{address}", f"http://{address}")
             said: list[str] = []
 
             async def first(process: LiveProcess, task: asyncio.Task[None]) -> None:

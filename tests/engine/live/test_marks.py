@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from reference import sessions
+from reference.paper_config import paper_file
 from reference.sessions import until
 from reference.stream_relay import StreamRelay
 
@@ -45,27 +46,7 @@ HOURS_8_MS = 8 * 3600 * 1000
 
 def configuration(folder: Path, stream: str, rest: str, *, venue: str = "binance-usdm", feed: str = "") -> Path:
     (folder / "marked.py").write_text(STRATEGY)
-    path = folder / "paper.toml"
-    path.write_text(
-        f"""
-limits = "research"
-
-[session]
-out = "{folder / "sessions"}"
-durability = "async"
-
-[feed]
-venue = "{venue}"
-symbols = ["BTCUSDT"]
-stream = "{stream}"
-rest = "{rest}"
-{feed}
-
-[[strategy]]
-path = "{folder / "marked.py"}:Marked"
-"""
-    )
-    return path
+    return paper_file(folder, f"{folder / 'marked.py'}:Marked", stream, rest, venue=venue, feed=feed)
 
 
 def of_kind(process: LiveProcess, kind: int) -> int:

@@ -7,27 +7,11 @@ from pathlib import Path
 
 import pytest
 from reference import sessions
+from reference.paper_config import paper_file
 from reference.small_venue import SmallVenue
 
 from twinloop.engine import cli
 from twinloop.engine.live.process import LiveProcess
-
-FILE = """
-limits = "research"
-
-[session]
-out = "{folder}"
-durability = "async"
-
-[feed]
-venue = "binance-usdm"
-symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
-rest = "http://127.0.0.1:{port}"
-
-[[strategy]]
-path = "{strategies}/busy.py:Busy"
-"""
 
 
 def test_a_journal_that_was_copied_by_half_is_told_from_a_whole_one(
@@ -38,8 +22,8 @@ def test_a_journal_that_was_copied_by_half_is_told_from_a_whole_one(
 
     async def all_of_it() -> Path:
         async with SmallVenue(6) as venue:
-            path = tmp_path / "paper.toml"
-            path.write_text(FILE.format(folder=tmp_path, port=venue.port, strategies=strategy_folder))
+            address = f"127.0.0.1:{venue.port}"
+            path = paper_file(tmp_path, f"{strategy_folder / 'busy.py'}:Busy", f"ws://{address}", f"http://{address}")
             return (await sessions.in_session(path, [], lived)).loaded.place / "journal"
 
     whole = asyncio.run(all_of_it())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from reference import sessions
+from reference.paper_config import paper_file
 from reference.sessions import until
 from reference.small_venue import SmallVenue
 
@@ -22,27 +23,8 @@ from twinloop.kernels import rows
 
 
 def configuration(folder: Path, port: int, strategy_folder: Path, **more: str) -> Path:
-    path = folder / "paper.toml"
-    path.write_text(
-        f"""
-limits = "research"
-
-[session]
-out = "{folder / "sessions"}"
-durability = "{more.get("durability", "async")}"
-
-[feed]
-venue = "binance-usdm"
-symbols = ["BTCUSDT"]
-stream = "ws://127.0.0.1:{port}"
-rest = "http://127.0.0.1:{port}"
-{more.get("feed", "")}
-
-[[strategy]]
-path = "{strategy_folder / "busy.py"}:Busy"
-"""
-    )
-    return path
+    address = f"127.0.0.1:{port}"
+    return paper_file(folder, f"{strategy_folder / 'busy.py'}:Busy", f"ws://{address}", f"http://{address}", **more)
 
 
 async def in_session(
