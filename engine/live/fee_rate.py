@@ -139,7 +139,7 @@ class FeeRate:
     def _begin(self, told: FeesTold) -> None:
         if told.burns is None:
             self._say(
-                f"! the venue does not tell whether fees are paid in {ASSET}: turn that off there, or they stop trading"
+                f"! the venue does not tell whether fees are paid in {ASSET}: such a fee would have no worth, and stop trading"
             )
         if not told.burns or self._slot < 0:
             return
