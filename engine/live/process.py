@@ -169,6 +169,7 @@ class LiveProcess:
                 server.close()
                 place.unlink(missing_ok=True)
                 self._finish()
+                gc.unfreeze()  # Whoever runs another session in this process has this one's memory back.
 
     async def _start(self, client: aiohttp.ClientSession) -> None:
         loaded, config = self.loaded, self.loaded.config
