@@ -123,38 +123,45 @@ def unpriced(node: LiveNode, told: FeesTold) -> frozenset[str]:
 class FeeRate:
     """Keeps the rate fresh. get: body of a GET of the venue; say: lines for a person. told: counts from here on.
 
-    is_new: fees are paid in BNB from this start on, and so far there was no rate.
+    goes_on: the journal began before this start. Where fees are paid in BNB only from this start on, `first` is the fact that says so, and
+    waits until stock was taken of the BNB: whoever does that takes both, or neither.
     """
 
-    def __init__(self, loop: LiveLoop, get: Get, market: Market, say: Callable[[str], None], told: FeesTold) -> None:
+    def __init__(
+        self, loop: LiveLoop, get: Get, market: Market, say: Callable[[str], None], told: FeesTold, *, goes_on: bool
+    ) -> None:
         self._loop = loop
         self._get = get
         self._market = market
         self._say = say
         self._slot = slot_of(loop.node)
         self._failing = False
-        self.is_new = bool(told.rate) and not rate_of(loop.node)
+        self.first: Rows | None = None
+        if goes_on and told.rate and not rate_of(loop.node) and not _is_traded(loop.node.session.instruments):
+            self.first = rate_row(self._slot, told.rate, loop.clock.local_ns())
         self._begin(told)
 
     def _begin(self, told: FeesTold) -> None:
         if told.burns is None:
             self._say(
-                f"! the venue does not tell whether fees are paid in {ASSET}: turn that off there, or they stop trading"
+                f"! the venue does not tell whether fees are paid in {ASSET}: such a fee would have no worth, and stop trading"
             )
         if not told.burns or self._slot < 0:
             return
         currency = self._loop.node.session.currency
-        if told.rate:
-            self._take(told.rate)
-        else:
+        if not told.rate:
             self._fail(told.why)
-        text = from_scaled(rate_of(self._loop.node), MONEY_SCALE).rstrip("0").rstrip(".")
+        elif self.first is None:
+            self._take(told.rate)
+        text = from_scaled(told.rate or rate_of(self._loop.node), MONEY_SCALE).rstrip("0").rstrip(".")
         self._say(f"the account pays its fees in {ASSET}, as long as it has any: {text} {currency} each")
 
     async def run(self) -> None:
         """Ask every minute, and when fees came; for ever, or not at all where no fee was ever paid in BNB."""
-        if not rate_of(self._loop.node):
+        if not rate_of(self._loop.node) and self.first is None:
             return
+        while not rate_of(self._loop.node):
+            await WORLD.sleep(TICK_S)
         asked_ns, fees = WORLD.monotonic_ns(), self._fees
         while True:
             await WORLD.sleep(TICK_S)
@@ -187,6 +194,11 @@ class FeeRate:
     def _take(self, rate: int) -> None:
         if rate != rate_of(self._loop.node):
             self._loop.take(rate_row(self._slot, rate, self._loop.clock.local_ns()))
+
+
+def _is_traded(instruments: Sequence[Instrument]) -> bool:
+    """Whether BNB is compared in any case, because an instrument is made of it."""
+    return any(each.settle == ASSET or (each.contract == "spot" and each.base == ASSET) for each in instruments)
 
 
 def rate_row(currency: int, rate: int, local_ns: int) -> Rows:

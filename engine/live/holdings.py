@@ -23,7 +23,7 @@ from twinloop.kernels.rows import FLAG_CONTINUES
 
 def wallet(held: AccountReport, currency: str) -> int:
     """The balance of the account's currency, 1e-8. SessionError where there is none."""
-    amount = _balance(held, currency)
+    amount = balance(held, currency)
     if amount <= 0:
         raise SessionError(
             "no money on the account", expected=f"a balance of {currency}", got=held.balances.get(currency) or "none"
@@ -36,7 +36,7 @@ def stock(
 ) -> dict[str, int]:
     """Balances of the assets of spot instruments, of the margin of futures and of others, 1e-8, without the account's currency."""
     assets = dict.fromkeys([*(asset for each in instruments for asset in _assets(each)), *others])
-    return {asset: _balance(held, asset) for asset in assets if asset != currency}
+    return {asset: balance(held, asset) for asset in assets if asset != currency}
 
 
 def _assets(instrument: Instrument) -> tuple[str, ...]:
@@ -180,7 +180,8 @@ def with_rates(rows: Rows, node: LiveNode) -> Rows:
     return join_rows(out)
 
 
-def _balance(held: AccountReport, asset: str) -> int:
+def balance(held: AccountReport, asset: str) -> int:
+    """What an account holds of an asset, 1e-8; 0 for what is no number."""
     try:
         return to_scaled(held.balances.get(asset) or "0", MONEY_SCALE)
     except DataError:

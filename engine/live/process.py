@@ -283,7 +283,7 @@ class LiveProcess:
             self._end_warm_up(past)
         if self.orders is not None:  # After all that came before, whose times are earlier.
             market, ask = MARKETS[loaded.config.feed.venue], partial(feed.get, loaded.rest)
-            self._fee_rate = fee_rate.FeeRate(self.loop, ask, market, self._say, self._fees)
+            self._fee_rate = fee_rate.FeeRate(self.loop, ask, market, self._say, self._fees, goes_on=found is not None)
         for line in limits_told(self.loop.node):
             self._say(line)
         journal = self.loop.recorded.journal
@@ -468,8 +468,8 @@ class LiveProcess:
             crash_points.reach("start-proving")
         while not orders.settled:
             await WORLD.sleep(PROVE_S)
-        if self._fee_rate is not None and self._fee_rate.is_new:
-            await self.reconciler.take_stock(fee_rate.ASSET)
+        if self._fee_rate is not None and self._fee_rate.first is not None:
+            await self.reconciler.take_stock(fee_rate.ASSET, self._fee_rate.first)
         await self.reconciler.stop_on_breaks()
         if crash_points.armed:
             crash_points.reach("start-proven")

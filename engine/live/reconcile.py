@@ -20,12 +20,12 @@ import numpy as np
 from twinloop.data.binance_orders import TRADES_MAX
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.errors import ConfigError
-from twinloop.data.instruments import MONEY_SCALE, to_scaled
-from twinloop.data.rowfile import join_rows
+from twinloop.data.instruments import MONEY_SCALE, from_scaled, to_scaled
+from twinloop.data.rowfile import Rows, join_rows
 from twinloop.engine.gateway.money_moves import MoneyMove
 from twinloop.engine.live import busts
 from twinloop.engine.live.busts import Fill, without
-from twinloop.engine.live.holdings import Break, Holdings, breaks_of, of_journal, of_venue, tolerances
+from twinloop.engine.live.holdings import Break, Holdings, balance, breaks_of, of_journal, of_venue, tolerances
 from twinloop.engine.live.loop import OF_PERSON, SESSION_START
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.seam import WORLD
@@ -248,13 +248,23 @@ class Reconciler:
             )
             self.want()  # Now that nothing trades any more the numbers are exact.
 
-    async def take_stock(self, asset: str) -> None:
-        """What the account holds of an asset that was not compared before is what counts from here on, once every trade is booked."""
-        await self.look()
-        for found in [each for each in self.breaks if each.name == asset and each.currency >= 0]:
-            amount = to_scaled(f"{found.theirs - found.ours:f}", MONEY_SCALE)
-            self._loop.take(self._transfer(found.currency, amount, SESSION_START))
-            self._say(f"{asset}: {found.theirs:f} on the account, of which fees are paid from here on")
+    async def take_stock(self, asset: str, rate: Rows) -> None:
+        """What the account holds of an asset that was not compared before counts from here on, once every trade is booked.
+
+        rate: the fact from which on it is compared; with it in one commit.
+        """
+        currency = int(rate["currency"][0])
+        ledgers = self._loop.node.decision["ledgers"][0]
+        while True:
+            ours = int(ledgers[currency]["balance"])
+            held = await self._account()
+            await self._every_trade_is_booked()
+            if int(ledgers[currency]["balance"]) == ours:
+                break  # Else a fee came meanwhile, and the answer may be of before or after it.
+        theirs = balance(held, asset)
+        moved = self._transfer(currency, theirs - ours, SESSION_START)
+        self._loop.take(join_rows([moved, rate]) if theirs != ours else rate)
+        self._say(f"{asset}: {from_scaled(theirs, MONEY_SCALE)} on the account, of which fees are paid from here on")
 
     async def run(self) -> None:
         """Look again and again, and whenever it is asked for."""

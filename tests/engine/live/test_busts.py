@@ -91,3 +91,17 @@ def test_what_the_journal_would_say_without_a_fill(
     found, names = without(node, {"BTC": Decimal(0)}, fills)
     assert names == set(after)
     assert {name: found[name] for name in names} == {name: Decimal(text) for name, text in after.items()}
+
+
+def test_a_fee_in_bnb_comes_back_with_its_trade_where_bnb_is_compared() -> None:
+    instrument = Instrument.make(
+        symbol="BTCUSDT", venue="binance-spot", contract="spot", base="BTC", quote="USDT", tick_size="0.1", lot_size="0.001",
+    )  # fmt: skip
+    node: Any = SimpleNamespace(
+        session=SimpleNamespace(instruments=[instrument]), assembly=SimpleNamespace(currencies=["USDT", "BTC", "BNB"])
+    )
+    fills = booked(fill(3, side=1, currency=2)).missing(0, [], up_to_ns=1000, full=False)
+    found, names = without(node, {"BTC": Decimal(0), "BNB": Decimal(1)}, fills)
+    assert (names, found["BNB"]) == ({"BTC", "USDT", "BNB"}, Decimal("1.00000005"))
+    found, names = without(node, {"BTC": Decimal(0)}, fills)
+    assert names == found.keys() == {"BTC", "USDT"}

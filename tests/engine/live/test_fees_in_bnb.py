@@ -14,6 +14,7 @@ from reference.live_config import configuration
 from twinloop.data.errors import DataError
 from twinloop.data.instruments import Instrument
 from twinloop.engine import cli
+from twinloop.engine.exchange import requests
 from twinloop.engine.exchange.ledger import BURN_DISCOUNT_PPM
 from twinloop.engine.exchange.model import Account
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
@@ -304,6 +305,12 @@ def test_what_is_turned_on_while_a_session_runs_is_known_from_its_next_start_on(
         await world.session(turned_on)
         assert world.told("start it again, which asks for its price") >= 1
 
+        async def broken_off(process: LiveProcess, task: asyncio.Task[None]) -> None:
+            """Stopped before anything is proven: the next start is as good as this one."""
+            del process, task
+
+        await world.session(broken_off)
+
         async def known(process: LiveProcess, task: asyncio.Task[None]) -> None:
             await sessions.until(lambda: world.told("of which fees are paid from here on") == 1, task)
             await looked(process, task)
@@ -375,6 +382,28 @@ def test_where_bnb_is_traded_its_price_moves_and_the_books_agree(
         await world.session(part)
 
     play(tmp_path, strategy_folder, market, what, ("BTCUSDT", "BNBUSDT"))
+
+
+@MARKETS
+def test_a_venue_that_does_not_tell_is_said_and_its_fees_are_told(
+    tmp_path: Path, strategy_folder: Path, market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Test networks have no such call."""
+    monkeypatch.delitem(requests.SPOT, ("GET", "/sapi/v1/bnbBurn"))
+    monkeypatch.delitem(requests.USDM, ("GET", "/fapi/v1/feeBurn"))
+
+    async def what(world: World) -> None:
+        world.pay_in_bnb(PLENTY)
+
+        async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
+            await sessions.until(lambda: "UNKNOWN_FEE_CURRENCY" in alerts_of(process), task)
+            assert process.loop.trading_state == "REDUCING"
+            await looked(process, task)
+
+        await world.session(part)
+        assert world.told("does not tell whether fees are paid in BNB") == 1
+
+    play(tmp_path, strategy_folder, market, what)
 
 
 def test_after_a_handover_bnb_keeps_its_place_behind_which_symbols_are_added(

@@ -91,6 +91,35 @@ def test_a_wallet_may_differ_by_the_tolerance_and_by_what_fills_round(fills: int
     assert [(each.name, each.slot, each.currency) for each in found] == ([("USDT", -1, 1)] if differs else [])
 
 
+@pytest.mark.parametrize("contract", ["spot", "linear"])
+@pytest.mark.parametrize(
+    ("theirs", "differs"), [("3", False), ("2.99999998", False), ("2.99999997", True), ("0", True), ("3.1", True)]
+)  # fmt: skip
+def test_bnb_is_compared_from_its_first_rate_on_to_what_fills_round(contract: str, theirs: str, differs: bool) -> None:
+    """Two fills: less than 3e-8."""
+    paying = node(contract, 2)
+    paying.assembly.currencies.append("BNB")
+    paying.decision["ledgers"][0].append({"balance": 300_000_000})
+    told = held({"USDT": "1234.5", "BTC": "0.00000005", "BNB": theirs}, {})
+    paying.decision["fx"].append(0)
+    assert "BNB" not in of_journal(paying).keys() | of_venue(paying, told).keys()
+    assert breaks_of(paying, of_venue(paying, told), [of_journal(paying)]) == []
+    paying.decision["fx"][3] = 600 * 10**8
+    found = breaks_of(paying, of_venue(paying, told), [of_journal(paying)])
+    assert [(each.name, each.slot, each.currency, each.ours) for each in found] == (
+        [("BNB", -1, 3, Decimal(3))] if differs else []
+    )
+    (told_of,) = breaks_of(
+        paying,
+        of_venue(paying, held({"USDT": "1234.5", "BTC": "0.00000005", "BNB": "2.9998"}, {})),
+        [of_journal(paying)],
+        10**7,
+    )
+    assert told_of.name == "BNB", "ten cents are a sixth of a thousandth"
+    near = of_venue(paying, held({"USDT": "1234.5", "BTC": "0.00000005", "BNB": "2.9999"}, {}))
+    assert breaks_of(paying, near, [of_journal(paying)], 10**7) == []
+
+
 def test_the_journals_wallet_is_the_ledger_of_the_margin() -> None:
     assert of_journal(node("linear")) == holdings(BTCUSDT="0", USDT="1234.5")
 
