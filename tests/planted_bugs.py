@@ -307,7 +307,7 @@ BUGS: Final[dict[str, Bug]] = {
         "an account that cannot be asked about is one without positions",
         _failed_query_is_flat,
         (_GATEWAY + "test_streams_and_strangers.py::test_balances_are_unknown_until_told_and_again_when_asked_for_in_vain",),
-        "complete=True) is None",
+        "complete=True, changes=()) is None",
     ),
     "nan-passes": Bug(
         "a number that is none is read as zero",
