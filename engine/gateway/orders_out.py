@@ -14,6 +14,7 @@ This module must not send, and must not believe what the gateway says about quan
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -22,7 +23,7 @@ from twinloop.data.instruments import Instrument
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.alerts import Alert, alert
 from twinloop.engine.gateway.client_ids import ClientIds
-from twinloop.engine.gateway.orders import NEVER_PLACED, OPEN, Leg, Order
+from twinloop.engine.gateway.orders import ASKED, NEVER_PLACED, OPEN, Leg, Order
 from twinloop.engine.gateway.outcome import Outgoing
 from twinloop.engine.gateway.own_rows import read_row
 from twinloop.kernels import rows
@@ -71,8 +72,12 @@ class OrdersOut:
         """Working orders of an earlier process, as the gateway rebuilt them from the journal: before anything else."""
         for order in orders:
             qty = max(order.qty, order.amend.qty) if order.amend is not None else order.qty
+            ids = [leg.client_id for leg in order.legs]
             legs = {leg.client_id: leg.qty for leg in order.legs}
-            self._intents[order.order_id] = _Intent(order.instrument, order.side, order.strategy, qty, 0, legs)
+            replaced = dict(pairwise(ids))  # Each further leg took the place of the one before.
+            self._intents[order.order_id] = _Intent(
+                order.instrument, order.side, order.strategy, qty, 0, legs, replaced
+            )
 
     def came(self, row_bytes: bytes) -> None:
         """Requests of the kernel, as the bytes of rows."""
@@ -172,11 +177,17 @@ class OrdersOut:
         most = 0
         for client_id, qty in intent.legs.items():
             leg = self._leg(order_id, client_id)
-            successor = self._leg(order_id, intent.replaced.get(client_id, ""))
+            if client_id in intent.replaced:
+                successor = self._leg(order_id, intent.replaced[client_id])
+                # The venue places the one only when it has cancelled the other, which had not filled at all: until it has said which, one of
+                # both may fill. A fill of the one that came meanwhile was before, and the other is refused.
+                if successor is None or successor.state == ASKED:
+                    continue
+                if successor.state not in NEVER_PLACED:
+                    most += max(leg.executed, leg.filled) if leg is not None else 0
+                    continue
             ended = leg is not None and leg.state not in OPEN
-            # The venue places the one only when it has cancelled the other, which had not filled at all.
-            gone = client_id in intent.replaced and (successor is None or successor.state not in NEVER_PLACED)
-            most += max(leg.executed, leg.filled) if leg is not None and (ended or gone) else qty
+            most += max(leg.executed, leg.filled) if leg is not None and ended else qty
         if most > intent.qty:
             raise _DifferError(
                 f"order {order_id} may fill {most} units of its quantity scale, asked for were {intent.qty}"

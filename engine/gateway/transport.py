@@ -27,6 +27,7 @@ from twinloop.data.errors import DecodeError
 from twinloop.data.order_text import draw_masks, masked_frame
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
+from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.endpoints import Endpoints, tls_context
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.http_client import Answer, ask, open_client
@@ -219,9 +220,10 @@ class Transport:
     # Sending.
 
     def send(self, outgoing: list[Outgoing]) -> None:
-        """Hand requests to the socket, cancels first."""
+        """Hand requests to the socket, cancels first; that of an order that leaves with it leaves behind it."""
         if len(outgoing) > 1:
-            outgoing = sorted(outgoing, key=lambda each: not each.is_cancel)
+            placed = {each.order_id for each in outgoing if each.kind == kinds.PLACE}
+            outgoing = sorted(outgoing, key=lambda each: not each.is_cancel or each.order_id in placed)
         for each in outgoing:
             if self._ended:
                 self._departures.stays(each)

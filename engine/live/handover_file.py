@@ -8,12 +8,13 @@ goes on from it. This module must not know nodes.
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from twinloop.data.atomic import write_atomic
+from twinloop.data.atomic import temporary_name, write_atomic
 from twinloop.data.errors import ConfigError
 from twinloop.engine.live.inherited import FORMAT, Inherited
 from twinloop.engine.live.session_errors import SessionError
@@ -87,9 +88,13 @@ def keep_wait_of(past: Inherited, place: Path) -> None:
 def take(path: Path, place: Path) -> None:
     """Mark a handover as taken by the session of a folder. SessionError where another one has it."""
     mark, owner = path.with_name(path.name + ".taken"), str(place.resolve())
+    whole = temporary_name(mark)  # So that a crash leaves the mark with its owner, or none.
     try:
-        with mark.open("x", encoding="utf-8") as file:
+        with whole.open("w", encoding="utf-8") as file:
             file.write(owner)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(whole, mark)
     except FileExistsError:
         taken = mark.read_text(encoding="utf-8")
         if taken != owner:
@@ -97,6 +102,8 @@ def take(path: Path, place: Path) -> None:
                 "another session goes on from this handover", file=path, expected=owner, got=taken or "unknown",
                 remedy="a position has one owner: hand that session over, if this one is to go on",
             ) from None  # fmt: skip
+    finally:
+        whole.unlink(missing_ok=True)
 
 
 def told(past: Inherited) -> dict[str, Any]:

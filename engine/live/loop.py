@@ -244,6 +244,8 @@ class LiveLoop:
             now = cancels & ~of_waiting & ~with_order
             if now.any():
                 self._send(pick(requests, now))
+                if self.failure:  # Of the journal, which was told that they left: nothing else does.
+                    return
             if of_waiting.any():  # Safe with what they wait behind: their own commit need not be.
                 self._waiting.append((self._waiting[-1][0], pick(requests, of_waiting).tobytes()))
             rest = ~now & ~of_waiting

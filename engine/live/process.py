@@ -209,6 +209,7 @@ class LiveProcess:
             session = msgspec.structs.replace(session, cash=wallet(held, session.currency), stock=own)
         lock = FolderLock(loaded.place / "journal")
         try:
+            handover_file.refuse_sealed(loaded.place)  # It may have been handed over while the venue was asked.
             if crash_points.armed:
                 crash_points.reach("start-lock")
             self.published = Published(loaded.place)
@@ -312,7 +313,11 @@ class LiveProcess:
     async def _catch_up(self, client: aiohttp.ClientSession, found: Rebuilt, arbiter: FeedArbiter) -> None:
         """What traded while nobody listened, at its own times, with every market stale: bars and indicators have no hole."""
         loop, instruments = self.loop, self.loop.node.session.instruments
-        rows, broken = await missed_prints(self.loaded, instruments, client, found.last_prints, self.clock.local_ns())
+        loaded = self.loaded
+        rows, broken = await patiently(
+            loaded.place, loaded.rest, self._say,
+            lambda: missed_prints(loaded, instruments, client, found.last_prints, self.clock.local_ns()),
+        )  # fmt: skip
         loop.take(arbiter.begin(int(loop.node.decision["clock"]["now_ns"])))
         await feed_missed(loop, rows)
         last = dict(found.last_prints)
@@ -474,10 +479,15 @@ class LiveProcess:
         if crash_points.armed:
             crash_points.reach("start-proven")
         if not self.reconciler.breaks:
-            if self._may_resume and not orders.needs_person:
+            if self._may_resume and not orders.needs_person and not self._ends:
                 orders.begin_trading()
             state = self.loop.trading_state
             self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
+
+    @property
+    def _ends(self) -> bool:
+        """Whether everything is being cancelled, or is about to be: nothing begins to trade any more."""
+        return self._cancelled or self.stopping.is_set()
 
     def _released(self) -> None:
         """The journal has news: commits became safe, or it failed."""

@@ -230,8 +230,8 @@ class Reconciler:
         """Wait until the trades, asked for after an answer about the account, are booked: of a fill a stream may say nothing."""
         gateway, since_ns = self._orders.gateway, self._orders.times()[1]
         await WORLD.sleep(APART_S)
+        gateway.sweep()  # Once: what is not answered is asked again by its own schedule.
         while not gateway.swept_since(since_ns):
-            gateway.sweep()
             await WORLD.sleep(TICK_S)
 
     async def stop_on_breaks(self) -> None:

@@ -35,7 +35,7 @@ from twinloop.engine.live.loop import WARM_UP, LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session
-from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.live.session_errors import SessionError, VenueBusyError
 from twinloop.engine.seam import WORLD
 from twinloop.engine.wording import duration
 from twinloop.kernels import rows as table
@@ -290,6 +290,8 @@ async def missed_prints(
         past = PastTrades(loaded.config.feed.venue, instruments[slot], slot, aggregated=aggregated)
         try:
             rows, whole = await trades_after(body, past, after_id, after_ns, now_ns)
+        except VenueBusyError:
+            raise
         except (SessionError, DecodeError):
             rows, whole = np.zeros(0, ROW), False
         parts.append(rows)

@@ -135,3 +135,29 @@ def test_an_order_that_was_never_answered_is_proven_before_a_failing_session_is_
 
     asyncio.run(all_of_it())
     assert not [line for line in said if "may still work" in line]
+
+
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+def test_a_session_that_is_told_to_stop_while_it_proves_its_orders_begins_no_trading(
+    tmp_path: Path, strategy_folder: Path, market: Any
+) -> None:
+    said: list[str] = []
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=100) as server:
+            account = server.exchanges[market].accounts[PRACTICE_KEY]
+            path = configuration(tmp_path, server.port, strategy_folder, market)
+
+            async def plays(process: LiveProcess, task: asyncio.Task[None]) -> None:
+                await sessions.until(lambda: process.loop.counts.fills >= 1, task)
+
+            await sessions.in_session(path, [], plays)
+            for _ in range(3):
+                again = LiveProcess(load_session(path), said.append)
+                again.stopping.set()
+                await again.run()
+                assert again.result["open_orders"] == []
+                assert not [order for order in account.orders.values() if order.status in OPEN]
+
+    asyncio.run(all_of_it())
+    assert not [line for line in said if line.endswith(": trading")]
