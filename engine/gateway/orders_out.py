@@ -96,15 +96,22 @@ class OrdersOut:
         """What differs. asked: new orders of the kernel's that should have come by now."""
         found: list[Alert] = []
         queue, self._queue = self._queue, []
+        written: dict[int, None] = {}
         for kind, text in queue:
             try:
                 if kind:
-                    self._written(kind, text)
+                    written[self._written(kind, text)] = None
                 else:
                     assert isinstance(text, bytes)
                     self._asked_for(text, mono_ns)
             except _DifferError as error:
                 found.append(alert("ORDERS_DIFFER", detail=str(error)))
+        # Behind all of them: how far a leg has filled is known as of now, and so must be what was asked for.
+        for order_id in written:
+            try:
+                self._not_more(order_id, self._intents[order_id])
+            except _DifferError as error:
+                found.append(alert("ORDERS_DIFFER", order_id=order_id, detail=str(error)))
         found += self._never_left(mono_ns)
         self._unequal = self._unequal + 1 if asked != self.came_in else 0
         if self._unequal == 2:  # Told once.
@@ -131,7 +138,7 @@ class OrdersOut:
 
     # What left.
 
-    def _written(self, kind: int, text: bytes | str) -> None:
+    def _written(self, kind: int, text: bytes | str) -> int:
         fields = _fields(text)
         client_id = fields.get("newClientOrderId") or fields.get("clientAlgoId") or fields.get("origClientOrderId", "")
         named = self._ids.parse(client_id)
@@ -155,7 +162,7 @@ class OrdersOut:
         self._unwritten.discard(named.order_id)
         if kind == kinds.REPLACE:
             intent.replaced[fields.get("cancelOrigClientOrderId", "")] = client_id
-        self._not_more(named.order_id, intent)
+        return named.order_id
 
     def _qty(self, slot: int, text: str) -> int:
         try:
