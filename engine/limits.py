@@ -298,10 +298,7 @@ def _numbers(
         if value is None or value == NONE:
             found[key] = None
             continue
-        try:
-            number = Decimal("NaN" if isinstance(value, bool) else str(value))
-        except InvalidOperation:
-            number = Decimal("NaN")
+        number = as_number(value)
         if not number.is_finite() or number < 0:
             problems.append(f'{where}.{key}: expected a number >= 0 in {SPECS[key].unit} or "none", got {value!r}')
         elif SPECS[key].unit == COUNT and number != number.to_integral_value():
@@ -309,6 +306,19 @@ def _numbers(
         else:
             found[key] = number
     return found
+
+
+def as_number(value: Any) -> Decimal:
+    """A number of a file or command, exactly; NaN for what is none."""
+    try:
+        return Decimal("NaN" if isinstance(value, bool) else str(value))
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
+def of_capital(share_e8: int, capital: int) -> int:
+    """Money that a share of the capital, 1e-8, comes to."""
+    return min(max(capital, 0) * share_e8 // E8, NEVER - 1)
 
 
 def scaled(key: str, value: Decimal | None, instrument: Instrument | None) -> int:
@@ -396,7 +406,7 @@ def _apply_account(decision: Any, limits: Limits, account: int, capital: int) ->
     for amount, share in SHARE_OF.items():
         share_e8 = int(record[SPECS[share].field])
         if share_e8 != NEVER:
-            record[SPECS[amount].field] = min(max(capital, 0) * share_e8 // E8, NEVER - 1)
+            record[SPECS[amount].field] = of_capital(share_e8, capital)
     record["self_match"] = limits.self_match_prevention
     record["breach_state"] = ON_BREACH[limits.on_breach]
     state = decision["accounts"][account]

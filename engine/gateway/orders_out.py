@@ -32,7 +32,6 @@ from twinloop.kernels.rows import ROW_SIZE
 LEAVES_WITHIN_NS: Final = 30_000_000_000  # Or is refused: longer than a connection takes to be there.
 KEPT: Final = 4096  # Requests of orders that have ended are looked through when there are so many.
 _SIDES: Final = {"BUY": 1, "SELL": -1}
-_ORDERS: Final = frozenset({kinds.PLACE, kinds.AMEND, kinds.REPLACE})
 
 
 class _DifferError(Exception):
@@ -85,7 +84,7 @@ class OrdersOut:
 
     def wrote(self, outgoing: Outgoing) -> None:
         """A request whose text was handed to a socket."""
-        if outgoing.kind in _ORDERS:
+        if outgoing.kind in kinds.MAY_FILL:
             self._queue.append((outgoing.kind, outgoing.frame or outgoing.text))
 
     def wrote_frame(self, frame: bytes) -> None:

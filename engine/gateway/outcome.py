@@ -24,6 +24,8 @@ SERVER_TIME: Final = 12
 ACCOUNT: Final = 13
 TRADES_AGAIN: Final = 14  # Of trades that are booked: which of them the venue still knows.
 FUNDING: Final = 15
+
+MAY_FILL: Final = frozenset({PLACE, AMEND, REPLACE})  # What can lead to a fill, or to a larger one.
 TRANSFERS: Final = 16
 
 

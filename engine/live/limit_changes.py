@@ -7,13 +7,23 @@ from the file's. This module must not change a limit itself.
 
 import difflib
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from twinloop.data.errors import ConfigError
 from twinloop.data.instruments import Instrument
 from twinloop.engine.instrument_names import slots_by_name, suggestion
-from twinloop.engine.limits import COUNT, E8, SHARE_OF, SPECS, Limits, account_limit, own_names, scaled
+from twinloop.engine.limits import (
+    COUNT,
+    SHARE_OF,
+    SPECS,
+    Limits,
+    account_limit,
+    as_number,
+    of_capital,
+    own_names,
+    scaled,
+)
 from twinloop.kernels.node import ACCOUNT_LIMIT, ACCOUNT_LIMITS, INSTRUMENT_LIMITS, NEVER
 
 LARGER_IS_STRICTER: Final = frozenset({"initial_margin_pct", "duplicate_window_ms"})
@@ -81,8 +91,7 @@ def _of_account(decision: Any, key: str, value: Decimal, text: str) -> list[Chan
         raise _not_stricter(key, text, _natural(key, old, None))
     found = [Change(0, ACCOUNT_LIMIT + names.index(SPECS[key].field), new)]
     if key in SHARES:  # The roll makes money of it; until then it is of the capital of this session's day.
-        capital = max(int(decision["accounts"][0]["day_equity"]), 0)
-        amount = min(capital * new // E8, NEVER - 1)
+        amount = of_capital(new, int(decision["accounts"][0]["day_equity"]))
         found.append(Change(0, ACCOUNT_LIMIT + names.index(SPECS[amounts[key]].field), amount))
     return found
 
@@ -93,10 +102,7 @@ def _number(key: str, text: str) -> Decimal:
         near = difflib.get_close_matches(key, known, 1, 0.5)
         remedy = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
         raise ConfigError("no such limit to make stricter", field="--limit", got=key, remedy=remedy)
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        value = Decimal("NaN")
+    value = as_number(text)
     if not value.is_finite() or value < 0 or (SPECS[key].unit == COUNT and value != value.to_integral_value()):
         expected = "a whole number >= 0" if SPECS[key].unit == COUNT else f"a number >= 0 in {SPECS[key].unit}"
         raise ConfigError("not a limit's value", field=key, expected=expected, got=text)

@@ -35,7 +35,6 @@ from twinloop.kernels.rows import ROW
 TICK_S: Final = 0.05
 ALERTS_KEPT: Final = 200
 SWEPT_EVERY_NS: Final = 60_000_000_000
-_NEEDS_JOURNAL: Final = frozenset({kinds.PLACE, kinds.AMEND, kinds.REPLACE})
 
 
 class OrderEdge:
@@ -199,14 +198,14 @@ class OrderEdge:
 
     def leaves(self, outgoing: Outgoing) -> bool:
         """Seal that a request leaves. Without a journal or behind a fence no order does; cancels and questions go all the same."""
-        if outgoing.kind in _NEEDS_JOURNAL and self.loop.is_fenced():
+        if outgoing.kind in kinds.MAY_FILL and self.loop.is_fenced():
             return False
         if crash_points.armed:
             crash_points.reach("before-send")
         self._note_fate(outgoing, table.SENT)
         if crash_points.armed:
             crash_points.reach("after-send")
-        return not self.loop.failure or outgoing.kind not in _NEEDS_JOURNAL
+        return not self.loop.failure or outgoing.kind not in kinds.MAY_FILL
 
     def departure(self, order_id: int, number: int, now_ns: int, mono_ns: int) -> bytes | None:
         """The row that says that a new order leaves; None: it must not."""
