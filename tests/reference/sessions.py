@@ -36,3 +36,15 @@ async def in_session(
         process.stopping.set()
         await task
     return process
+
+
+async def traded(process: LiveProcess, task: asyncio.Task[Any], fills: int) -> None:
+    """Wait for so many more fills."""
+    already = process.loop.counts.fills
+    await until(lambda: process.loop.counts.fills >= already + fills, task)
+
+
+async def looked(process: LiveProcess, task: asyncio.Task[Any]) -> None:
+    """Wait for the end of a look at the account that begins from here on."""
+    now_ns = process.clock.local_ns()
+    await until(lambda: process.reconciler.looked_ns > now_ns, task)

@@ -86,15 +86,9 @@ def play(
     return world
 
 
-async def traded(process: LiveProcess, task: asyncio.Task[None], fills: int) -> None:
-    already = process.loop.counts.fills
-    await sessions.until(lambda: process.loop.counts.fills >= already + fills, task)
-
-
 async def looked(process: LiveProcess, task: asyncio.Task[None]) -> None:
     """A look that began from here on has ended, and found nothing."""
-    now_ns = process.clock.local_ns()
-    await sessions.until(lambda: process.reconciler.looked_ns > now_ns, task)
+    await sessions.looked(process, task)
     assert process.reconciler.breaks == []
 
 
@@ -147,7 +141,7 @@ def test_fees_in_bnb_are_booked_exactly_and_count_at_the_venues_price(
 
         async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
             assert rate_of(process.loop.node) == 600 * MONEY, "known before anything trades"
-            await traded(process, task, 4)
+            await sessions.traded(process, task, 4)
             await looked(process, task)
             assert process.loop.trading_state == "ACTIVE"
             await at_rest(world, process, task)
@@ -211,7 +205,7 @@ def test_a_price_that_is_not_told_keeps_the_last_rate_and_is_said_once(
         world.pay_in_bnb(PLENTY)
 
         async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             await at_rest(world, process, task)
             world.exchange.ledger.burnt_price = 0
             until = asked + 4
@@ -258,7 +252,7 @@ def test_without_a_price_a_start_is_refused_and_says_what_to_do(
 
     async def what(world: World) -> None:
         async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
-            await traded(process, task, 2)
+            await sessions.traded(process, task, 2)
             await at_rest(world, process, task)
 
         world.pay_in_bnb(PLENTY)
@@ -290,7 +284,7 @@ def test_what_is_turned_on_while_a_session_runs_is_known_from_its_next_start_on(
 
     async def what(world: World) -> None:
         async def turned_on(process: LiveProcess, task: asyncio.Task[None]) -> None:
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             await at_rest(world, process, task)
             world.pay_in_bnb(PLENTY)
             await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "resume"})
@@ -315,7 +309,7 @@ def test_what_is_turned_on_while_a_session_runs_is_known_from_its_next_start_on(
             await sessions.until(lambda: world.told("of which fees are paid from here on") == 1, task)
             await looked(process, task)
             await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "resume"})
-            await traded(process, task, 2)
+            await sessions.traded(process, task, 2)
             await looked(process, task)
             assert process.loop.trading_state == "ACTIVE"
             assert "UNKNOWN_FEE_CURRENCY" not in alerts_of(process)
@@ -348,7 +342,7 @@ def test_a_journal_that_does_not_know_bnb_goes_on_while_no_fee_is_paid_in_it(
 
     async def what(world: World) -> None:
         async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             assert slot_of(process.loop.node) == -1
 
         with monkeypatch.context() as before:
@@ -370,7 +364,7 @@ def test_where_bnb_is_traded_its_price_moves_and_the_books_agree(
         world.pay_in_bnb(PLENTY)
 
         async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
-            await traded(process, task, 4)
+            await sessions.traded(process, task, 4)
             await sessions.until(lambda: process.loop.counts.by_kind[rows.FX] >= 3, task)
             await looked(process, task)
             assert process.loop.trading_state == "ACTIVE"
@@ -415,7 +409,7 @@ def test_after_a_handover_bnb_keeps_its_place_behind_which_symbols_are_added(
 
         async def part(process: LiveProcess, task: asyncio.Task[None]) -> None:
             nonlocal paid
-            await traded(process, task, 2)
+            await sessions.traded(process, task, 2)
             await at_rest(world, process, task)
             paid = world.paid
 
@@ -435,7 +429,7 @@ def test_after_a_handover_bnb_keeps_its_place_behind_which_symbols_are_added(
             assert world.told("fees are paid from here on") == 0, "it was compared all along"
             await looked(process, task)
             await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "resume"})
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             await looked(process, task)
             process.loop.command("halt")
             edge = process.orders

@@ -95,11 +95,6 @@ def assert_books_agree(server: Server, process: LiveProcess, market: str = "usdm
     assert len(working) <= int(node.decision["open_count"])
 
 
-async def traded(process: LiveProcess, task: asyncio.Task[None], fills: int) -> None:
-    already = process.loop.counts.fills
-    await sessions.until(lambda: process.loop.counts.fills >= already + fills, task)
-
-
 def replays(tmp_path: Path) -> None:
     found = replay_journal(tmp_path / "sessions" / "live" / "journal")
     assert found.difference is None, str(found.difference)
@@ -111,7 +106,7 @@ def replays(tmp_path: Path) -> None:
 def test_orders_trade_and_both_books_agree(tmp_path: Path, strategy_folder: Path, market: str, websocket: bool) -> None:
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         del server
-        await traded(process, task, 5)
+        await sessions.traded(process, task, 5)
 
     last: list[LiveProcess] = []
 
@@ -149,13 +144,13 @@ def test_whatever_happens_to_an_order_it_is_proven_and_booked_once(
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         kept.append(process)
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         server.faults.arm(fault, 1)
         await sessions.until(lambda: server.faults.met.get(fault, 0) >= 1, task)
         edge = process.orders
         assert edge is not None
         await sessions.until(lambda: edge.settled and process.loop.trading_state == "ACTIVE", task)
-        await traded(process, task, 2)
+        await sessions.traded(process, task, 2)
 
         def agree() -> bool:
             theirs = account_of(server, market)
@@ -179,7 +174,7 @@ def test_a_restart_proves_every_order_before_it_trades(tmp_path: Path, strategy_
         processes.append(process)
         if len(processes) > 1:
             await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
-        await traded(process, task, 3)
+        await sessions.traded(process, task, 3)
         del server
 
     said, server = run(tmp_path, strategy_folder, what, times=2, market=market)
@@ -213,12 +208,12 @@ def test_a_trade_by_hand_is_booked_for_nobody_and_told(tmp_path: Path, strategy_
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         processes.append(process)
         await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         if len(processes) == 1:
             server.exchanges["usdm"].place(account_of(server), "BTCUSDT", 1, "MARKET", 123)
         await sessions.until(lambda: unassigned(process) == 123 * len(processes), task)
         await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         assert "EXTERNAL_FILL" in alerts_of(process)
 
     async def all_of_it() -> Server:
@@ -238,7 +233,7 @@ def test_orders_of_somebody_else_count_in_the_limits_until_they_are_gone(tmp_pat
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         exchange, account = server.exchanges["usdm"], account_of(server)
         exposure = process.loop.node.decision["account_holdings"][0][0]["exposure"]
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         low = exchange.markets["BTCUSDT"].last_price * 98 // 100
         low -= low % exchange.markets["BTCUSDT"].symbol.tick_size
         stranger, _ = exchange.place(account, "BTCUSDT", 1, "LIMIT", 50, price=low)
@@ -246,7 +241,7 @@ def test_orders_of_somebody_else_count_in_the_limits_until_they_are_gone(tmp_pat
         assert "EXTERNAL_ORDER" in alerts_of(process)
         assert int(exposure["buy_qty"]) >= 50
         assert process.loop.trading_state == "ACTIVE"
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         exchange.cancel(account, "BTCUSDT", stranger.id)
         await sessions.until(lambda: int(exposure["external_buy"]) == 0, task)
 
@@ -265,13 +260,13 @@ def test_orders_of_somebody_else_that_ended_between_two_sessions_count_no_more(
         exchange, account = server.exchanges["usdm"], account_of(server)
         exposure = process.loop.node.decision["account_holdings"][0][0]["exposure"]
         if len(processes) == 1:
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             low = exchange.markets["BTCUSDT"].last_price * 98 // 100
             low -= low % exchange.markets["BTCUSDT"].symbol.tick_size
             exchange.place(account, "BTCUSDT", 1, "LIMIT", 50, price=low, client_id="by-hand")
             await sessions.until(lambda: int(exposure["external_buy"]) == 50, task)
             return
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         assert int(exposure["external_buy"]) == 0
 
     async def all_of_it() -> None:
@@ -356,7 +351,7 @@ def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
     async def what(process: LiveProcess, task: asyncio.Task[None]) -> None:
         processes.append(process)
         if len(processes) == 1:
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             return
         await sessions.until(lambda: any("differs from the journal" in line for line in said), task)
         assert process.loop.trading_state == "HALTED"
@@ -374,7 +369,7 @@ def test_a_difference_that_no_trade_explains_halts_until_a_person_accepts_it(
         assert (code, found["breaks"]) == (cli.OK, [])
         assert process.loop.trading_state == "HALTED", "accepting is not resuming"
         await asyncio.to_thread(ask, place / SOCKET, {"command": "resume"})
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
 
     async def all_of_it() -> Server:
         async with Server(seed=4, turns_per_s=100) as server:
@@ -404,7 +399,7 @@ def test_a_difference_that_arises_while_a_session_trades_halts_it(
     tmp_path: Path, strategy_folder: Path, market: str
 ) -> None:
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        await traded(process, task, 3)
+        await sessions.traded(process, task, 3)
         looked = process.reconciler.looked_ns
         await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
         assert process.loop.trading_state == "ACTIVE", "fills on their way are no difference"
@@ -431,12 +426,12 @@ def test_answers_about_the_account_that_lag_prove_nothing(tmp_path: Path, strate
     said: list[str] = []
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        await traded(process, task, 2)
+        await sessions.traded(process, task, 2)
         looked = process.reconciler.looked_ns
         await sessions.until(lambda: process.reconciler.looked_ns > looked, task)
         server.faults.arm("lag_query", -1)
         await sessions.until(lambda: any("some time ago" in line for line in said), task)
-        await traded(process, task, 4)
+        await sessions.traded(process, task, 4)
         assert process.loop.trading_state == "ACTIVE"
         server.faults.arm("lag_query", 0)
         looked = process.reconciler.looked_ns
@@ -470,7 +465,7 @@ def test_a_trade_that_the_venue_takes_back_is_reversed_and_told(
                 "what a person has to look at is looked at, over a restart too"
             )
             return
-        await traded(process, task, 3)
+        await sessions.traded(process, task, 3)
         process.loop.command("reduce")
         edge = process.orders
         assert edge is not None
@@ -508,14 +503,14 @@ def test_an_account_that_is_not_told_twice_lets_positions_only_shrink(
     monkeypatch.setattr("twinloop.engine.live.reconcile.ASK_AGAIN_S", 0.2)
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         server.faults.arm("fail_query", -1)
         await sessions.until(lambda: "ACCOUNT_NOT_TOLD" in alerts_of(process), task)
         assert process.loop.trading_state == "REDUCING"
         assert not process.orders.settled  # type: ignore[union-attr]
         server.faults.arm("fail_query", 0)
         await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
 
     run(tmp_path, strategy_folder, what, orders='reconcile_every = "500ms"')
     replays(tmp_path)
@@ -530,13 +525,13 @@ def test_what_a_person_stopped_stays_stopped_over_a_restart(tmp_path: Path, stra
         del server
         processes.append(process)
         if len(processes) == 1:
-            await traded(process, task, 1)
+            await sessions.traded(process, task, 1)
             await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": word})
             return
         await sessions.until(lambda: any("positions agree" in line for line in said), task)
         assert process.loop.trading_state != "ACTIVE"
         await asyncio.to_thread(ask, process.loaded.place / SOCKET, {"command": "resume"})
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
 
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=100) as server:
@@ -632,7 +627,7 @@ def test_keys_are_needed_and_never_shown(
 def test_no_key_is_in_the_journal(tmp_path: Path, strategy_folder: Path) -> None:
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
         del server
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
 
     run(tmp_path, strategy_folder, what)
     for path in (tmp_path / "sessions").rglob("*"):
@@ -648,7 +643,7 @@ def test_a_ban_is_told_with_its_end_and_a_restart_asks_nothing(tmp_path: Path, s
     paths: list[Path] = []
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None]) -> None:
-        await traded(process, task, 1)
+        await sessions.traded(process, task, 1)
         server.faults.arm("banned", 1)
         await sessions.until(lambda: "BANNED" in alerts_of(process), task)
         await sessions.until(lambda: process.loop.trading_state == "HALTED", task)

@@ -37,17 +37,6 @@ def alerts_of(process: LiveProcess) -> list[str]:
     return [alert.name for alert in process.orders.alerts]
 
 
-async def traded(process: LiveProcess, task: asyncio.Task[None], fills: int) -> None:
-    already = process.loop.counts.fills
-    await sessions.until(lambda: process.loop.counts.fills >= already + fills, task)
-
-
-async def looked(process: LiveProcess, task: asyncio.Task[None]) -> None:
-    """A look that began from here on has ended."""
-    now_ns = process.clock.local_ns()
-    await sessions.until(lambda: process.reconciler.looked_ns > now_ns, task)
-
-
 def play(tmp_path: Path, strategy_folder: Path, what: Any, *, market: str = "usdm", orders: str = OFTEN) -> list[str]:
     said: list[str] = []
 
@@ -70,14 +59,14 @@ def test_money_that_leaves_is_told_with_the_venues_word_halts_and_is_booked_when
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None], said: list[str]) -> None:
         place = process.loaded.place
-        await traded(process, task, 3)
-        await looked(process, task)
+        await sessions.traded(process, task, 3)
+        await sessions.looked(process, task)
         assert process.loop.trading_state == "ACTIVE", "a wallet that trades, fees and all, agrees"
         server.faults.arm("transfer", 1)
         await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
         assert "MONEY_MOVED" in alerts_of(process)
         assert not any("funding may be listed later" in line for line in said), "what is explained is not waited for"
-        await looked(process, task)
+        await sessions.looked(process, task)
         differing = {each.name: each for each in process.reconciler.breaks}
         word = "WITHDRAW -" if market == "usdm" else "BALANCE_UPDATE -"
         assert set(differing) == ({"USDT"} if market == "usdm" else {"BTC", "USDT"})
@@ -101,8 +90,8 @@ def test_money_that_leaves_is_told_with_the_venues_word_halts_and_is_booked_when
             account = process.loop.node.decision["accounts"][0]
             assert int(account["start_equity"]) < 990_001 * 10**8, "it is no loss"
             await asyncio.to_thread(ask, place / SOCKET, {"command": "resume"})
-            await traded(process, task, 1)
-            await looked(process, task)
+            await sessions.traded(process, task, 1)
+            await sessions.looked(process, task)
             assert process.reconciler.breaks == []
 
     play(tmp_path, strategy_folder, what, market=market)
@@ -118,14 +107,14 @@ def test_what_was_transferred_while_the_session_was_away_is_found_in_the_venues_
     async def what(process: LiveProcess, task: asyncio.Task[None]) -> None:
         processes.append(process)
         if len(processes) == 1:
-            await traded(process, task, 2)
+            await sessions.traded(process, task, 2)
             return
         await sessions.until(lambda: any("differs from the journal" in line for line in said), task)
         assert process.loop.trading_state == "HALTED"
         assert not any("funding may be listed later" in line for line in said)
         (line,) = (line for line in said if "the venue told of: TRANSFER -" in line)
         assert "does not explain" not in line
-        await looked(process, task)
+        await sessions.looked(process, task)
         (found,) = process.reconciler.told()["breaks"]
         assert (found["name"], found["explained"], len(found["told"])) == ("USDT", True, 1)
 
@@ -152,7 +141,7 @@ def test_funding_that_is_listed_later_than_paid_is_no_difference(tmp_path: Path,
         await sessions.until(lambda: any("funding may be listed later" in line for line in said), task)
         account.income[:] = hidden
         await sessions.until(lambda: process.loop.counts.by_kind.get(rows.FUNDING_PAID, 0) == 1, task)
-        await looked(process, task)
+        await sessions.looked(process, task)
         assert process.reconciler.breaks == []
         assert process.loop.trading_state == "ACTIVE"
         assert "MONEY_MOVED" not in alerts_of(process)
@@ -167,11 +156,11 @@ def test_a_wallet_that_differs_and_nobody_explains_halts(
     monkeypatch.setattr("twinloop.engine.live.reconcile.LAG_NS", 10**9)
 
     async def what(server: Server, process: LiveProcess, task: asyncio.Task[None], said: list[str]) -> None:
-        await traded(process, task, 3)
+        await sessions.traded(process, task, 3)
         account_of(server).balances["USDT"][0] -= 2 * 10**6
         await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
         assert any("the venue told of: nothing, which does not explain it" in line for line in said)
-        await looked(process, task)
+        await sessions.looked(process, task)
         (found,) = process.reconciler.breaks
         assert (found.name, found.slot, found.currency) == ("USDT", -1, 0)
         assert abs(found.ours - found.theirs - Decimal("0.02")) < Decimal("0.0001")
@@ -192,8 +181,8 @@ def test_fees_in_a_third_asset_are_no_difference(tmp_path: Path, strategy_folder
         edge = process.orders
         assert edge is not None
         await sessions.until(lambda: edge.settled, task)
-        await looked(process, task)
-        await looked(process, task)
+        await sessions.looked(process, task)
+        await sessions.looked(process, task)
         assert process.reconciler.breaks == []
         assert process.loop.trading_state == "REDUCING"
 
