@@ -59,6 +59,5 @@ def test_imports_go_one_way(path: Path) -> None:
             # What belongs to the package itself: its version, the cache guard, how a command is interrupted.
             its_own = {"_cache", "_interruption", "__version__"}
             assert below in LOWER[part] or (below in its_own and part == "engine"), where
-
         if part == "kernels":
             assert top in KERNEL_LIBRARIES | {"twinloop"} | set(sys.stdlib_module_names), where
