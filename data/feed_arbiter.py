@@ -411,7 +411,7 @@ class FeedArbiter:
     def _take_over(self, leg: Leg, reason: int, now_ns: int) -> Rows:
         """Go on with a leg: what it knows, and what nobody has told yet."""
         before, self.active = self.active, leg
-        parts = []
+        parts = [] if self.source == -1 else self._unfed(leg, now_ns)
         if self.source not in {-1, leg.source} or reason == codes.SWITCH_ROTATED:
             self.switches += 1
             self._polled.clear()
@@ -436,6 +436,18 @@ class FeedArbiter:
             before.fit_since_ns = 0
         parts.append(self._judge(now_ns))
         return join_rows([part for part in parts if len(part)])
+
+    def _unfed(self, leg: Leg, now_ns: int) -> list[Rows]:
+        """What is to be told of markets that were fresh and that a leg, taken for want of a better, brings nothing of yet."""
+        parts = []
+        for place in range(len(self.slots)):
+            if place in self._stale or not (leg.stream.waits(place) or not leg.last_ns or leg.silent(place, now_ns)):
+                continue
+            self._stale[place] = codes.STALE_LOST
+            parts.append(self._rows(table.FEED_STALE, codes.STALE_LOST, now_ns, place=place))
+            if self.depth:
+                parts.append(self._rows(table.FEED_GAP, codes.GAP_LOST, now_ns, place=place))
+        return parts
 
     def _new_prints(self, place: int, rows: Rows) -> Rows:
         """Prints that were not given out yet. A venue whose ids begin anew is believed, by its clock."""

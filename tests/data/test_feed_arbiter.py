@@ -12,6 +12,7 @@ from reference.streamed_book import MS, NOW, Seen, Venue, aggregate, kinds, quot
 
 from twinloop.data import feed_codes as codes
 from twinloop.data.binance_past_trades import PastTrades
+from twinloop.data.binance_polled import PolledMarket
 from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, PAST_NS, FeedArbiter, FeedSettings, Leg
 from twinloop.data.instruments import PRESETS, Instrument
 from twinloop.data.rowfile import Rows, join_rows, pick
@@ -511,6 +512,48 @@ def test_with_one_healthy_feed_at_any_time_nothing_is_lost_doubled_or_stale(seed
     assert "FEED_STALE" not in new
     assert len(run.seen.trades) == len(set(run.seen.trades))
     assert set(run.seen.trades) == set(range(1, run.venue.trades + 1))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32))
+def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happens(seed: int) -> None:
+    """Both feeds lose, stall, die and return at any time, answers are old or never come, prices are asked for: no wrong book is fresh."""
+    draw = random.Random(seed)
+    run = Run(seed, dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
+    arbiter = run.arbiter
+    polled = PolledMarket("binance-usdm", [USDM], depth=True)
+    old = run.venue.snapshot(run.now)
+    for _ in range(12):
+        loss = {source: draw.choice([0.0, 0.0, 0.1, 1.0]) for source in (codes.PRIMARY, codes.BACKUP)}
+        answers = draw.choice([0.0, 0.05, 0.5, 1.0])
+        asked = draw.random() < 0.5
+        for _ in range(draw.randrange(60)):
+            if draw.random() < 0.02 and arbiter.legs:
+                run.take(arbiter.on_closed(draw.choice(arbiter.legs), run.now))
+            if draw.random() < 0.05 and len(arbiter.legs) < 3:
+                run.open(draw.choice([codes.PRIMARY, codes.BACKUP]), synced=False)
+            frame = run.venue.next(run.now)
+            for leg in list(arbiter.legs):
+                if draw.random() >= loss[leg.source]:
+                    run.take(arbiter.on_frame(leg, frame, run.now))
+                    if leg is arbiter.active and run.seen.whole and not run.seen.stale:
+                        assert run.seen.held() == run.venue.held()
+            if draw.random() < 0.1:
+                old = run.venue.snapshot(run.now)
+            for leg in arbiter.legs:
+                if draw.random() < answers and "BTCUSDT" in leg.stream.wanting:
+                    body = old if draw.random() < 0.3 else run.venue.snapshot(run.now)
+                    run.take(arbiter.on_snapshot(leg, "BTCUSDT", body, run.now))
+            if asked and arbiter.legs and draw.random() < 0.2:
+                few = polled.rows(0, snapshot(9999, [["99.0", "3"]], []), b"[]", run.now)
+                run.take(arbiter.on_polled(0, few, run.now))
+            run.tick(20 * MS)
+    if not arbiter.legs:
+        run.open(codes.PRIMARY, synced=False)
+    run.live(1.5, list(arbiter.legs))
+    assert run.seen.whole
+    assert not run.seen.stale
+    assert run.seen.held() == run.venue.held()
 
 
 def test_a_leg_needs_as_many_samples_as_the_median_asks_for() -> None:
