@@ -239,9 +239,9 @@ class BinanceStream:
         """Id of the last print; 0 before the first."""
         return int(self._states[place, _LAST_TRADE])
 
-    def begin_anew(self) -> None:
-        """Have every book wait for a snapshot again."""
-        self._states[:, _LAST] = 0
-        for book in self._books:
+    def begin_anew(self, place: int | None = None) -> None:
+        """Have an instrument's book wait for a snapshot again, or every book."""
+        for each in range(len(self._books)) if place is None else (place,):
+            self._states[each, _LAST] = 0
             if self._depth:
-                book.begin_anew()
+                self._books[each].begin_anew()

@@ -177,7 +177,8 @@ class FeedArbiter:
         self.slots = list(range(len(instruments))) if slots is None else list(slots)
         self.legs: list[Leg] = []
         self.active: Leg | None = None
-        self.source = -1  # What the node was told last.
+        self.source = -1  # Which feed the node was told last.
+        self._polled: set[int] = set()  # Places whose prices it was told to be asked for.
         self.switches = 0
         self._touch = touch
         self._stale: dict[int, int] = {}  # Code by place.
@@ -286,15 +287,24 @@ class FeedArbiter:
         parts.append(self._judge(now_ns))
         return join_rows([part for part in parts if len(part)])
 
+    def starves(self, place: int, now_ns: int) -> bool:
+        """Whether a stale market's prices may be asked for: its streams, if there are any, bring nothing that can be mixed up with them."""
+        leg = self.active
+        return place in self._stale and (
+            leg is None or not leg.last_ns or leg.stream.waits(place) or leg.silent(place, now_ns)
+        )
+
     def on_polled(self, place: int, rows: Rows, now_ns: int) -> Rows:
         """Rows of prices that were asked for because nothing streams: they go out, and the market stays stale."""
-        if self.active is not None and self.active.fit(now_ns):
+        if not self.starves(place, now_ns):
             return EMPTY
         parts = []
-        if self.source != codes.POLLED:
-            self.source = codes.POLLED
+        if place not in self._polled:
+            self._polled.add(place)
             self.switches += 1
-            parts.append(self._rows(table.FEED_SWITCHED, codes.SWITCH_POLLED, now_ns, source=codes.POLLED))
+            parts.append(self._rows(table.FEED_SWITCHED, codes.SWITCH_POLLED, now_ns, source=codes.POLLED, place=place))
+        if self.active is not None and self.depth and not self.active.stream.waits(place):
+            self.active.stream.begin_anew(place)  # Its updates do not go on from the few levels that were asked for.
         prints = rows["kind"] == table.TRADE
         parts += [pick(rows, ~prints), self._new_prints(place, pick(rows, prints))]
         return join_rows(parts)
@@ -401,10 +411,10 @@ class FeedArbiter:
     def _take_over(self, leg: Leg, reason: int, now_ns: int) -> Rows:
         """Go on with a leg: what it knows, and what nobody has told yet."""
         before, self.active = self.active, leg
-        parts = []
+        parts = [] if self.source == -1 else self._unfed(leg, now_ns)
         if self.source not in {-1, leg.source} or reason == codes.SWITCH_ROTATED:
             self.switches += 1
-            reason = codes.SWITCH_BACK if self.source == codes.POLLED else reason
+            self._polled.clear()
             parts.append(self._rows(table.FEED_SWITCHED, reason, now_ns, source=leg.source))
         self.source = leg.source
         if self._blind and self._past:
@@ -426,6 +436,18 @@ class FeedArbiter:
             before.fit_since_ns = 0
         parts.append(self._judge(now_ns))
         return join_rows([part for part in parts if len(part)])
+
+    def _unfed(self, leg: Leg, now_ns: int) -> list[Rows]:
+        """What is to be told of markets that were fresh and that a leg, taken for want of a better, brings nothing of yet."""
+        parts = []
+        for place in range(len(self.slots)):
+            if place in self._stale or not (leg.stream.waits(place) or not leg.last_ns or leg.silent(place, now_ns)):
+                continue
+            self._stale[place] = codes.STALE_LOST
+            parts.append(self._rows(table.FEED_STALE, codes.STALE_LOST, now_ns, place=place))
+            if self.depth:
+                parts.append(self._rows(table.FEED_GAP, codes.GAP_LOST, now_ns, place=place))
+        return parts
 
     def _new_prints(self, place: int, rows: Rows) -> Rows:
         """Prints that were not given out yet. A venue whose ids begin anew is believed, by its clock."""
@@ -510,6 +532,10 @@ class FeedArbiter:
                 rows.append(self._rows(table.FEED_STALE, code, now_ns, place=place))
                 self._stale[place] = code
             elif not code and place in self._stale:
+                if place in self._polled:
+                    self._polled.discard(place)
+                    self.switches += 1
+                    rows.append(self._rows(table.FEED_SWITCHED, codes.SWITCH_BACK, now_ns, place=place))
                 rows.append(self._rows(table.FEED_RECOVERED, 0, now_ns, place=place))
                 del self._stale[place]
         return join_rows(rows)

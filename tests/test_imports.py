@@ -56,7 +56,8 @@ def test_imports_go_one_way(path: Path) -> None:
         assert top not in LOWER, f"{where}: from the repository's root that is a second copy of the package"
         if top == "twinloop" and rest:
             below = rest.split(".")[0]
-            # `from twinloop import __version__` and the cache guard belong to the package itself.
-            assert below in LOWER[part] or (below in {"_cache", "__version__"} and part == "engine"), where
+            # What belongs to the package itself: its version, the cache guard, how a command is interrupted.
+            its_own = {"_cache", "_interruption", "__version__"}
+            assert below in LOWER[part] or (below in its_own and part == "engine"), where
         if part == "kernels":
             assert top in KERNEL_LIBRARIES | {"twinloop"} | set(sys.stdlib_module_names), where

@@ -15,13 +15,13 @@ A user's mistake never shows a traceback; `--traceback` shows it for any error. 
 
 import gc
 import os
-import signal
 import sys
 from typing import Final
 
 from cyclopts import App, CycloptsError
 
 import twinloop
+from twinloop._interruption import heed_interrupts
 
 OK: Final = 0
 BUG: Final = 1
@@ -86,8 +86,11 @@ def build_app(chosen: str = "") -> App:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     gc.set_threshold(COLLECT_AFTER)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Else a half-written file would stay behind.
-    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    heed_interrupts()
+    try:
+        code = run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:  # Once more, while the first was being told.
+        code = INTERRUPTED
     gc.freeze()  # What is left goes with the process: no need to look through it all for cycles.
     sys.exit(code)
 

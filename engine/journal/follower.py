@@ -11,6 +11,8 @@ the reader, and may not exist yet. This module must not write, nor wait.
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,7 +21,7 @@ import numpy as np
 from twinloop.data import journal_scan
 from twinloop.data.errors import CorruptError
 from twinloop.data.rowfile import Rows
-from twinloop.engine.journal.archive_index import Archived, read_index
+from twinloop.engine.journal.archive_index import read_index
 from twinloop.engine.journal.folder import last_number, segment_number
 from twinloop.engine.journal.format import SEGMENT_NAME, SEGMENT_PATTERN, Header, claimed_size, read_header
 from twinloop.engine.journal.reader import require_continues
@@ -68,6 +70,18 @@ class _Memory:
         self._content.close()
 
 
+def headers_of(folder: Path) -> Iterator[Header]:
+    """Headers of the segments in a journal's folder, newest first; of those in its archive none."""
+    for path in sorted(folder.glob(SEGMENT_PATTERN), key=segment_number, reverse=True):
+        with suppress(FileNotFoundError):  # Archived since it was listed.
+            with path.open("rb") as file:
+                claimed = claimed_size(file.read(ROW_SIZE))
+                file.seek(0)
+                start = file.read(claimed)
+            if start.strip(b"\0"):  # Else it has a name and no header: lost with the power before it was used.
+                yield read_header(start, path)[0]
+
+
 class JournalFollower:
     """Follows the journal of a folder from commit `commit` on; checksum: of the commit before, where it is known; copies: of retired segments.
 
@@ -106,12 +120,6 @@ class JournalFollower:
             if not found and (last or not self._roll()):
                 return []
 
-    def look(self) -> Header | None:
-        """The header of the segment being read, once there is one."""
-        if self._bytes is None:
-            self._begin()
-        return self.header
-
     @property
     def epoch(self) -> int:
         """Of what was read last: one call of read() gives commits of one segment."""
@@ -120,20 +128,20 @@ class JournalFollower:
     @property
     def behind_bytes(self) -> int:
         """Bytes of later segments in the folder: how far behind the reader is, as far as names tell it."""
-        number = self.header.segment if self.header is not None else 0
-        later = (path for path in self.folder.glob(SEGMENT_PATTERN) if segment_number(path) > number)
-        return sum(path.stat().st_size for path in later)
+        number, found = self.header.segment if self.header is not None else 0, 0
+        for path in self.folder.glob(SEGMENT_PATTERN):
+            if segment_number(path) > number:
+                with suppress(FileNotFoundError):  # Archived since it was listed.
+                    found += path.stat().st_size
+        return found
 
     # ---- Segments.
 
     def _begin(self) -> bool:
         """Open the segment that holds the first commit asked for; False while there is none."""
-        put_away = read_index(self.folder)
-        firsts = {entry.segment: entry.first_commit for entry in put_away}
-        for path in sorted(self.folder.glob(SEGMENT_PATTERN), key=segment_number):
-            number = segment_number(path)
-            if number not in firsts and (header := self._header_of(path)) is not None:
-                firsts[number] = header.first_commit
+        firsts = {header.segment: header.first_commit for header in headers_of(self.folder)}
+        # Read last: what was archived since the folder was listed is in it.
+        firsts |= {entry.segment: entry.first_commit for entry in read_index(self.folder)}
         chosen = [number for number, first in firsts.items() if first <= self._from]
         if not firsts:
             return False
@@ -142,7 +150,7 @@ class JournalFollower:
                 "the beginning of a journal is missing", file=self.folder, expected=f"a segment with commit {self._from}",
                 got=f"none before commit {min(firsts.values())}", remedy="put every segment back as it was written",
             )  # fmt: skip
-        if not self._open(max(chosen), put_away):
+        if not self._open(max(chosen)):
             return False
         header = self._current
         self.commit, self.checksum, self.sequence = header.first_commit, header.checksum, _ANY_SEQUENCE
@@ -150,15 +158,7 @@ class JournalFollower:
             self._check_seal(self.checksum)
         return True
 
-    @staticmethod
-    def _header_of(path: Path) -> Header | None:
-        with path.open("rb") as file:
-            claimed = claimed_size(file.read(ROW_SIZE))
-            file.seek(0)
-            start = file.read(claimed)
-        return read_header(start, path)[0] if start.strip(b"\0") else None
-
-    def _open(self, number: int, put_away: list[Archived]) -> bool:
+    def _open(self, number: int) -> bool:
         """Open a segment, archived or not; False for one that has a name and no header: lost with the power before it was used."""
         path = self.folder / SEGMENT_NAME.format(number)
         try:
@@ -166,7 +166,8 @@ class JournalFollower:
         except FileNotFoundError:
             from twinloop.engine.journal.archive import archived_bytes  # noqa: PLC0415 - Polars is loaded when it is needed
 
-            entry = next((each for each in put_away if each.segment == number), None)
+            # A segment is in the index before its file goes.
+            entry = next((each for each in read_index(self.folder) if each.segment == number), None)
             if entry is None:
                 raise CorruptError(
                     "a journal segment is missing", file=path, remedy="put every segment back as it was written"
@@ -193,7 +194,7 @@ class JournalFollower:
     def _roll(self) -> bool:
         """Go on in the next segment; CorruptError where it does not continue what was read."""
         before = self._current
-        if not self._open(before.segment + 1, read_index(self.folder)):
+        if not self._open(before.segment + 1):
             return False
         header = self._current
         require_continues(header, self._path, before.segment + 1, self.commit, self.checksum)

@@ -321,7 +321,8 @@ class Feeds:
                 unfit_since_ns = now_ns
             elif now_ns - unfit_since_ns >= self._poll_after_ns:
                 for place in range(len(self.arbiter.slots)):
-                    await self._poll_one(polled, place)
+                    if self.arbiter.starves(place, now_ns):
+                        await self._poll_one(polled, place)
 
     async def _poll_one(self, polled: PolledMarket, place: int) -> None:
         for source in self.sources:

@@ -54,6 +54,15 @@ def layout_digest(words: Sequence[str]) -> bytes:
     return hashlib.sha256("\n".join(words).encode()).digest()
 
 
+def _make_room(handle: int, size: int, path: Path) -> None:
+    """Have the disk hold every byte: writing to a page that it has no room for would end the process by a signal."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(handle, 0, size)
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
+
+
 class SharedWords:
     """The writer's side. The file keeps its place in the file system while its size is the same, so that readers see a new writer."""
 
@@ -64,8 +73,8 @@ class SharedWords:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
             if os.fstat(handle).st_size != size:
-                os.ftruncate(handle, 0)
-                os.ftruncate(handle, size)
+                os.ftruncate(handle, size)  # At once: a page that readers have mapped never goes.
+            _make_room(handle, size, path)
             self._map = mmap.mmap(handle, size)
         finally:
             os.close(handle)

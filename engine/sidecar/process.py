@@ -77,17 +77,19 @@ class Sidecar:
         side = config.sidecar
         self.replica = Replica(
             self.place / "journal", every_rows=side.snapshot_rows, every_ns=side.snapshot_every,
-            shadow=(side.shadow_entry_latency, side.shadow_response_latency) if side.shadow else None,
+            shadow=(side.shadow_entry_latency, side.shadow_response_latency) if side.shadow else None, copies=loaded.copies,
         )  # fmt: skip
         self.disk = DiskWatch()
         self.retention = Retention(self.place / "journal", loaded.copies, config.journal.keep_days)
         self.session = SharedReader(self.place / COUNTERS, SESSION)
         before = _before(self.place)
+        done = before.get("cancel_outcome", NOT_ASKED) in {PROVEN, NO_KEY}
         self._told_from = before.get("commit", 0)
         self._words = SharedWords(self.place / SIDECAR_WORDS, SIDECAR)
         self._instance = int(WORLD.unique()[:15], 16)
-        self._fenced = before.get("fenced_instance", 0)
-        self._cancelled = NOT_ASKED
+        # What a sidecar that died had only begun is begun again: the orders may still work.
+        self._fenced = before.get("fenced_instance", 0) if done else 0
+        self._cancelled = before["cancel_outcome"] if done else NOT_ASKED
         self._state = ACTIVE
         self._following = True
         self._taking_over: asyncio.Task[None] | None = None
@@ -157,9 +159,9 @@ class Sidecar:
                     "see what it said, and `twinloop journal verify`, before it is started again",
                 )  # fmt: skip
                 self._taking_over = tasks.create_task(self._take_over(self._fenced, mute=False), name="take-over")
-            if words is not None and verdict == ALIVE and words["free_bytes"]:
+            if words is not None and verdict == ALIVE and words["free_bytes"] and self.replica.caught_up:
                 full = self.disk.look(
-                    now_ns, self.replica.counts.rows, words["free_bytes"], str(self.place), self.retention.freed_bytes
+                    now_ns, self.replica.counts.grown, words["free_bytes"], str(self.place), self.retention.freed_bytes
                 )
                 if full is not None:
                     self.channel.tell(full)
@@ -220,6 +222,9 @@ class Sidecar:
                 )  # fmt: skip
                 return
             self._hear(commits)
+            while self.replica.said:
+                about, text = self.replica.said.pop()
+                self._tell(about, WARNING, text, "see to the journal's disk and archive; it is followed all the same")
             if not commits:
                 await WORLD.sleep(FOLLOW_S)
 

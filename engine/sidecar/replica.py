@@ -17,7 +17,8 @@ import msgspec
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine import crash_points
-from twinloop.engine.journal.follower import JournalFollower
+from twinloop.engine.journal.archive_index import first_held
+from twinloop.engine.journal.follower import JournalFollower, headers_of
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.journal.snapshot import keep_newest, write_snapshot
 from twinloop.engine.live.rebuild import Rebuilt, begin
@@ -27,6 +28,7 @@ from twinloop.engine.sidecar.shadow import Gap, Shadow
 
 EVERY_ROWS: Final = 1_000_000
 EVERY_NS: Final = 300_000_000_000  # Five minutes.
+AGAIN_NS: Final = 10_000_000_000  # After a snapshot that could not be written.
 KEPT: Final = 3
 
 
@@ -36,6 +38,7 @@ class Counts:
 
     commits: int = 0
     rows: int = 0  # With seals.
+    grown: int = 0  # Of them, those that were sealed since the journal's end was first reached.
     facts: int = 0
     snapshots: int = 0
     snapshot_commit: int = 0
@@ -44,7 +47,12 @@ class Counts:
 class Replica:
     """Follows the journal of a folder from its newest snapshot on, and writes the next when rows and time are due.
 
-    rebuilt: None until the journal has a segment. shadow: (entry, response) latency in ns of a shadow beside it, or None. Raises ConfigError where the session ran on other code than this process has.
+    rebuilt: None until the journal has a segment. shadow: (entry, response) latency in ns of a shadow beside it, or None. copies: a folder with the
+    Parquet files of retired segments. Raises ConfigError where the session ran on other code than this process has.
+
+    caught_up: whether it has reached the journal's end once; counts.grown is what was sealed since. said: what a person has to know, (of what,
+    words), until it is taken away: why there is no shadow, why a snapshot could not be written. A disk that takes none is asked again, and the
+    following goes on.
     """
 
     def __init__(
@@ -55,19 +63,24 @@ class Replica:
         every_ns: int = EVERY_NS,
         kept: int = KEPT,
         shadow: tuple[int, int] | None = None,
+        copies: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.caught_up = False
+        self.said: list[tuple[str, str]] = []
+        self._copies = copies
         self.rebuilt: Rebuilt | None = None
         self.shadow: Shadow | None = None
         self.gap: Gap | None = None
         self._latencies = shadow
         self.counts = Counts()
         self._every_rows, self._every_ns, self._kept = every_rows, every_ns, kept
-        self._follower = JournalFollower(folder)
+        self._follower = JournalFollower(folder, copies=copies)
         self._rows = 0
         self._one = threading.Lock()
         self._closed = False
         self._since_ns = WORLD.monotonic_ns()
+        self._not_before_ns = self._since_ns
 
     def close(self) -> None:
         """Let the journal go, after the step that may go on in another thread."""
@@ -94,9 +107,20 @@ class Replica:
         rows = sum(len(commit.rows) + 1 for commit in commits)
         self._rows += rows
         self.counts.rows += rows
+        if self.caught_up:
+            self.counts.grown += rows
+        self.caught_up = self.caught_up or not commits
         if self._is_due():
-            self.snapshot()
+            self._try_snapshot()
         return commits
+
+    def _try_snapshot(self) -> None:
+        """What the disk does not take now it may take later: nothing that was followed is lost by it."""
+        try:
+            self.snapshot()
+        except OSError as error:
+            self.said.append(("snapshot", f"no snapshot could be written: {error.strerror or error}"))
+            self._not_before_ns = WORLD.monotonic_ns() + AGAIN_NS
 
     @property
     def behind_bytes(self) -> int:
@@ -126,13 +150,14 @@ class Replica:
 
     def _is_due(self) -> bool:
         """Every so many rows, and after so long where there is anything new."""
-        return self._rows >= self._every_rows or (
-            self._rows > 0 and WORLD.monotonic_ns() - self._since_ns >= self._every_ns
-        )
+        now_ns = WORLD.monotonic_ns()
+        if now_ns < self._not_before_ns:
+            return False
+        return self._rows >= self._every_rows or (self._rows > 0 and now_ns - self._since_ns >= self._every_ns)
 
     def _begin(self) -> bool:
         """Take the newest snapshot over, once there is a journal."""
-        header = self._follower.look()
+        header = next(headers_of(self.folder), None)  # Of any segment: each tells the session.
         if header is None:
             return False
         session = session_from_plain(header.session)
@@ -143,10 +168,19 @@ class Replica:
             self.shadow = Shadow(session, compiled, *self._latencies)
             parts, words = self.rebuilt.extra
             if self.rebuilt.commit and not self.shadow.restore(parts, words.get("shadow", {})):
-                self.rebuilt = Rebuilt(session, self.folder, compiled)  # The shadow has to live through all of it.
-        if self.rebuilt.commit:
-            self._follower.close()
-            self._follower = JournalFollower(self.folder, commit=self.rebuilt.commit, checksum=self.rebuilt.checksum)
+                if first_held(self.folder, self._copies):
+                    self.shadow = None
+                    self.said.append((
+                        "shadow", "there is no shadow: it would have to live through commits that were retired, and no copy of them is here",
+                    ))  # fmt: skip
+                else:
+                    self.rebuilt = Rebuilt(session, self.folder, compiled)  # The shadow has to live through all of it.
+        if self.shadow is not None and self.rebuilt.commit:
+            self.gap = self.shadow.gap(self.rebuilt.node)
+        self._follower = JournalFollower(
+            self.folder, commit=self.rebuilt.commit, checksum=self.rebuilt.checksum if self.rebuilt.commit else None,
+            copies=self._copies,
+        )  # fmt: skip
         return True
 
     def _refuse_other_code(self, changed: list[str]) -> None:

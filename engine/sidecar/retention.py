@@ -31,11 +31,11 @@ class Retention:
 
     def round(self) -> str:
         """Archive, copy and retire what is due: why it could not, or nothing."""
-        if (
-            self.copies is None or last_number(self.folder) == 0
-        ):  # None is begun yet: a session that starts makes the folder first.
+        if self.copies is None:
             return _NONE
         try:
+            if last_number(self.folder) == 0:  # None is begun yet: a session that starts makes the folder first.
+                return _NONE
             segments_of(self.folder)
             from twinloop.engine.journal.retention import keep  # noqa: PLC0415 - loads Polars
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from reference.streamed_book import MS, NOW, Seen, Venue, aggregate, kinds, quot
 
 from twinloop.data import feed_codes as codes
 from twinloop.data.binance_past_trades import PastTrades
+from twinloop.data.binance_polled import PolledMarket
 from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, PAST_NS, FeedArbiter, FeedSettings, Leg
-from twinloop.data.instruments import PRESETS
+from twinloop.data.instruments import PRESETS, Instrument
 from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.kernels import rows as table
 
@@ -23,12 +25,20 @@ SECOND = 1000 * MS
 class Run:
     """An arbiter, a venue and what a node saw, at a time that only this moves."""
 
-    def __init__(self, seed: int = 1, *, depth: bool = True, past: bool = False, **settings: int) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        depth: bool = True,
+        past: bool = False,
+        markets: Sequence[Instrument] = (USDM,),
+        **settings: int,
+    ) -> None:
         self.venue = Venue(random.Random(seed))
         self.seen = Seen()
         self.arbiter = FeedArbiter(
             "binance-usdm",
-            [USDM],
+            markets,
             FeedSettings(**settings),
             depth=depth,
             past=past,
@@ -393,6 +403,58 @@ def test_polled_prices_go_out_while_nothing_streams_and_the_market_stays_stale()
     assert run.seen.held() == run.venue.held()
 
 
+def test_a_feed_that_was_silent_while_prices_were_asked_for_has_its_book_anew() -> None:
+    """The answer holds few levels: updates must not go on from it."""
+    run = Run(stale_ns=SECOND)
+    leg = run.open(codes.PRIMARY)
+    run.live(2, [leg])
+    run.tick(2 * SECOND)
+    polled = leg.stream.decoded_of(0, snapshot(9999, [["99.0", "3"]], []), run.now)
+    run.take(run.arbiter.on_polled(0, polled, run.now))
+    assert run.seen.held() == {(1, 990): 3000}
+    run.deliver([leg])
+    run.tick(20 * MS)
+    assert run.seen.stale, "its book is not there yet"
+    assert run.seen.held() == {(1, 990): 3000}
+    run.live(1, [leg])
+    assert run.seen.held() == run.venue.held()
+    assert run.seen.told[-4:] == [
+        ("FEED_STALE", codes.STALE_SILENT, codes.PRIMARY), ("FEED_SWITCHED", codes.SWITCH_POLLED, codes.POLLED),
+        ("FEED_SWITCHED", codes.SWITCH_BACK, codes.PRIMARY), ("FEED_RECOVERED", 0, codes.PRIMARY),
+    ]  # fmt: skip
+
+
+def test_a_connection_comes_while_a_price_is_on_its_way() -> None:
+    run = Run()
+    leg = run.open(codes.PRIMARY)
+    run.live(1, [leg])
+    polled = leg.stream.decoded_of(0, snapshot(9999, [["99.0", "3"]], []), run.now)
+    run.take(run.arbiter.on_closed(leg, run.now))
+    run.take(run.arbiter.on_polled(0, polled, run.now))
+    again = run.open(codes.PRIMARY, synced=False)
+    run.take(run.arbiter.on_polled(0, polled, run.now))
+    run.live(1, [again])
+    run.take(run.arbiter.on_polled(0, polled, run.now))
+    assert run.switches == [(codes.SWITCH_POLLED, codes.POLLED), (codes.SWITCH_BACK, codes.PRIMARY)]
+    assert run.seen.told[-1] == ("FEED_RECOVERED", 0, codes.PRIMARY)
+    assert run.seen.held() == run.venue.held()
+
+
+def test_a_market_that_streams_is_not_asked_for_because_another_does_not() -> None:
+    run = Run(markets=[USDM, PRESETS["binance-usdm:ETHUSDT"]])
+    leg = run.open(codes.PRIMARY)
+    run.live(1, [leg])
+    assert run.arbiter.unfit
+    polled = [
+        leg.stream.decoded_of(place, snapshot(9999, [["99.0", "3"]], []), run.now)
+        for place in range(len(run.arbiter.slots))
+    ]
+    assert not len(run.arbiter.on_polled(0, polled[0], run.now))
+    found = run.arbiter.on_polled(1, polled[1], run.now)
+    assert kinds(found)[0] == "FEED_SWITCHED"
+    assert set(found["instrument"].tolist()) == {1}
+
+
 def test_what_is_remembered_is_bounded() -> None:
     run = Run()
     one, two = run.open(codes.PRIMARY), run.open(codes.BACKUP)
@@ -450,6 +512,48 @@ def test_with_one_healthy_feed_at_any_time_nothing_is_lost_doubled_or_stale(seed
     assert "FEED_STALE" not in new
     assert len(run.seen.trades) == len(set(run.seen.trades))
     assert set(run.seen.trades) == set(range(1, run.venue.trades + 1))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32))
+def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happens(seed: int) -> None:
+    """Both feeds lose, stall, die and return at any time, answers are old or never come, prices are asked for: no wrong book is fresh."""
+    draw = random.Random(seed)
+    run = Run(seed, dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
+    arbiter = run.arbiter
+    polled = PolledMarket("binance-usdm", [USDM], depth=True)
+    old = run.venue.snapshot(run.now)
+    for _ in range(12):
+        loss = {source: draw.choice([0.0, 0.0, 0.1, 1.0]) for source in (codes.PRIMARY, codes.BACKUP)}
+        answers = draw.choice([0.0, 0.05, 0.5, 1.0])
+        asked = draw.random() < 0.5
+        for _ in range(draw.randrange(60)):
+            if draw.random() < 0.02 and arbiter.legs:
+                run.take(arbiter.on_closed(draw.choice(arbiter.legs), run.now))
+            if draw.random() < 0.05 and len(arbiter.legs) < 3:
+                run.open(draw.choice([codes.PRIMARY, codes.BACKUP]), synced=False)
+            frame = run.venue.next(run.now)
+            for leg in list(arbiter.legs):
+                if draw.random() >= loss[leg.source]:
+                    run.take(arbiter.on_frame(leg, frame, run.now))
+                    if leg is arbiter.active and run.seen.whole and not run.seen.stale:
+                        assert run.seen.held() == run.venue.held()
+            if draw.random() < 0.1:
+                old = run.venue.snapshot(run.now)
+            for leg in arbiter.legs:
+                if draw.random() < answers and "BTCUSDT" in leg.stream.wanting:
+                    body = old if draw.random() < 0.3 else run.venue.snapshot(run.now)
+                    run.take(arbiter.on_snapshot(leg, "BTCUSDT", body, run.now))
+            if asked and arbiter.legs and draw.random() < 0.2:
+                few = polled.rows(0, snapshot(9999, [["99.0", "3"]], []), b"[]", run.now)
+                run.take(arbiter.on_polled(0, few, run.now))
+            run.tick(20 * MS)
+    if not arbiter.legs:
+        run.open(codes.PRIMARY, synced=False)
+    run.live(1.5, list(arbiter.legs))
+    assert run.seen.whole
+    assert not run.seen.stale
+    assert run.seen.held() == run.venue.held()
 
 
 def test_a_leg_needs_as_many_samples_as_the_median_asks_for() -> None:

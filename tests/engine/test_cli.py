@@ -289,7 +289,11 @@ def test_an_interruption_is_told_to_a_machine_as_well(twinloop: Any, monkeypatch
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_half_written_market(tmp_path: Path, number: signal.Signals) -> None:
-    code = "from twinloop.engine.cli import main; main()"
+    # Where these tests run in a script's background, Ctrl-C is ignored, and a child's too.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from twinloop.__main__ import main; main()"
+    )
     arguments = ("synth", "market.rows", "--rows", "50000000")
     made = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not any(tmp_path.iterdir()):
@@ -300,6 +304,69 @@ def test_a_signal_leaves_no_half_written_market(tmp_path: Path, number: signal.S
     assert made.returncode == cli.INTERRUPTED
     assert "nothing was written" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_within_a_call_from_c_is_not_lost(number: signal.Signals) -> None:
+    """As when LLVM tells that it has compiled: Python drops what is raised there."""
+    code = f"""
+import ctypes, signal, time
+from twinloop._interruption import heed_interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+heed_interrupts()
+try:
+    ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal({int(number)}))()
+    print("dropped", flush=True)
+    while True:
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["dropped", "interrupted"]
+    assert done.stderr == ""
+
+
+def test_what_an_interrupt_cut_in_its_making_does_not_complain() -> None:
+    code = """
+import signal
+from twinloop._interruption import heed_interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+heed_interrupts()
+class Half:
+    def __init__(self, number):
+        if number:
+            signal.raise_signal(number)
+        self.there = not number
+    def __del__(self):
+        if not self.there:
+            raise ValueError("half")
+class Broken:
+    def __del__(self):
+        raise ValueError("a real one")
+Broken()
+try:
+    Half(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["interrupted"]
+    assert "a real one" in done.stderr
+    assert "Half" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_line_loads_is_a_message(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text(f"import signal; signal.raise_signal({int(number)})\n")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom twinloop.__main__ import main; main()"
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", code, "synth"], capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.returncode == cli.INTERRUPTED
+    assert done.stderr == "error interrupted, nothing was written\n"
 
 
 def test_a_full_disk_is_told_with_the_file_and_a_remedy(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from reference.small_journals import OPTIONS, append, facts, read, writer, written
 
 from twinloop.data.errors import CorruptError, DataError
+from twinloop.engine.journal import follower as following
 from twinloop.engine.journal.archive import archive, retire
 from twinloop.engine.journal.follower import JournalFollower
 from twinloop.engine.journal.reader import open_journal
@@ -232,3 +233,33 @@ def test_rows_that_were_given_do_not_change(tmp_path: Path) -> None:
     (commit,) = JournalFollower(tmp_path).read()
     assert not commit.rows.flags.writeable
     assert np.array_equal(commit.facts["sequence"], [0, 1])
+
+
+def test_a_segment_that_goes_while_it_is_looked_for_is_found_in_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive's round runs beside the follower: it may come between any two of its steps."""
+    commits = written(tmp_path, [20] * 10)
+    reader = JournalFollower(tmp_path)
+    assert [commit.rows.tobytes() for commit in reader.read()] == commits[:3]
+    opened = following._File
+
+    def archived_meanwhile(path: Path) -> Any:
+        archive(tmp_path)
+        return opened(path)
+
+    monkeypatch.setattr(following, "_File", archived_meanwhile)
+    assert [commit.rows.tobytes() for commit in reader.read()] == commits[3:6]
+    reader.close()
+
+
+def test_a_name_without_a_file_ends_neither_the_beginning_nor_a_look_at_how_far_behind(tmp_path: Path) -> None:
+    """What was listed may be archived by the time it is looked at."""
+    written(tmp_path, [20] * 6)
+    later = tmp_path / "segment-000009.journal"
+    later.symlink_to(tmp_path / "gone")
+    reader = JournalFollower(tmp_path)
+    assert reader.read()
+    assert reader.behind_bytes == (tmp_path / "segment-000002.journal").stat().st_size
+    assert [header.segment for header in following.headers_of(tmp_path)] == [2, 1]
+    reader.close()

@@ -1,5 +1,7 @@
 """Words shared between processes: whole or not at all, never another layout's."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +83,52 @@ def test_a_word_is_seen_by_who_maps_the_same_file(tmp_path: Path) -> None:
     assert mine.peek(0) == 77
     mine.close()
     other.close()
+
+
+# Writes a block where the disk has no room for one more page; in a mount of its own, so that nobody else has that disk.
+FULL = """
+set -e
+mount -t tmpfs -o size=16k none "$1"
+head -c 16384 /dev/zero > "$1/all"
+exec "$2" -c '
+import sys
+from pathlib import Path
+from twinloop.engine.live.shared import SharedWords
+try:
+    SharedWords(Path(sys.argv[1]) / "words", ("one",))
+except OSError as error:
+    print(error.strerror, error.filename)
+' "$1"
+"""
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    """A page of a mapping that the disk has no room for ends whoever writes to it by a signal."""
+    unshare = [shutil.which("unshare") or "", "--user", "--map-root-user", "--mount"]
+    if not unshare[0] or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mounts of one's own here")
+    found = subprocess.run(
+        [*unshare, "sh", "-c", FULL, "sh", str(tmp_path), sys.executable], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout) == (0, f"No space left on device {tmp_path / 'words'}\n"), found.stderr
+
+
+def test_a_block_of_another_layout_never_takes_a_page_away_that_a_reader_has_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "words"
+    SharedWords(path, WORDS).close()
+    sizes: list[int] = []
+    cut = os.ftruncate
+
+    def noted(handle: int, size: int) -> None:
+        sizes.append(size)
+        cut(handle, size)
+
+    monkeypatch.setattr(os, "ftruncate", noted)
+    SharedWords(path, ("one",)).close()
+    assert sizes == [path.stat().st_size]
+    assert sizes[0] > 0
+    reader = SharedReader(path, ("one",))
+    assert reader.read() == {"one": 0}
+    reader.close()

@@ -27,6 +27,7 @@ from twinloop.engine.live.recorded import RecordedNode
 from twinloop.engine.live.recovery import recover as bring_to_end
 from twinloop.engine.live.session import Session, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import ParityError
+from twinloop.engine.sidecar import replica as replica_module
 from twinloop.engine.sidecar.replica import Replica
 
 STEP = 400
@@ -336,6 +337,45 @@ def test_snapshots_come_by_rows_and_the_oldest_go(
     assert second.rebuilt.from_snapshot == replica.counts.snapshot_commit
     assert second.rebuilt.node.state_hash() == recorded.node.state_hash()
     assert replay_journal(tmp_path).difference is None
+
+
+def test_a_disk_that_takes_no_snapshot_ends_no_following_and_is_asked_again(
+    digested: Session, market: tuple[Instrument, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_module, "AGAIN_NS", 0)
+    recorded = paper(tmp_path, digested)
+    handle(recorded, market[1][:500], [50])
+    (tmp_path / FOLDER).write_bytes(b"")  # No folder can be made there.
+    replica = Replica(tmp_path, every_rows=1, every_ns=10**18)
+    assert len(replica.step()) == 11
+    assert [about for about, _ in replica.said] == ["snapshot"]
+    assert replica.counts.snapshots == 0
+    (tmp_path / FOLDER).unlink()
+    handle(recorded, market[1][500:600], [50])
+    assert len(replica.step()) == 2
+    assert replica.counts.snapshots == 1
+    assert replica.rebuilt is not None
+    assert read_snapshot(snapshots_of(tmp_path)[0])[0].state_hash == recorded.node.state_hash()
+    recorded.journal.close()
+    replica.close()
+
+
+def test_what_is_only_caught_up_with_is_no_growth(
+    digested: Session, market: tuple[Instrument, Any], tmp_path: Path
+) -> None:
+    """A sidecar that starts reads a whole journal in seconds: no disk fills at that rate."""
+    recorded = paper(tmp_path, digested)
+    handle(recorded, market[1][:500], [50])
+    replica = Replica(tmp_path, every_rows=10**9, every_ns=10**18)
+    catch_up(replica)
+    assert (replica.caught_up, replica.counts.grown) == (True, 0)
+    before = replica.counts.rows
+    assert before > 500
+    handle(recorded, market[1][500:600], [50])
+    catch_up(replica)
+    assert replica.counts.grown == replica.counts.rows - before > 100
+    recorded.journal.close()
+    replica.close()
 
 
 def small(folder: Path, commit: int = 5, seed: int = 3) -> tuple[Path, dict[str, Any]]:

@@ -10,6 +10,7 @@ from reference.busy_session import busy_market
 
 from twinloop.data.instruments import MONEY_ONE, Instrument
 from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.journal.retention import keep
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.measured import shown_gap
 from twinloop.engine.live.node import LiveNode
@@ -71,8 +72,8 @@ def as_live(folder: Path, paper: Path, session: Session, change: Any) -> Path:
     return folder
 
 
-def followed(folder: Path, **more: Any) -> tuple[Replica, Gap]:
-    replica = Replica(folder, shadow=LATENCIES, every_ns=10**18, **more)
+def followed(folder: Path, latencies: tuple[int, int] = LATENCIES, **more: Any) -> tuple[Replica, Gap]:
+    replica = Replica(folder, shadow=latencies, every_ns=10**18, **more)
     while replica.step():
         pass
     replica.close()
@@ -141,6 +142,49 @@ def test_a_sidecar_that_starts_again_goes_on_with_its_shadow(paper: Path, sessio
     assert other.rebuilt is not None
     assert other.rebuilt.from_snapshot == 0
     other.close()
+
+
+def test_a_sidecar_starts_again_where_the_beginning_of_its_journal_was_retired(
+    paper: Path, session: Session, tmp_path: Path
+) -> None:
+    folder, copies = as_live(tmp_path / "retired", paper, session, lambda facts: facts), tmp_path / "copies"
+    _, gap = followed(folder)
+    first = Replica(folder, shadow=LATENCIES, every_ns=10**18)
+    for _ in range(2):
+        assert first.step()
+    first.snapshot()
+    first.close()
+    assert keep(folder, copies, age_ns=1, now_ns=2**62).retired
+    second, again = followed(folder)
+    assert second.rebuilt is not None
+    assert second.rebuilt.from_snapshot > 0
+    assert again == gap
+    # A shadow that the snapshot does not hold lives through all of it, from the copies.
+    other, _ = followed(folder, latencies=(1, 1), copies=copies)
+    assert other.rebuilt is not None
+    assert other.rebuilt.from_snapshot == 0
+    assert other.rebuilt.node.state_hash() == second.rebuilt.node.state_hash()
+    # Without them there is none, and the journal is followed all the same.
+    without = Replica(folder, shadow=(1, 1), every_ns=10**18)
+    while without.step():
+        pass
+    assert without.shadow is None
+    assert [about for about, _ in without.said] == ["shadow"]
+    assert without.rebuilt is not None
+    assert without.rebuilt.node.state_hash() == second.rebuilt.node.state_hash()
+    without.close()
+
+
+def test_a_sidecar_that_starts_again_behind_all_there_is_tells_the_gap_at_once(
+    paper: Path, session: Session, tmp_path: Path
+) -> None:
+    folder = as_live(tmp_path / "quiet", paper, session, lambda facts: facts)
+    first, gap = followed(folder)
+    first.snapshot()
+    again = Replica(folder, shadow=LATENCIES, every_ns=10**18)
+    assert again.step() == []
+    assert again.gap == gap
+    again.close()
 
 
 def test_the_gap_is_shown_and_measured() -> None:

@@ -21,8 +21,10 @@ from twinloop.engine.journal.archive_index import parquet_path, read_index
 from twinloop.engine.journal.snapshot import snapshots_of
 from twinloop.engine.live.measured import SIDECAR_WORDS, sidecar_status
 from twinloop.engine.live.parity import replay_journal
-from twinloop.engine.live.shared import SIDECAR, SharedReader
+from twinloop.engine.live.shared import SIDECAR, SharedReader, SharedWords
 from twinloop.engine.seam import WORLD
+from twinloop.engine.sidecar.process import CANCELLING, PROVEN
+from twinloop.engine.sidecar.watchdog import MUTE
 
 Beside = Callable[[Server, Child, Child, Path], Awaitable[None]]
 
@@ -200,6 +202,37 @@ def test_a_session_that_ends_by_an_error_leaves_no_order_working(tmp_path: Path,
                 assert working(server) == []
                 assert server.exchanges["usdm"].accounts[PRACTICE_KEY].orders
                 assert await sidecar.end(signal.SIGTERM) == 0
+
+    asyncio.run(all_of_it())
+
+
+def test_what_a_sidecar_that_died_had_begun_to_cancel_the_next_one_cancels(tmp_path: Path, quoter: Path) -> None:
+    """And what was proven is not begun again."""
+
+    async def all_of_it() -> None:
+        async with Server(seed=4, turns_per_s=50) as server:
+            path = str(live_file(tmp_path, server.port, quoter))
+            place = tmp_path / "sessions" / "live"
+            async with started("live", path) as live:
+                await until(lambda: len(working(server)) >= 2 and runs(place), live)
+                assert await live.end(signal.SIGKILL) == -signal.SIGKILL
+            died = SharedWords(place / SIDECAR_WORDS, SIDECAR)
+            died.publish({"fenced_instance": words_of(place)["instance"], "cancel_outcome": CANCELLING})
+            died.close()
+            for _ in range(2):
+                async with started("sidecar", path) as sidecar:
+                    number = sidecar.process.pid
+
+                    def is_mute(number: int = number) -> bool:
+                        words = sidecar_words(place)
+                        return (words["pid"], words["watch"]) == (number, MUTE)
+
+                    await until(is_mute, sidecar)
+                    await until(lambda: sidecar_words(place)["cancel_outcome"] == PROVEN, sidecar)
+                    assert working(server) == []
+                    assert await sidecar.end(signal.SIGTERM) == 0
+            cancelled = [each for each in alarms(place) if "every order of the session is cancelled" in each["what"]]
+            assert len(cancelled) == 1
 
     asyncio.run(all_of_it())
 
