@@ -147,6 +147,12 @@ class _Hole:
         self.asked = False
 
 
+def _each_once(prints: Rows) -> Rows:
+    """Prints by time and id, each once: more than one leg may have brought them."""
+    prints = pick(prints, np.lexsort((prints["trade_id"], prints["venue_ns"])))
+    return pick(prints, np.sort(np.unique(prints["trade_id"], return_index=True)[1]))
+
+
 class FeedArbiter:
     """Of one venue. touch: best bid and ask that the node sees, by slot, to compare feeds with. past: prints that nobody saw are wanted."""
 
@@ -338,7 +344,7 @@ class FeedArbiter:
             return EMPTY
         del self._holes[place]
         self.unfilled += not whole
-        held = join_rows(hole.held)
+        held = _each_once(join_rows(hole.held))
         if len(held):
             held["local_ns"] = now_ns
             rows = pick(rows, rows["trade_id"] < int(held["trade_id"][0]))

@@ -102,7 +102,7 @@ REASON_END_OF_DATA: Final = 73  # The backtest's data ended.
 # Reasons given by a real venue, or by the gateway before it.
 REASON_VENUE: Final = 80  # Refused by the venue, for a reason not named here.
 REASON_ABSENT: Final = 81  # Sent, never answered, and proven by two sources never to have arrived.
-REASON_UNSOLICITED: Final = 82  # Cancelled without our asking.
+REASON_UNSOLICITED: Final = 82  # Cancelled, or amended, without our asking.
 REASON_BALANCE: Final = 83  # Not enough balance or margin.
 REASON_FILTER: Final = 84  # A rule on price, quantity or value.
 REASON_VENUE_BUSY: Final = 85  # The venue was overloaded; nothing was executed.

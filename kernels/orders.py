@@ -166,7 +166,10 @@ def apply_order_fact(decision: Any, order: Any, row: Any) -> None:
             order["acked_ns"] = row["venue_ns"]
     elif kind == rows.AMENDED:
         if is_open(order):
-            _amend_answered(order)
+            if (
+                code != codes.REASON_UNSOLICITED
+            ):  # Somebody else's change answers none of ours, whose quantity still counts.
+                _amend_answered(order)
             order["price"] = row["price"]
             order["qty"] = row["qty"]
             if leaves(order) == 0 and order["amends"] == 0:

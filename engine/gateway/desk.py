@@ -47,6 +47,16 @@ class Desk:
         elif row.kind == rows.CANCEL:
             self._cancel(row)
 
+    def withdraw(self, row: RowFields) -> None:
+        """One request that is not to be sent any more: refused, as one whose bytes have not left this machine."""
+        if row.kind == rows.NEW:
+            self._new(row, withdrawn=True)
+        elif row.kind == rows.AMEND:
+            order = self.tracker.find(row.word_48)
+            if order is not None:
+                order.amends += 1
+            self._answer(rows.AMEND_REJECT, row, codes.REASON_NOT_SENT)
+
     def _own(self, row: RowFields) -> OwnOrder:
         return OwnOrder(
             row.word_48, row.strategy, self.settings.account, self.settings.source, row.instrument, row.side
@@ -97,7 +107,7 @@ class Desk:
             return codes.REASON_UNSUPPORTED  # A spot balance is never short; a sale never exceeds it.
         return 0
 
-    def _new(self, row: RowFields) -> None:
+    def _new(self, row: RowFields, *, withdrawn: bool = False) -> None:
         if row.word_48 <= self.book.high_water:
             # Never under a new id, never twice under the old one.
             self.tracker.outcome.alerts.append(
@@ -108,7 +118,7 @@ class Desk:
         order = self.order_of(row, self.settings.epoch)
         self.tracker.add(order)
         leg = order.legs[0]
-        refused = self._unsupported(order)
+        refused = codes.REASON_NOT_SENT if withdrawn else self._unsupported(order)
         if refused:
             self.tracker.refuse(leg, refused)
         else:

@@ -120,6 +120,13 @@ class Gateway:
             self._desk.take(row)
         return outcome
 
+    def on_withdrawn(self, rows: Rows, now_ns: int, mono_ns: int) -> Outcome:
+        """Outbox rows, journalled by the caller, that are not to be sent: new orders and amends, each refused at once."""
+        outcome = self._begin(now_ns, mono_ns)
+        for row in read_rows(rows):
+            self._desk.withdraw(row)
+        return outcome
+
     def frame(self, row: bytes, now_ns: int, mono_ns: int) -> bytes | None:
         """The frame of a plain new order's row, to leave over the WebSocket API at once, or None: it is one for `on_requests`.
 

@@ -227,9 +227,14 @@ class _Journal:
         order.amend = Amend(order.amends, how, row.word_40, row.word_32, leg, in_doubt=True)
 
     def _amended(self, order: Order, row: RowFields) -> None:
-        self.unanswered[order.order_id] -= 1
         order.qty, order.price = row.word_40, row.word_32
         last = order.legs[-1]
+        if row.word_56 == codes.REASON_UNSOLICITED:  # Somebody else's: what was asked for here has no answer yet.
+            placing = order.amend is not None and order.amend.how == REPLACE
+            leg = order.legs[-2] if placing else last
+            leg.qty, leg.price = order.qty - order.filled_elsewhere(leg), order.price
+            return
+        self.unanswered[order.order_id] -= 1
         if order.amend is not None and order.amend.how == REPLACE:
             last.state, last.placed = (
                 LIVE,

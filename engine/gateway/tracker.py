@@ -202,7 +202,8 @@ class Tracker:
         # Legs that ended before keep what they filled; the order is as large as those and the present leg.
         order.qty = qty + order.filled_elsewhere(leg)
         order.price = price
-        self._tell(rows.AMENDED, order, venue_ns=venue_ns, qty=order.qty)
+        code = 0 if ours else codes.REASON_UNSOLICITED
+        self._tell(rows.AMENDED, order, code, venue_ns=venue_ns, qty=order.qty)
         if leg.state == LIVE and leg.filled >= leg.qty:
             leg.state = FILLED
 

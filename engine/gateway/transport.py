@@ -142,6 +142,14 @@ class Transport:
         if outcome.facts or outcome.alerts:
             asyncio.get_running_loop().call_soon(self._deliver, outcome)
 
+    def withdraw(self, rows: Rows) -> None:
+        """Requests of the kernel that never leave. Their refusals come later, through `deliver`."""
+        if self._audit is not None:
+            self._audit.came(rows.tobytes())
+        outcome = self.gateway.on_withdrawn(rows, *self.times)
+        self.send(outcome.outgoing)
+        asyncio.get_running_loop().call_soon(self._deliver, outcome)
+
     def request_row(self, row: bytes) -> bool:
         """A plain new order leaves now and is booked after that. False: nothing was done, the row is one for `request`."""
         found = self.leaving(row)

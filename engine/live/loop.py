@@ -30,6 +30,8 @@ SESSION_START: Final = (
 )  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
 TAKEN: Final = -2  # By the compiled way.
+# For so long an order or an amend waits for a slow disk; the venue takes none that is under way for longer either (GatewaySettings.window_ms).
+WAIT_MAX_NS: Final = 5_000_000_000
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {
     "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,
@@ -91,8 +93,9 @@ class ShortWay(Protocol):
 class LiveLoop:
     """A node, its journal and where requests go.
 
-    send: takes requests whose commit is safe; cancels come as soon as they are sealed. on_turn: called after every turn. fenced: whether
-    this instance must not send any more. tell_failure: of a strategy that its own error has halted.
+    send: takes requests whose commit is safe; cancels come as soon as they are sealed. withdraw: takes those that never leave, since they
+    were cancelled, or grew old, while they waited for their commit; their refusals come as facts. on_turn: called after every turn. fenced:
+    whether this instance must not send any more. tell_failure: of a strategy that its own error has halted.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class LiveLoop:
         clock: ReceiveClock,
         *,
         send: Callable[[Rows], None] | None = None,
+        withdraw: Callable[[Rows], None] | None = None,
         on_turn: Callable[[], None] | None = None,
         fenced: Callable[[], bool] | None = None,
         tell_failure: Callable[[StrategyFailure], None] | None = None,
@@ -112,13 +116,17 @@ class LiveLoop:
         self.last_word = (0, 0)  # Kind and code of the last HALT, REDUCE or FLATTEN, for a person; zeros: not known.
         self.failure = ""
         self._send = send
+        self._withdraw = withdraw
         self._on_turn = on_turn
         self._fenced = fenced
         self._short_way: ShortWay | None = None
         self._tell_failure = tell_failure
         self.strategy_errors: dict[int, str] = {}  # The last of each strategy, by its slot.
         recorded.on_failure = self._strategy_failed
-        self._waiting: list[tuple[int, bytes]] = []  # (mark, requests as the bytes of rows) in order.
+        self._waiting: list[
+            tuple[int, int, bytes]
+        ] = []  # (mark, since when, mono ns, requests as the bytes of rows) in order.
+        self._withdrawn: set[int] = set()  # Orders among them that are not to leave.
 
     def use_short_way(self, way: ShortWay) -> None:
         """Have plain new orders leave by a shorter way than `send`."""
@@ -182,6 +190,8 @@ class LiveLoop:
 
     def tick(self) -> None:
         """Let time pass where no fact tells of it: timers, bars, samples, the session's roll."""
+        if self._waiting:
+            self.release()
         now_ns = max(self.clock.local_ns(), int(self.node.decision["clock"]["now_ns"]))
         if self.node.next_wake_ns() <= now_ns or self.node.edge == "paper":
             self.take(self.node.clock_row(now_ns))
@@ -220,9 +230,10 @@ class LiveLoop:
         return row
 
     def _leave(self, sealed: Sealed) -> None:
-        """Cancels leave now, the rest as soon as their commit is safe; a cancel of an order that has not left leaves behind it.
+        """Cancels leave now, the rest as soon as their commit is safe. An order whose cancel comes while it waits for that never leaves.
 
-        Ahead of it the gateway would know no such order, and the order would go to work uncancelled.
+        A halt is such a cancel: no order of a session that is halted goes to the venue because a disk was slow. A cancel that was asked for
+        together with its order waits with it: ahead of it the gateway would know no such order, and that would go to work uncancelled.
         """
         if sealed.left is not None:
             assert self._short_way is not None
@@ -235,7 +246,7 @@ class LiveLoop:
             if not self._waiting and self.recorded.journal.is_safe(mark):
                 self._hand_on(sealed.row_bytes, self._send)
                 return
-            self._waiting.append((mark, sealed.row_bytes))
+            self._wait(mark, sealed.row_bytes)
         else:
             requests = sealed.requests
             cancels = requests["kind"] == CANCEL
@@ -246,12 +257,24 @@ class LiveLoop:
                 self._send(pick(requests, now))
                 if self.failure:  # Of the journal, which was told that they left: nothing else does.
                     return
-            if of_waiting.any():  # Safe with what they wait behind: their own commit need not be.
-                self._waiting.append((self._waiting[-1][0], pick(requests, of_waiting).tobytes()))
+            if of_waiting.any():
+                self._withdrawn.update(requests["order_id"][of_waiting].tolist())
             rest = ~now & ~of_waiting
             if rest.any():
-                self._waiting.append((mark, pick(requests, rest).tobytes()))
+                self._wait(mark, pick(requests, rest).tobytes())
         self.release()
+
+    def _wait(self, mark: int, row_bytes: bytes) -> None:
+        self._waiting.append((mark, self.clock.both()[1], row_bytes))
+
+    def _refuse(self, rows: Rows) -> None:
+        """Hand on what does not leave: an order's refusal answers all that was asked about it."""
+        orders = [*_new_orders(rows), *self._withdrawn]
+        amends = (rows["kind"] == table.AMEND) & ~np.isin(rows["order_id"], orders)
+        refused = pick(rows, (rows["kind"] == table.NEW) | amends)
+        if len(refused):
+            assert self._withdraw is not None
+            self._withdraw(refused)
 
     def _hand_on(self, row_bytes: bytes, send: Callable[[Rows], None]) -> None:
         """Requests leave, in order: by the short way as long as they are for it."""
@@ -268,7 +291,7 @@ class LiveLoop:
         return len(self._orders_waiting())
 
     def _orders_waiting(self) -> list[int]:
-        return [order_id for _, row_bytes in self._waiting for order_id in _new_orders(as_rows(row_bytes))]
+        return [order_id for _, _, row_bytes in self._waiting for order_id in _new_orders(as_rows(row_bytes))]
 
     def release(self) -> None:
         """Send what waited for a commit that is safe now. Called when the journal says so."""
@@ -276,10 +299,33 @@ class LiveLoop:
         if journal.failure:
             self._stop(journal.failure)
             return
-        while self._waiting and journal.is_safe(self._waiting[0][0]):
-            _, row_bytes = self._waiting.pop(0)
-            if self._send is not None:
+        late_ns = self.clock.both()[1] - WAIT_MAX_NS if self._waiting else 0
+        while self._waiting and self._send is not None:
+            mark, since_ns, row_bytes = self._waiting[0]
+            stays = since_ns < late_ns or (self._withdrawn and self._is_withdrawn(as_rows(row_bytes)).all())
+            if not stays and not journal.is_safe(mark):
+                return
+            self._waiting.pop(0)
+            if stays:
+                self._refuse(as_rows(row_bytes))
+            elif self._withdrawn:
+                self._hand_on_some(as_rows(row_bytes), self._send)
+            else:
                 self._hand_on(row_bytes, self._send)
+        self._withdrawn.clear()
+
+    def _is_withdrawn(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Of which rows the order is not to leave."""
+        return np.isin(rows["order_id"], list(self._withdrawn))
+
+    def _hand_on_some(self, rows: Rows, send: Callable[[Rows], None]) -> None:
+        """Requests leave, or not, in order: the gateway takes no order behind a later one."""
+        stays = self._is_withdrawn(rows)
+        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(stays)) + 1):
+            if stays[part[0]]:
+                self._refuse(pick(rows, part))
+            else:
+                self._hand_on(pick(rows, part).tobytes(), send)
 
     @property
     def is_caught_up(self) -> bool:
@@ -306,6 +352,7 @@ class LiveLoop:
             return
         self.failure = reason
         self._waiting.clear()
+        self._withdrawn.clear()
         row = self._operator_row(HALT, codes.UNASSIGNED)
         row["local_ns"] = max(int(row["local_ns"][0]), int(self.node.decision["clock"]["now_ns"]))
         handled = self.node.handle(row)

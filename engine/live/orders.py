@@ -82,6 +82,10 @@ class OrderEdge:
         """Requests of the kernel, sealed already."""
         self.transport.request(requests)
 
+    def withdraw(self, requests: Rows) -> None:
+        """Requests of the kernel, sealed already, that do not leave any more."""
+        self.transport.withdraw(requests)
+
     async def run(self) -> None:
         """Everything that goes on by itself."""
         async with asyncio.TaskGroup() as tasks:

@@ -392,7 +392,8 @@ class LiveProcess:
             crash_points.reach("start-writer")
         asyncio.get_running_loop().add_reader(journal.notice_fd, self._released)
         self.loop = LiveLoop(
-            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None, fenced=self.published.fenced,
+            RecordedNode(node, journal), self.clock, send=self._to_venue if live else None,
+            withdraw=self._not_to_venue if live else None, fenced=self.published.fenced,
             tell_failure=self._tell_failure,
         )  # fmt: skip
         if found is not None:
@@ -402,6 +403,10 @@ class LiveProcess:
     def _to_venue(self, requests: Rows) -> None:
         assert self.orders is not None
         self.orders.send(requests)
+
+    def _not_to_venue(self, requests: Rows) -> None:
+        assert self.orders is not None
+        self.orders.withdraw(requests)
 
     def _make_edge(self, credentials: Credentials, found: Rebuilt | None) -> None:
         """The gateway of this epoch, with every order the journal knows in doubt until the venue has been asked."""

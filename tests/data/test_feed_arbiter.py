@@ -3,22 +3,38 @@
 import json
 import random
 from collections.abc import Sequence
+from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.streamed_book import MS, NOW, Seen, Venue, aggregate, kinds, quote, snapshot, trade, update
+from reference.streamed_book import (
+    MS,
+    NOW,
+    Seen,
+    Venue,
+    aggregate,
+    kinds,
+    quote,
+    snapshot,
+    spot_snapshot,
+    trade,
+    update,
+)
 
 from twinloop.data import feed_codes as codes
 from twinloop.data.binance_past_trades import PastTrades
 from twinloop.data.binance_polled import PolledMarket
-from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, PAST_NS, FeedArbiter, FeedSettings, Leg
+from twinloop.data.book_sync import EMPTY
+from twinloop.data.feed_arbiter import HOPELESS_NS, LATE_SAMPLES, PAST_NS, FeedArbiter, FeedSettings, Leg, Wanted
 from twinloop.data.instruments import PRESETS, Instrument
 from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.kernels import rows as table
 
 USDM = PRESETS["binance-usdm:BTCUSDT"]
+SPOT = msgspec.structs.replace(PRESETS["binance-spot:BTCUSDT"], price_scale=USDM.price_scale, qty_scale=USDM.qty_scale)
 SECOND = 1000 * MS
 
 
@@ -34,10 +50,11 @@ class Run:
         markets: Sequence[Instrument] = (USDM,),
         **settings: int,
     ) -> None:
-        self.venue = Venue(random.Random(seed))
+        market = markets[0]
+        self.venue = Venue(random.Random(seed), spot=market.contract == "spot")
         self.seen = Seen()
         self.arbiter = FeedArbiter(
-            "binance-usdm",
+            market.venue,
             markets,
             FeedSettings(**settings),
             depth=depth,
@@ -514,14 +531,18 @@ def test_with_one_healthy_feed_at_any_time_nothing_is_lost_doubled_or_stale(seed
     assert set(run.seen.trades) == set(range(1, run.venue.trades + 1))
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize("market", [USDM, SPOT], ids=lambda market: market.venue)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
-def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happens(seed: int) -> None:
+def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happens(
+    market: Instrument, seed: int
+) -> None:
     """Both feeds lose, stall, die and return at any time, answers are old or never come, prices are asked for: no wrong book is fresh."""
     draw = random.Random(seed)
-    run = Run(seed, dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
+    run = Run(seed, markets=[market], dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
     arbiter = run.arbiter
-    polled = PolledMarket("binance-usdm", [USDM], depth=True)
+    polled = PolledMarket(market.venue, [market], depth=True)
+    few = spot_snapshot if market is SPOT else partial(snapshot, at_ns=run.now)
     old = run.venue.snapshot(run.now)
     for _ in range(12):
         loss = {source: draw.choice([0.0, 0.0, 0.1, 1.0]) for source in (codes.PRIMARY, codes.BACKUP)}
@@ -545,8 +566,8 @@ def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happen
                     body = old if draw.random() < 0.3 else run.venue.snapshot(run.now)
                     run.take(arbiter.on_snapshot(leg, "BTCUSDT", body, run.now))
             if asked and arbiter.legs and draw.random() < 0.2:
-                few = polled.rows(0, snapshot(9999, [["99.0", "3"]], []), b"[]", run.now)
-                run.take(arbiter.on_polled(0, few, run.now))
+                answer = polled.rows(0, few(9999, [["99.0", "3"]], []), b"[]", run.now)
+                run.take(arbiter.on_polled(0, answer, run.now))
             run.tick(20 * MS)
     if not arbiter.legs:
         run.open(codes.PRIMARY, synced=False)
@@ -554,6 +575,49 @@ def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happen
     assert run.seen.whole
     assert not run.seen.stale
     assert run.seen.held() == run.venue.held()
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32))
+def test_prints_come_once_and_in_order_whichever_connections_end_while_older_ones_are_asked_for(seed: int) -> None:
+    """Connections come and go, together or not; answers come late, out of turn, or fail. Unless one failed, no print is lost."""
+    draw = random.Random(seed)
+    run = Run(seed, past=True, dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
+    arbiter = run.arbiter
+    asked: list[Wanted] = []
+    fails = draw.choice([0.0, 0.0, 0.5])
+    run.open(codes.PRIMARY)
+
+    def answer(wanted: Wanted) -> None:
+        whole = draw.random() >= fails
+        prints = past_prints(*range(wanted.after_id + 1, run.venue.trades + 1)) if whole else EMPTY
+        run.take(arbiter.on_past(wanted, prints, run.now, whole=whole))
+
+    for _ in range(300):
+        if draw.random() < 0.04 and arbiter.legs:
+            run.take(arbiter.on_closed(draw.choice(arbiter.legs), run.now))
+        if draw.random() < 0.06 and len(arbiter.legs) < 3:
+            run.open(draw.choice([codes.PRIMARY, codes.BACKUP]), synced=False)
+        frames = [run.venue.next(run.now), *(run.venue.trade(run.now) for _ in range(draw.randrange(3)))]
+        for leg in arbiter.legs:
+            for frame in frames:
+                run.take(arbiter.on_frame(leg, frame, run.now))
+            if draw.random() < 0.5:
+                run.sync(leg)
+        asked += arbiter.wanted()
+        if asked and draw.random() < 0.3:
+            answer(asked.pop(draw.randrange(len(asked))))
+        run.tick(20 * MS)
+    if not arbiter.legs:
+        run.open(codes.PRIMARY, synced=False)
+    for wanted in asked + arbiter.wanted():
+        answer(wanted)
+    run.live(1, arbiter.legs)
+    trades = run.seen.trades
+    assert trades == sorted(set(trades))
+    assert trades[-1] == run.venue.trades
+    assert fails or trades == list(range(trades[0], run.venue.trades + 1))
+    assert not run.seen.stale
 
 
 def test_a_leg_needs_as_many_samples_as_the_median_asks_for() -> None:

@@ -272,6 +272,18 @@ def test_of_amends_under_way_the_largest_counts_until_the_last_answer(desk: Desk
     assert desk.submit(1, 80, 1000) > 0
 
 
+def test_a_change_by_somebody_else_answers_no_amend_under_way(desk: Desk) -> None:
+    desk.limit(max_position_long=100)
+    order = desk.submit(1, 10, 1000)
+    assert desk.amend(order, 1000, 100) == order
+    desk.answer(rows.AMENDED, order, price=1001, qty=5, code=codes.REASON_UNSOLICITED)
+    refused(desk, codes.REJECT_MAX_POSITION, desk.submit(1, 1, 1000), 100, 101)
+    desk.answer(rows.AMENDED, order, price=1000, qty=100)
+    refused(desk, codes.REJECT_MAX_POSITION, desk.submit(1, 1, 1000), 100, 101)
+    desk.answer(rows.AMENDED, order, price=1001, qty=5, code=codes.REASON_UNSOLICITED)
+    assert desk.submit(1, 95, 1000) > 0  # Nothing is under way any more.
+
+
 def test_each_strategy_is_held_to_the_limit_alone_as_well() -> None:
     desk = Desk(strategies=2)
     desk.quote(BID, ASK)

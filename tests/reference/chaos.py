@@ -2,8 +2,9 @@
 
 import random
 
-from reference.gateway_world import LOT, World
-from reference.order_venue import OPEN
+from reference.gateway_world import LOT, World, refusal
+from reference.order_venue import OPEN, VenueOrder
+from reference.worst_case import WINDOW_NS, legs_of
 
 from twinloop.engine.gateway import outcome as kinds
 
@@ -109,3 +110,88 @@ class Chaos:
         for frame in self.seen_frames:
             world.frame(frame)  # A stream that replays everything at its next connection.
         world.run(40)
+
+
+class WiderChaos(Chaos):
+    """What else the outside does: other hands on the account, self-trade prevention, a stream that goes and comes, limits and clocks.
+
+    Nobody but us makes an order larger here: what others add cannot be reserved before it is told.
+    """
+
+    def act(self) -> None:
+        if self.dice.random() < 0.85:
+            super().act()
+            return
+        name = self.dice.choice(["by_hand", "ends", "stays", "too_late", "stream", "busy", "stranger", "cancel_all"])
+        self.world.venue.now_ms = self.world.now_ns // 1_000_000
+        getattr(self, f"_{name}")()
+
+    def fate(self, outgoing: kinds.Outgoing) -> None:
+        if self.world.now_ns - outgoing.sent_ns > WINDOW_NS:
+            self.world.lose(outgoing)  # The venue would refuse it, and nobody hears of that.
+        else:
+            super().fate(outgoing)
+
+    def _working(self) -> VenueOrder | None:
+        """One of ours that works."""
+        venue = self.world.venue
+        ours = [venue.find(each) for number in self.world.orders for each in legs_of(self.world, number)]
+        working = [order for order in ours if order is not None and order.status in OPEN]
+        return self.dice.choice(working) if working else None
+
+    def _by_hand(self) -> None:
+        order = self._working()
+        if order is not None:
+            usdm = self.world.settings.market == "usdm"
+            order.qty = max(order.executed + 1, min(order.qty, self.dice.choice([1, 2, 3]) * LOT))
+            order.price = self.dice.choice([10_000, 10_200]) if usdm else order.price
+            self.world.venue.frame(order, "AMENDMENT" if usdm else "REPLACED")
+
+    def _ends(self) -> None:
+        order = self._working()
+        if order is not None:
+            self.world.venue.end(order, "EXPIRED_IN_MATCH")
+
+    def _held(self) -> kinds.Outgoing | None:
+        held = self.world.held
+        return held.pop(self.dice.randrange(len(held))) if held else None
+
+    def _stays(self) -> None:
+        outgoing = self._held()
+        if outgoing is not None:
+            self.world.keep(self.world.gateway.on_not_sent(outgoing, *self.world.times))
+
+    def _too_late(self) -> None:
+        outgoing = self._held()
+        if outgoing is not None:
+            self.world.respond(
+                outgoing, 400, refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+            )
+
+    def _busy(self) -> None:
+        outgoing = self._held()
+        if outgoing is not None:
+            retry_after = {"Retry-After": self.dice.choice("13")}
+            self.world.respond(outgoing, 429, refusal(-1003, "Too much request weight used."), retry_after)
+
+    def _stream(self) -> None:
+        world = self.world
+        world.keep(world.gateway.on_stream(up=False, now_ns=world.now_ns, mono_ns=world.mono_ns))
+        if self.dice.random() < 0.5:
+            world.venue.frames.clear()
+        world.keep(world.gateway.on_stream(up=True, now_ns=world.now_ns, mono_ns=world.mono_ns))
+
+    def _stranger(self) -> None:
+        venue = self.world.venue
+        others = [order for order in venue.orders if order.status in OPEN and order.client_id.startswith("web_")]
+        if others and self.dice.random() < 0.5:
+            venue.fill(others[0], LOT // 2)
+        else:
+            terms = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "1.000", "price": "99.00"}
+            venue.place(terms, f"web_{len(venue.orders)}")
+
+    def _cancel_all(self) -> None:
+        world = self.world
+        world.keep(world.gateway.cancel_all(*world.times))
+        for order in world.orders.values():
+            order.pending_cancel = order.pending_cancel or order.open

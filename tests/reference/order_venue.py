@@ -371,7 +371,8 @@ def kernel_view(orders: dict[int, KernelOrder], facts: Any, fills: list[tuple[in
             if order.state in {"NEW", "UNKNOWN"}:
                 order.state = "ACKED" if order.filled == 0 else "PARTIAL"
         elif kind in {rows.AMENDED, rows.AMEND_REJECT}:
-            order.amends = max(order.amends - 1, 0)
+            if kind == rows.AMEND_REJECT or int(row["code"]) != codes.REASON_UNSOLICITED:
+                order.amends = max(order.amends - 1, 0)
             if order.amends == 0:
                 order.amend_qty = 0
             if kind == rows.AMENDED:

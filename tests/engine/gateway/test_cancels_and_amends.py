@@ -222,6 +222,29 @@ def test_an_amend_from_elsewhere_is_told_to_the_kernel() -> None:
     assert "UNSOLICITED_AMEND" in world.names()
 
 
+@pytest.mark.parametrize("how", ["", "snapshot", "journal"])
+def test_an_amend_from_elsewhere_answers_none_of_ours(how: str) -> None:
+    """What ours asked for may still be done at the venue: until it is answered its quantity counts."""
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 8 * LOT)
+    ours = world.take(kinds.AMEND)
+    at_venue = world.of(17)
+    at_venue.qty, at_venue.price = 2 * LOT, 10_200
+    world.venue.frame(at_venue, "AMENDMENT")
+    world.frames()
+    assert (world.orders[17].qty, world.orders[17].amends, world.orders[17].amend_qty) == (2 * LOT, 1, 8 * LOT)
+    if how:
+        world.restart(how)
+    world.arrive(ours)
+    if not how:
+        world.deliver()
+    world.run(30)
+    assert (world.orders[17].qty, world.orders[17].price, world.orders[17].amends) == (8 * LOT, 10_000, 0)
+    assert world.gateway.unproven == 0
+
+
 @MARKETS
 def test_an_amend_to_less_than_has_filled_cancels_the_rest(market: str) -> None:
     world = World(market)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from reference.gateway_world import LOT, MS, World, refusal, request_row
+from reference.order_venue import KernelOrder
 
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.kernels import codes, rows
@@ -173,6 +174,27 @@ def test_an_id_that_is_taken_is_this_order_and_no_refusal() -> None:
     world.respond(place, 400, refusal(-2010, "Duplicate order sent."))
     world.run(1)
     assert world.kinds() == ["UNKNOWN", "ACK"]
+
+
+@MARKETS
+def test_what_is_withdrawn_is_refused_and_nothing_of_it_is_sent(market: str) -> None:
+    """It waited for the disk, and was cancelled meanwhile or grew old."""
+    world = World(market)
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.orders[18] = KernelOrder(LOT, 10_000)
+    world.orders[17].amends, world.orders[17].amend_qty = 1, 5 * LOT
+    for row in (request_row(rows.NEW, 18), request_row(rows.AMEND, 17, 5 * LOT)):
+        world.journal.append((7, row))
+        world.keep(world.gateway.on_withdrawn(row, *world.times))
+    assert world.held == []
+    assert world.kinds() == ["ACK", "REJECT", "AMEND_REJECT"]
+    assert (world.orders[18].state, world.orders[18].code) == ("REJECTED", codes.REASON_NOT_SENT)
+    assert (world.orders[17].qty, world.orders[17].amends) == (3 * LOT, 0)
+    world.restart("journal")
+    world.run(15)
+    assert world.gateway.unproven == 0
+    assert {order.order_id for order in world.gateway.open_orders} == {17}
 
 
 def test_a_number_that_was_used_is_never_sent_again() -> None:

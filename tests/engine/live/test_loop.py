@@ -12,9 +12,9 @@ from numba import config
 from twinloop.data.instruments import Instrument
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.writer import JournalWriter
-from twinloop.engine.live.loop import LiveLoop
+from twinloop.engine.live.loop import WAIT_MAX_NS, LiveLoop
 from twinloop.engine.live.node import LiveNode
-from twinloop.engine.live.recorded import RecordedNode, as_rows
+from twinloop.engine.live.recorded import RecordedNode, Sealed, as_rows
 from twinloop.engine.live.session import Session, session_to_plain
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes, rows
@@ -37,14 +37,23 @@ MakeLoop = Callable[..., tuple[LiveLoop, list[Any]]]
 
 
 @pytest.fixture
-def make_loop(session: Session, tmp_path: Path) -> MakeLoop:
+def withdrawn() -> list[Any]:
+    """Requests that did not leave."""
+    return []
+
+
+@pytest.fixture
+def make_loop(session: Session, tmp_path: Path, withdrawn: list[Any]) -> MakeLoop:
     def make(durability: Any = "async", name: str = "") -> tuple[LiveLoop, list[Any]]:
         journal = JournalWriter(
             tmp_path / name, session=dict(session_to_plain(session)), code="c", config="d", durability=durability
         )
         sent: list[Any] = []
         world: Any = Stopped(session.start_ns)
-        loop = LiveLoop(RecordedNode(LiveNode(session, "live"), journal), ReceiveClock(world), send=sent.append)
+        loop = LiveLoop(
+            RecordedNode(LiveNode(session, "live"), journal), ReceiveClock(world), send=sent.append,
+            withdraw=withdrawn.append,
+        )  # fmt: skip
         loop.start()
         return loop, sent
 
@@ -78,7 +87,7 @@ def open_orders(loop: LiveLoop) -> set[int]:
 
 
 def test_orders_wait_for_their_commit_and_cancels_do_not(
-    make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch
+    make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch, withdrawn: list[Any]
 ) -> None:
     loop, sent = make_loop()
     journal = loop.recorded.journal
@@ -101,40 +110,105 @@ def test_orders_wait_for_their_commit_and_cancels_do_not(
     assert {int(row["order_id"]) for row in gone} <= left
     safe = True
     loop.release()
-    assert rows.NEW in kinds(sent[before:])
+    assert rows.NEW not in kinds(sent[before:]), "trading was halted while they waited"
+    assert set(kinds(withdrawn)) == {rows.NEW}
     journal.close()
 
 
-@pytest.mark.parametrize("safe_again", [True, False])
-def test_a_cancel_does_not_overtake_its_own_order(
-    make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch, safe_again: bool
-) -> None:
-    """The gateway would know no such order, and the order would go to work when its commit is safe."""
-    loop, sent = make_loop()
-    journal = loop.recorded.journal
-    journal.durability = "strict"
-    safe = 0
-    monkeypatch.setattr(journal, "is_safe", lambda mark: mark <= safe)
+def waits(loop: LiveLoop, tape: Any) -> int:
+    """Feed a loop until an order waits; its id."""
     at = 0
     while not (waiting := open_orders(loop)):
-        loop.take(market[1][at : at + 50])
+        loop.take(tape[at : at + 50])
         at += 50
     (order_id,) = waiting
     assert loop.waiting_orders == 1
+    return order_id
+
+
+def test_an_order_whose_cancel_comes_while_it_waits_for_the_disk_never_leaves(
+    make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch, withdrawn: list[Any]
+) -> None:
+    """A market order could not be called back any more."""
+    loop, sent = make_loop()
+    journal = loop.recorded.journal
+    monkeypatch.setattr(journal, "is_safe", lambda _: False)
+    order_id = waits(loop, market[1])
     loop.command("halt")
     assert kinds(sent) == []
-    if safe_again:
-        safe = (
-            journal.commits - 1
-        )  # The order's commit is, the halt's not yet: a cancel waits for no commit of its own.
-        loop.release()
-        assert [(int(row["kind"]), int(row["order_id"])) for part in sent for row in part] == [
-            (rows.NEW, order_id), (rows.CANCEL, order_id),
-        ]  # fmt: skip
-    else:
-        monkeypatch.setattr(type(journal), "failure", property(lambda _: "the disk is gone"))
-        loop.release()
-        assert rows.NEW not in kinds(sent)
+    assert [(int(row["kind"]), int(row["order_id"])) for part in withdrawn for row in part] == [(rows.NEW, order_id)]
+    assert loop.waiting_orders == 0
+    monkeypatch.undo()
+    loop.release()
+    assert kinds(sent) == []
+    journal.close()
+
+
+def test_an_order_waits_for_a_slow_disk_for_so_long_and_no_longer(
+    make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch, withdrawn: list[Any]
+) -> None:
+    loop, sent = make_loop()
+    journal = loop.recorded.journal
+    monkeypatch.setattr(journal, "is_safe", lambda _: False)
+    order_id = waits(loop, market[1])
+    world: Any = loop.clock._world
+    world.now_ns += WAIT_MAX_NS
+    loop.release()
+    assert withdrawn == []
+    assert loop.waiting_orders == 1
+    world.now_ns += 1
+    loop.tick()
+    assert [(int(row["kind"]), int(row["order_id"])) for part in withdrawn for row in part] == [(rows.NEW, order_id)]
+    assert order_id not in loop._orders_waiting()
+    assert rows.NEW not in kinds(sent)
+    monkeypatch.undo()
+    journal.close()
+
+
+def request_rows(*asked: tuple[int, int]) -> Any:
+    found = np.zeros(len(asked), rows.ROW)
+    found["kind"], found["order_id"] = zip(*asked, strict=True)
+    return found
+
+
+def test_what_waits_behind_a_withdrawn_order_leaves_in_its_place(
+    make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch, withdrawn: list[Any]
+) -> None:
+    """The gateway takes no order behind a later one: what does not leave is told of in its turn."""
+    loop, sent = make_loop()
+    journal = loop.recorded.journal
+    told: list[tuple[str, int, int]] = []
+    for name, parts in (("sent", sent), ("withdrawn", withdrawn)):
+        note = lambda part, name=name: told.extend((name, int(row["kind"]), int(row["order_id"])) for row in part)  # noqa: E731
+        monkeypatch.setattr(loop, "_send" if parts is sent else "_withdraw", note)
+    safe = False
+    monkeypatch.setattr(journal, "is_safe", lambda _: safe)
+    first = request_rows((rows.NEW, 1), (rows.NEW, 2), (rows.AMEND, 2), (rows.NEW, 3))
+    loop._leave(Sealed(first.tobytes(), 0, 1))
+    loop._leave(Sealed(request_rows((rows.NEW, 4)).tobytes(), 0, 2))
+    loop._leave(Sealed(request_rows((rows.CANCEL, 2), (rows.CANCEL, 4), (rows.CANCEL, 9)).tobytes(), 3, 3))
+    assert told == [("sent", rows.CANCEL, 9)]
+    assert loop.waiting_orders == 4
+    safe = True
+    loop.release()
+    assert told[1:] == [
+        ("sent", rows.NEW, 1), ("withdrawn", rows.NEW, 2), ("sent", rows.NEW, 3), ("withdrawn", rows.NEW, 4),
+    ]  # fmt: skip
+    assert loop.waiting_orders == 0
+    journal.close()
+
+
+def test_without_a_journal_no_order_that_waited_leaves(
+    make_loop: MakeLoop, market: tuple[Instrument, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, sent = make_loop()
+    journal = loop.recorded.journal
+    journal.durability = "strict"
+    monkeypatch.setattr(journal, "is_safe", lambda _: False)
+    waits(loop, market[1])
+    monkeypatch.setattr(type(journal), "failure", property(lambda _: "the disk is gone"))
+    loop.release()
+    assert rows.NEW not in kinds(sent)
     assert loop.waiting_orders == 0
     monkeypatch.undo()
     journal.close()
@@ -165,8 +239,8 @@ def test_a_short_way_gets_each_row_in_order_until_one_is_not_for_it(
     journal = loop.recorded.journal
     for at in range(0, 4000, 50):
         loop.take(market[1][at : at + 50])
-    assert journal.wait(journal.commits, 60)
-    loop.release()
+        assert journal.wait(journal.commits, 60)  # Before a cancel comes of what waits.
+        loop.release()
     requests = b"".join(part.tobytes() for part in sent)
     assert len(left) > 5
     assert sorted(left + [row.tobytes() for part in others for row in part]) == sorted(

@@ -1,4 +1,4 @@
-"""A disk that takes its time: orders wait for their commit, and one that is cancelled meanwhile does not go to work."""
+"""A disk that takes its time: orders wait for their commit, for so long and no longer, and one that is cancelled meanwhile never leaves."""
 
 import asyncio
 from pathlib import Path
@@ -17,13 +17,13 @@ from twinloop.kernels import codes, rows
 
 def rests(process: LiveProcess) -> bool:
     """Whether an order waits that will rest at the venue."""
-    waiting = [row for _, text in process.loop._waiting for row in as_rows(text)]
+    waiting = [row for _, _, text in process.loop._waiting for row in as_rows(text)]
     return any(row["kind"] == rows.NEW and row["source"] == codes.LIMIT for row in waiting)
 
 
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("market", ["usdm", "spot"])
-def test_an_order_that_waits_for_the_disk_while_trading_is_halted_is_not_left_working(
+def test_an_order_that_waits_for_the_disk_while_trading_is_halted_never_leaves(
     tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch, market: str, ends: bool
 ) -> None:
     monkeypatch.setenv("TWINLOOP_API_KEY", PRACTICE_KEY)
@@ -41,21 +41,28 @@ def test_an_order_that_waits_for_the_disk_while_trading_is_halted_is_not_left_wo
                 await sessions.until(lambda: process.loop.counts.fills >= 2, task)
                 journal = process.loop.recorded.journal
                 stuck = True
+                orders = process.orders
+                assert orders is not None
                 is_safe = type(journal).is_safe
                 monkeypatch.setattr(journal, "is_safe", lambda mark: not stuck and is_safe(journal, mark))
                 await sessions.until(lambda: rests(process), task)
+                waiting = process.loop._orders_waiting()
                 if ends:
                     process.stopping.set()
                 else:
                     process.loop.command("halt")
-                await asyncio.sleep(0.2)  # Long enough for everything that does not wait.
+                await sessions.until(lambda: not process.loop.waiting_orders, task)
                 stuck = False
                 process.loop.release()
                 if not ends:
-                    orders = process.orders
-                    assert orders is not None
                     await sessions.until(lambda: not orders.gateway.open_orders, task)
                     assert working() == []
+
+                named = [orders.gateway.ids.parse(client_id) for client_id in account.by_client]
+                assert not {each.order_id for each in named if each is not None} & set(waiting), (
+                    "none went to the venue"
+                )
+                assert "ORDERS_DIFFER" not in {alert.name for alert in orders.alerts}
 
             await sessions.in_session(path, [], plays)
             assert working() == []
