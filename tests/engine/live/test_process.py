@@ -109,7 +109,8 @@ def test_an_operator_halts_and_resumes_through_the_socket(tmp_path: Path, strate
                 assert (await ctl(command="limits"))["lines"]
                 assert (await ctl(command="ack", alert="OVERFILL"))["state"] == "ACTIVE"
                 assert (await ctl(command="ack", alert=2))["state"] == "ACTIVE"
-                for wrong in ("nonsense", 999, None, True, [], {}, 6.0, float("nan")):
+                strange: list[Any] = ["nonsense", 999, None, True, [], {}, 6.0, float("nan")]
+                for wrong in strange:
                     with pytest.raises(ConfigError, match="no such alert"):
                         await ctl(command="ack", alert=wrong)
                 for _ in range(3):  # As a view does that looks again and again.

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from twinloop.data.errors import ConfigError, TwinloopError
-from twinloop.engine.config import parse_override
+from twinloop.engine.config import Table, parse_override
 from twinloop.engine.errors import ConfigErrors
 from twinloop.engine.live import config
 from twinloop.engine.live.config import load_session
 
-TABLES = {
+TABLES: dict[str, type[Table]] = {
     "session": config.SessionTable, "feed": config.FeedTable, "warmup": config.WarmupTable, "paper": config.PaperTable,
     "account": config.AccountTable, "orders": config.OrdersTable, "sidecar": config.SidecarTable, "journal": config.JournalTable,
 }  # fmt: skip
