@@ -3,12 +3,26 @@
 import json
 import random
 from collections.abc import Sequence
+from functools import partial
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.streamed_book import MS, NOW, Seen, Venue, aggregate, kinds, quote, snapshot, trade, update
+from reference.streamed_book import (
+    MS,
+    NOW,
+    Seen,
+    Venue,
+    aggregate,
+    kinds,
+    quote,
+    snapshot,
+    spot_snapshot,
+    trade,
+    update,
+)
 
 from twinloop.data import feed_codes as codes
 from twinloop.data.binance_past_trades import PastTrades
@@ -20,6 +34,7 @@ from twinloop.data.rowfile import Rows, join_rows, pick
 from twinloop.kernels import rows as table
 
 USDM = PRESETS["binance-usdm:BTCUSDT"]
+SPOT = msgspec.structs.replace(PRESETS["binance-spot:BTCUSDT"], price_scale=USDM.price_scale, qty_scale=USDM.qty_scale)
 SECOND = 1000 * MS
 
 
@@ -35,10 +50,11 @@ class Run:
         markets: Sequence[Instrument] = (USDM,),
         **settings: int,
     ) -> None:
-        self.venue = Venue(random.Random(seed))
+        market = markets[0]
+        self.venue = Venue(random.Random(seed), spot=market.contract == "spot")
         self.seen = Seen()
         self.arbiter = FeedArbiter(
-            "binance-usdm",
+            market.venue,
             markets,
             FeedSettings(**settings),
             depth=depth,
@@ -515,14 +531,18 @@ def test_with_one_healthy_feed_at_any_time_nothing_is_lost_doubled_or_stale(seed
     assert set(run.seen.trades) == set(range(1, run.venue.trades + 1))
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize("market", [USDM, SPOT], ids=lambda market: market.venue)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
-def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happens(seed: int) -> None:
+def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happens(
+    market: Instrument, seed: int
+) -> None:
     """Both feeds lose, stall, die and return at any time, answers are old or never come, prices are asked for: no wrong book is fresh."""
     draw = random.Random(seed)
-    run = Run(seed, dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
+    run = Run(seed, markets=[market], dwell_ns=SECOND, fit_ns=SECOND // 4, stale_ns=SECOND // 2)
     arbiter = run.arbiter
-    polled = PolledMarket("binance-usdm", [USDM], depth=True)
+    polled = PolledMarket(market.venue, [market], depth=True)
+    few = spot_snapshot if market is SPOT else partial(snapshot, at_ns=run.now)
     old = run.venue.snapshot(run.now)
     for _ in range(12):
         loss = {source: draw.choice([0.0, 0.0, 0.1, 1.0]) for source in (codes.PRIMARY, codes.BACKUP)}
@@ -546,8 +566,8 @@ def test_a_book_that_is_not_called_stale_or_broken_is_the_venues_whatever_happen
                     body = old if draw.random() < 0.3 else run.venue.snapshot(run.now)
                     run.take(arbiter.on_snapshot(leg, "BTCUSDT", body, run.now))
             if asked and arbiter.legs and draw.random() < 0.2:
-                few = polled.rows(0, snapshot(9999, [["99.0", "3"]], []), b"[]", run.now)
-                run.take(arbiter.on_polled(0, few, run.now))
+                answer = polled.rows(0, few(9999, [["99.0", "3"]], []), b"[]", run.now)
+                run.take(arbiter.on_polled(0, answer, run.now))
             run.tick(20 * MS)
     if not arbiter.legs:
         run.open(codes.PRIMARY, synced=False)

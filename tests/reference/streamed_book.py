@@ -1,4 +1,4 @@
-"""A venue's book and its messages, plainly: frames and snapshots as Binance's USD-M writes them, and a book that rows are applied to."""
+"""A venue's book and its messages, plainly: frames and snapshots as Binance writes them, of USD-M or spot, and a book that rows are applied to."""
 
 import json
 import random
@@ -61,8 +61,9 @@ def kinds(rows: Any) -> list[str]:
 class Venue:
     """A plain book of a venue, and its messages."""
 
-    def __init__(self, draw: random.Random) -> None:
+    def __init__(self, draw: random.Random, *, spot: bool = False) -> None:
         self.draw = draw
+        self.spot = spot
         self.book: dict[tuple[int, int], int] = {}
         self.last = 100
         self.trades = 0
@@ -76,7 +77,7 @@ class Venue:
             price, qty = 1000 - 10 * side - side * self.draw.randrange(5), self.draw.randrange(4)
             self.book[side, price] = qty
             changes[side].append([f"{price / 10:.1f}", f"{qty}"])
-        return update(first, self.last, previous, changes[1], changes[-1], at_ns=at_ns)
+        return update(first, self.last, previous, changes[1], changes[-1], spot=self.spot, at_ns=at_ns)
 
     def trade(self, at_ns: int = NOW) -> bytes:
         self.trades += 1
@@ -86,6 +87,8 @@ class Venue:
         def levels(side: int) -> list[list[str]]:
             return [[f"{price / 10:.1f}", f"{qty}"] for (its, price), qty in self.book.items() if its == side and qty]
 
+        if self.spot:
+            return spot_snapshot(self.last, levels(1), levels(-1))
         return snapshot(self.last, levels(1), levels(-1), at_ns=at_ns)
 
     def held(self) -> dict[tuple[int, int], int]:
