@@ -34,14 +34,14 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents durably."""
-    missing = []
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Create a folder and its missing parents durably. mode: of the folder itself, less the process's mask."""
+    missing, last = [], folder
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
     for path in reversed(missing):
-        path.mkdir(exist_ok=True)
+        path.mkdir(mode if path == last else 0o777, exist_ok=True)
         sync_folder(path.parent)
 
 

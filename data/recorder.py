@@ -40,6 +40,7 @@ class _RawFile:
         self._packer = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP) if packed else None
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._failed: OSError | None = None
         self.lines = 0
         self.text_bytes = 0
 
@@ -55,14 +56,24 @@ class _RawFile:
     def _drain(self) -> None:
         content = b"".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
-        self._stream.write(content if self._packer is None else self._packer.compress(content))
+        self._write(content if self._packer is None else self._packer.compress(content))
+
+    def _write(self, content: bytes) -> None:
+        """What a disk took in part only cannot be gone on with, though it may have room again later."""
+        if self._failed is not None:
+            raise self._failed
+        try:
+            self._stream.write(content)
+            self._stream.flush()
+        except OSError as error:
+            self._failed = error
+            raise
 
     def flush(self) -> int:
         """Hand everything to the system so that it can be read: a descriptor of its own, to be synced and closed."""
         self._drain()
         if self._packer is not None:
-            self._stream.write(self._packer.flush(zlib.Z_SYNC_FLUSH))
-        self._stream.flush()
+            self._write(self._packer.flush(zlib.Z_SYNC_FLUSH))
         return os.dup(self._stream.fileno())
 
     def close(self) -> None:
@@ -70,8 +81,7 @@ class _RawFile:
         try:
             self._drain()
             if self._packer is not None:
-                self._stream.write(self._packer.flush())
-            self._stream.flush()
+                self._write(self._packer.flush())
             os.fsync(self._stream.fileno())
         finally:
             self._stream.close()

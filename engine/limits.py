@@ -334,7 +334,7 @@ def scaled(key: str, value: Decimal | None, instrument: Instrument | None) -> in
         factor = 10**instrument.price_scale
     else:
         factor = _FACTOR[unit]
-    number = int((value * factor).to_integral_value(ROUND_FLOOR))
+    number = NEVER if value >= NEVER else int((value * factor).to_integral_value(ROUND_FLOOR))
     if number >= NEVER:
         raise ConfigError(
             "limit too large", field=f"limits.{key}", expected=f'less than {NEVER // factor} or "none"', got=str(value)

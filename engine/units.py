@@ -32,6 +32,7 @@ _COUNTED: Final = {
     "volume": "volume",
     "notional": "notional",
 }
+_LARGEST_DIGITS: Final = 40
 _INT_MAX: Final = 2**62
 
 
@@ -64,6 +65,10 @@ def _decimal(value: Any, meaning: str) -> Decimal:
         raise ValueError(meaning) from None
     if not exact.is_finite():
         raise ValueError(meaning)
+    if (
+        exact and exact.adjusted() >= _LARGEST_DIGITS
+    ):  # No arithmetic with it ends in time: whoever compares it finds it too large.
+        return Decimal(10).scaleb(_LARGEST_DIGITS).copy_sign(exact)
     return exact
 
 

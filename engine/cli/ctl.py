@@ -3,13 +3,14 @@
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
 from twinloop.engine.cli import OK
 from twinloop.engine.cli.screen import say, say_json
 
+EVERY_S: Final = (0.05, 86_400.0)
 Command = Literal["halt", "reduce", "resume", "flatten", "tighten", "ack", "status", "limits", "watch"]
 
 
@@ -71,7 +72,9 @@ def ctl(
 
     place = session / SOCKET
     if command == "watch":
-        return watch(place, every)
+        if json:
+            raise ConfigError("watch shows a screen", field="--json", expected="status", got="watch")
+        return watch(place, check_every(every))
     document: dict[str, Any] = {"command": command}
     if at_market:
         _confirmed(command, session.name, confirm)
@@ -119,6 +122,18 @@ def _confirmed(command: str, name: str, typed: str) -> None:
         raise ConfigError(
             "not confirmed", field="--confirm", expected=name, got=typed or "nothing", remedy="nothing was sent"
         )
+
+
+def check_every(seconds: float) -> float:
+    """Seconds between two looks. ConfigError for what is no such time."""
+    from twinloop.data.errors import ConfigError  # noqa: PLC0415
+
+    if EVERY_S[0] <= seconds <= EVERY_S[1]:
+        return seconds
+    least, most = EVERY_S
+    raise ConfigError(
+        "not a time between two looks", field="--every", expected=f"{least:g} to {most:g} seconds", got=seconds
+    )
 
 
 def watch(place: Path, every: float) -> int:

@@ -1,6 +1,7 @@
 """`twinloop journal`: check a session's journal, look at its rows, export, archive and retire them."""
 
 import itertools
+import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,7 +144,8 @@ def show(
     journal = open_journal(folder)
     listing = Listing(journal.header.instruments)
     rows = chosen_rows(_commits(journal, archived=archived), choice)
-    chosen = deque(rows, maxlen=last) if last > 0 else itertools.islice(rows, max(limit, 0))
+    count = min(max(last if last > 0 else limit, 0), sys.maxsize)
+    chosen = deque(rows, maxlen=count) if last > 0 else itertools.islice(rows, count)
     if json:
         say_json({"folder": str(folder), "rows": [listing.record(each) for each in chosen]})
         return OK

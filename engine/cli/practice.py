@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.cli import OK
-from twinloop.engine.cli.ctl import watch
+from twinloop.engine.cli.ctl import check_every, watch
 from twinloop.engine.cli.screen import Activity, note
 from twinloop.engine.live.session_errors import SessionError
 
@@ -58,6 +58,7 @@ def practice(config: Path = Path("examples/practice.toml"), *, every: float = 1.
     from twinloop.engine.live.config import load_session  # noqa: PLC0415
     from twinloop.engine.live.control import SOCKET  # noqa: PLC0415
 
+    check_every(every)
     loaded = load_session(config)
     port = _port(loaded)
     make_folder(loaded.place)

@@ -116,6 +116,17 @@ class Answers:
         self._route(sent, Judgement(REFUSED), codes.REASON_NOT_SENT)
         self._follow_up(sent)
 
+    def overheard(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """An answer to a request that was none of the gateway's: what it says of the venue's limits holds for all of them."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        self.sender.weight.hears(lower, self.sender.venue_ns)
+        judgement = errors.judge(self.settings.market, status, lower, body)
+        if judgement.kind in {BANNED, HELD_OFF}:
+            self.wait(self._wait_until_ns(judgement), banned=judgement.kind == BANNED)
+
+    def _wait_until_ns(self, judgement: Judgement) -> int:
+        return max(self.sender.venue_ns + judgement.wait_ns, judgement.until_ns)
+
     def _alert_bad(self, sent: Outgoing, error: DecodeError) -> None:
         self.tracker.outcome.alerts.append(
             alert("BAD_MESSAGE", order_id=sent.order_id, instrument=sent.instrument, detail=plain(error.what))
@@ -132,7 +143,7 @@ class Answers:
     def _heed(self, sent: Outgoing, judgement: Judgement) -> None:
         """What a judgement means for everybody: hold-offs, bans, keys, clocks."""
         alerts = self.tracker.outcome.alerts
-        until_ns = max(self.sender.venue_ns + judgement.wait_ns, judgement.until_ns)
+        until_ns = self._wait_until_ns(judgement)
         if judgement.kind == BANNED:
             self.wait(until_ns, banned=True)
         elif judgement.kind == HELD_OFF:

@@ -246,6 +246,19 @@ class Gateway:
         self._answers.wait(until_ns, banned=banned)
         return outcome
 
+    def on_other_answer(
+        self, status: int, headers: Mapping[str, str], body: bytes, now_ns: int, mono_ns: int
+    ) -> Outcome:
+        """An answer to a request of this address that the gateway did not make, such as for a listen key."""
+        outcome = self._begin(now_ns, mono_ns)
+        self._answers.overheard(status, headers, body)
+        return outcome
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether the venue takes requests of this address, as of the last call: not while it holds it off or has banned it."""
+        return not self.weight.shut
+
     def ask_account(self, now_ns: int, mono_ns: int) -> Outcome:
         """Ask for balances and positions; `account` has them when the answer is in, None while they are unknown."""
         outcome = self._begin(now_ns, mono_ns)

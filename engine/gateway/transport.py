@@ -342,6 +342,7 @@ class Transport:
         """Keep a connection of the WebSocket API; what is pending when it goes has no answer."""
         wait_s = BACKOFF_S[0]
         while True:
+            await self.may_ask()
             try:
                 async with await self.connect(self._endpoints.orders) as socket:
                     if await self._log_on(socket):
@@ -358,6 +359,11 @@ class Transport:
                 for outgoing in pending:
                     self._timed_out(outgoing)
             wait_s = await self.back_off(wait_s)
+
+    async def may_ask(self) -> None:
+        """Wait until the venue takes requests of this address: one in a ban, a connection's too, lengthens it."""
+        while not self.gateway.may_ask:
+            await self._world.sleep(TICK_S)
 
     async def back_off(self, wait_s: float) -> float:
         """Wait, with jitter that never comes near zero; the next wait."""

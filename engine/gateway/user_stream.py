@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUBSCRIBE: Final = "userDataStream.subscribe.signature"
 BACKOFF_S: Final = 0.25
+WAIT_S: Final = 0.05
 KEEP_ALIVE_S: Final = 30 * 60.0  # A listen key lives for 60 minutes.
 SESSION_S: Final = 23 * 3600.0
 REQUEST_NS: Final = 10_000_000_000
@@ -40,8 +41,9 @@ class UserStream:
         transport, wait_s = self._transport, BACKOFF_S
         while True:
             try:
+                await transport.may_ask()
                 if not transport.gateway.clock_known:
-                    await transport.world.sleep(0.05)  # Nothing can be signed yet.
+                    await transport.world.sleep(WAIT_S)  # Nothing can be signed yet.
                     continue
                 before = self.connects
                 await self._chain()
@@ -100,6 +102,7 @@ class UserStream:
             wait_s = min(left_s, self.keep_alive_s) if usdm else left_s
             await transport.world.sleep(wait_s)
             left_s -= wait_s
+            await transport.may_ask()
             if usdm and left_s > 0 and not await self._listen_key("PUT"):
                 break
         else:
@@ -114,8 +117,12 @@ class UserStream:
     async def _listen_key(self, method: str) -> bool:
         """Open or keep alive the key; whether that was done."""
         request = UsdmRequests().listen_key(method)
-        answer = await self._transport.rest(method, request.path, "", in_body=False, within_ns=REQUEST_NS)
-        if answer is None or answer[0] != 200:
+        transport = self._transport
+        answer = await transport.rest(method, request.path, "", in_body=False, within_ns=REQUEST_NS)
+        if answer is None:
+            return False
+        transport.take(transport.gateway.on_other_answer(*answer, *transport.times))
+        if answer[0] != 200:
             return False
         if method == "POST":
             try:

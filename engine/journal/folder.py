@@ -25,6 +25,7 @@ except ImportError:  # Not on this system.
 LOCK: Final = "lock"
 EPOCH: Final = "epoch"
 ARCHIVE: Final = "archive"
+PRIVATE: Final = 0o700  # Segments, snapshots and archive tell all that an account did: it is nobody else's business.
 PART: Final = ".part"  # Of a segment that was never begun: it holds nothing.
 _NUMBER: Final = re.compile(r"segment-(\d{6,})\.")
 
@@ -65,7 +66,7 @@ class FolderLock:
     """The exclusive right to write a journal. Held until close(), or until the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        make_folder(folder)
+        make_folder(folder, PRIVATE)
         self._file: Any = (folder / LOCK).open("a+", encoding="ascii", errors="replace")
         if fcntl is None:
             return

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from twinloop.data.binance_orders import Market
 from twinloop.data.errors import ConfigError
-from twinloop.engine.config import Duration, Money, Names, StrategyTable, Table, load_tables
+from twinloop.engine.config import Duration, Money, Names, Rate, StrategyTable, Table, load_tables
 from twinloop.engine.gateway.endpoints import LIVE, Endpoints, check_address, endpoints_at
 from twinloop.engine.limits import from_config, require_explicit
 
@@ -86,8 +86,8 @@ class FeedTable(Table):
     marks: bool | None = None  # Mark prices and funding; None: of futures.
     stream: str = ""
     rest: str = ""
-    maker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
-    taker_fee_bps: Annotated[str | int, Field(union_mode="left_to_right")] = 0
+    maker_fee_bps: Rate = 0  # As a rate in 1e-8 from here on.
+    taker_fee_bps: Rate = 0
     stale_after: Duration = 0  # 0: learned from the stream.
     lag_max: Duration = 1_000_000_000  # So much later than usual by the venue's times, and the market is stale; 0: any.
     backup_stream: str = ""  # Empty: there is no second feed.
@@ -155,7 +155,7 @@ class AccountTable(Table):
 
     currency: str = "USDT"
     cash: Annotated[Money, AfterValidator(_some_money)] = 100_000 * 10**8
-    fx: dict[str, Money] = Field(default_factory=dict)
+    fx: dict[str, Annotated[Money, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class OrdersTable(Table):
@@ -170,9 +170,8 @@ class OrdersTable(Table):
     reconcile_every: Duration = (
         60_000_000_000  # The venue's positions are compared with the journal's; 0: at starts only.
     )
-    cash_tolerance: Money = (
-        10**6
-    )  # Spot: by so much of the account's currency balances may differ and be taken for equal.
+    # Spot: by so much of the account's currency balances may differ and be taken for equal.
+    cash_tolerance: Annotated[Money, Field(ge=0)] = 10**6
     margin: Literal["cross", "isolated"] = (
         "cross"  # What USD-M must say of each symbol at a start; never set from here.
     )

@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from twinloop.data.errors import ConfigError, TwinloopError
 from twinloop.engine.live.session_errors import SessionError
 
 LINE_BYTES_MAX: Final = 4096
+PATH_BYTES_MAX: Final = 107 if sys.platform == "linux" else 103  # The system's, of a socket's path.
 ACTS: Final = ("halt", "reduce", "resume", "flatten")
 ASKS: Final = ("status", "limits")
 NOTED: Final = (*ASKS, "tighten")  # A NOTE in the journal has in `value` which it was, counted from 1.
@@ -33,6 +35,16 @@ SOCKET: Final = "control.sock"
 Answer = Callable[[str, dict[str, Any], int], dict[str, Any]]
 
 
+def check_place(path: Path) -> None:
+    """ConfigError where no socket can have this path."""
+    size = len(os.fsencode(path))
+    if size > PATH_BYTES_MAX:
+        raise ConfigError(
+            "the path of the session's control socket is too long", file=path, field="session.out, session.name",
+            expected=f"at most {PATH_BYTES_MAX} bytes", got=size, remedy="give one of them a shorter name",
+        )  # fmt: skip
+
+
 async def serve(path: Path, answer: Answer) -> asyncio.Server:
     """Listen on a socket. answer: called with the command, its document and the caller's user number."""
     with suppress(FileNotFoundError):
@@ -40,11 +52,13 @@ async def serve(path: Path, answer: Answer) -> asyncio.Server:
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while line := await reader.readline():
+            while line := await _line(reader):
                 writer.write(_reply(line, answer, _caller(writer)) + b"\n")
                 await writer.drain()
-        except (ConnectionError, ValueError):  # Gone, or a line without an end.
+        except ConnectionError:  # Gone.
             pass
+        except _TooLongError:
+            writer.write(_refusal(f"a line of more than {LINE_BYTES_MAX} bytes is no command") + b"\n")
         finally:
             writer.close()
 
@@ -65,22 +79,36 @@ def _caller(writer: asyncio.StreamWriter) -> int:
     return int(user)
 
 
+class _TooLongError(Exception):
+    """A line that is longer than any command."""
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError:
+        raise _TooLongError from None
+
+
 def _reply(line: bytes, answer: Answer, user: int) -> bytes:
     try:
         document = json.loads(line)
-        command = document.get("command") if isinstance(document, dict) else None
-        if command not in COMMANDS:
-            found: dict[str, Any] = {
-                "ok": False,
-                "error": f"unknown command {command!r}, expected one of {', '.join(COMMANDS)}",
-            }
-        else:
-            found = {"ok": True, **answer(command, document, user)}
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        found = {"ok": False, "error": 'not a command, expected one JSON document a line such as {"command": "status"}'}
+    except (ValueError, RecursionError):
+        return _refusal('not a command, expected one JSON document a line such as {"command": "status"}')
+    command = document.get("command") if isinstance(document, dict) else None
+    if command not in COMMANDS:
+        return _refusal(f"unknown command {command!r}, expected one of {', '.join(COMMANDS)}")
+    try:
+        return json.dumps({"ok": True, **answer(command, document, user)}, default=str).encode()
     except TwinloopError as error:
-        found = {"ok": False, "error": str(error)}
-    return json.dumps(found, default=str).encode()
+        return _refusal(str(error))
+    except Exception as error:  # noqa: BLE001 - whoever asked is told, and the log has where it was
+        asyncio.get_running_loop().call_exception_handler({"message": f"{command} failed", "exception": error})
+        return _refusal(f"{command} failed, which is a bug in twinloop: {type(error).__name__}: {error}")
+
+
+def _refusal(error: str) -> bytes:
+    return json.dumps({"ok": False, "error": error}).encode()
 
 
 def ask(path: Path, document: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
@@ -119,8 +147,10 @@ def ask(path: Path, document: dict[str, Any], timeout_s: float = 5.0) -> dict[st
             raise SessionError(
                 "the session does not answer", file=path, got=str(error), remedy="see whether its process still runs"
             ) from None
-    if not data:
-        raise SessionError("the session closed the connection without an answer", file=path)
+    if not data.endswith(b"\n"):
+        raise SessionError(
+            "the session closed the connection without a whole answer", file=path, remedy="see whether its process still runs, and its log"
+        )  # fmt: skip
     found: dict[str, Any] = json.loads(data)
     if not found.get("ok"):
         raise ConfigError(str(found.get("error", "refused")))

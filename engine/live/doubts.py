@@ -47,7 +47,7 @@ def _of_limits(section: dict[str, Any]) -> list[str]:
 
 def _of_fees(loaded: LoadedSession) -> list[str]:
     feed = loaded.config.feed
-    fees = {name: Decimal(str(getattr(feed, name))) for name in ("maker_fee_bps", "taker_fee_bps")}
+    fees = {name: (Decimal(getattr(feed, name)) / 10**4).normalize() for name in ("maker_fee_bps", "taker_fee_bps")}
     found = [
         f"feed.{name} {fee:f} is {fee / 100:f} % of every trade: is the unit meant?"
         for name, fee in fees.items()

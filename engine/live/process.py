@@ -41,7 +41,7 @@ from twinloop.engine.live import fee_rate, handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
-from twinloop.engine.live.control import ASKS, NOTED, SOCKET, serve
+from twinloop.engine.live.control import ASKS, NOTED, SOCKET, check_place, serve
 from twinloop.engine.live.doubts import doubts
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.handover import differences, require_fit
@@ -149,8 +149,9 @@ class LiveProcess:
             await self._start(client)
             gc.freeze()  # What a session begins with stays with it: no pause to look through all of it for cycles again.
             place = self.loaded.place / SOCKET
-            server = await serve(place, self._answer)
+            server: asyncio.Server | None = None
             try:
+                server = await serve(place, self._answer)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_stopped(), name="stop")
                     tasks.create_task(self.feed.run(), name="feeds")
@@ -166,20 +167,22 @@ class LiveProcess:
                 await self._cancel_after(group)
                 raise
             finally:
-                server.close()
-                place.unlink(missing_ok=True)
+                if server is not None:
+                    server.close()
+                    place.unlink(missing_ok=True)
                 self._finish()
                 gc.unfreeze()  # Whoever runs another session in this process has this one's memory back.
 
     async def _start(self, client: aiohttp.ClientSession) -> None:
         loaded, config = self.loaded, self.loaded.config
         venue = config.feed.venue
+        check_place(loaded.place / SOCKET)
         handover_file.refuse_sealed(loaded.place)
         inherited = self._handed_over()
         refuse_while_waiting(loaded.place, loaded.rest, self.clock.local_ns())
         asked = partial(patiently, loaded.place, loaded.rest, self._say)
         body = await asked(lambda: get(client, loaded.rest + info_path(venue)))
-        fees = {name: f"{float(getattr(config.feed, name + '_bps')) / 1e4:.8f}" for name in ("maker_fee", "taker_fee")}
+        fees = {name: from_scaled(getattr(config.feed, name + "_bps"), 8) for name in ("maker_fee", "taker_fee")}
         instruments = instruments_of(body, venue, list(config.feed.symbols), **fees)
         credentials = read_credentials(loaded) if config.session.mode == "live" else None
         session = make_session(loaded, instruments, self.started_ns)
@@ -630,7 +633,7 @@ class LiveProcess:
     def _acknowledge(self, alert: Any, user: int) -> int:
         """Write down that a person has seen an alert. Sequence of the next fact."""
         known = {number: spec.name for number, spec in ALERTS.items()}
-        wanted = None if isinstance(alert, bool) else alert
+        wanted = alert if isinstance(alert, int | str) and not isinstance(alert, bool) else None
         number = next((each for each, name in known.items() if wanted in {each, name}), None)
         if number is None:
             raise ConfigError(
@@ -717,8 +720,8 @@ async def run_session(
     process = LiveProcess(loaded, say, progress)
     try:
         await process.run()
-    except* TwinloopError as group:
-        raise group.exceptions[0] from None
+    except* (TwinloopError, OSError) as group:
+        raise _first_of(group) from None
     except* msgspec.DecodeError as group:
-        raise DataError("the venue's answer cannot be read", got=str(group.exceptions[0])) from None
+        raise DataError("the venue's answer cannot be read", got=str(_first_of(group))) from None
     return process.result

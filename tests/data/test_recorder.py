@@ -150,6 +150,38 @@ def test_a_full_disk_ends_the_recording_with_a_word(
     assert sum(path.suffix != ".rows" for path in record.finished) == 1, "the other file is whole"
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_that_a_disk_took_in_part_stays_a_part_though_there_is_room_again(
+    tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines behind a hole would be read as if nothing were missing, or not at all."""
+    record = recorder(tmp_path, packed=packed)
+    stream: Any = record._raw[0]._stream
+    writes: list[int] = []
+
+    class FullOnce:
+        def write(self, content: Any) -> int:
+            writes.append(len(content))
+            if len(writes) > 1:
+                return int(stream.write(content))
+            stream.write(content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stream, name)
+
+    monkeypatch.setattr(record._raw[0], "_stream", FullOnce())
+    for place in (0, 1):
+        record.on_raw(place, trade(1), NOW)
+    with pytest.raises(DataError, match="No space left"):
+        record.flush()
+    with pytest.raises(DataError, match="No space left"):
+        record.close()
+    assert stream.closed
+    assert [path.name.partition(".")[0] for path in tmp_path.glob("*.part")] == ["usdm_btcusdt_20231114T220000"]
+    assert [path.name.partition("_2")[0] for path in record.finished if path.suffix != ".rows"] == ["usdm_ethusdt"]
+
+
 def test_a_row_file_that_a_full_disk_cut_is_no_row_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = recorder(tmp_path)
     for place in (0, 1):

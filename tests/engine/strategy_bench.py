@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 from numba import config
 
-from twinloop.engine.strategy_compiler import CompiledStrategy
+from twinloop.engine.strategy import fields_of, parameter_values
+from twinloop.engine.strategy_compiler import CompiledStrategy, compile_strategy
+from twinloop.engine.strategy_python import PythonEntries
 from twinloop.kernels import codes, rows
 from twinloop.kernels.intrinsics import call_at, register
 from twinloop.kernels.node import STANDARD, SizeClass, node_dtype
 
 TINY = SizeClass("tiny", 3, 1, 64, 2, 8, 2, 1, 2, 4, 4096, 8, 8, 128)
 SIZE = STANDARD._replace(name="bench", window_levels=64, records=128)
+KINDS = ["python"] if config.DISABLE_JIT else ["compiled", "python"]
 SERVICES = ("submit", "amend", "cancel", "cancel_all", "set_timer", "slice_order")
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _modules = 0
@@ -120,3 +123,27 @@ class Bench:
         """What a strategy's area holds."""
         strategy = next(kept for kept in self._kept[::-1] if isinstance(kept, CompiledStrategy))
         return strategy.read_state(self.node["decision"]["areas"][slot])
+
+
+def built(cls: type, kind: str, params: dict[str, Any] | None = None) -> CompiledStrategy:
+    """A strategy compiled, or the same class run by Python."""
+    symbols = ("BTCUSDT", "ETHUSDT")
+    if kind == "compiled" or config.DISABLE_JIT:
+        return compile_strategy(cls, params or {}, TINY, symbols, cache=False)
+    declared = fields_of(cls)
+    values = parameter_values(declared, params or {}, {name: slot for slot, name in enumerate(symbols)})
+    made = CompiledStrategy(cls.__name__, cls, TINY, declared, values, "", {}, compiled=False)
+    made._python = PythonEntries(cls, declared, values, TINY, cls.__name__)
+    made.addresses.update(made._python.addresses)
+    return made
+
+
+def run_source(
+    kind: str, folder: Path, source: str, params: dict[str, Any] | None = None
+) -> tuple[Bench, CompiledStrategy]:
+    """A strategy of a source's class S on a bench of its own."""
+    module = module_of(folder, "import math\nimport numpy as np\nimport twinloop as tl\n" + source)
+    bench = Bench()
+    made = built(module.S, kind, params)
+    bench.add(made)
+    return bench, made

@@ -91,3 +91,18 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
         taken.listen()
         assert cli.run(["practice", str(example(tmp_path, int(taken.getsockname()[1])))]) == cli.USAGE
     assert "listens at the exchange's address already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("every", ["nan", "inf", "0", "-1", "1e300"])
+def test_a_time_between_two_looks_that_is_none_starts_and_asks_nothing(
+    tmp_path: Path, every: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["practice", str(example(tmp_path, free_port())), f"--every={every}"]) == cli.USAGE
+    assert cli.run(["ctl", "watch", str(tmp_path), f"--every={every}"]) == cli.USAGE
+    assert capsys.readouterr().err.count("--every, expected 0.05 to 86400 seconds") == 2
+    assert not (tmp_path / "sessions").exists()
+
+
+def test_a_screen_is_no_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["ctl", "watch", str(tmp_path), "--json"]) == cli.USAGE
+    assert '"field": "--json"' in capsys.readouterr().out

@@ -1,55 +1,15 @@
-"""Strategies called by address over a node without a loop: events, ctx, state, errors; compiled and as Python, the same results."""
+"""What a strategy's callbacks see and ask for, over a node without a loop: events, ctx, orders, the book; compiled and as Python."""
 
 import math
 import sys
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from numba import config
 
 sys.path.insert(0, str(Path(__file__).parent))
-from strategy_bench import TINY, Bench, module_of
+from strategy_bench import KINDS, Bench, built, module_of, run_source
 
-from twinloop.engine.strategy import fields_of, parameter_values
-from twinloop.engine.strategy_compiler import CompiledStrategy, compile_strategy
-from twinloop.engine.strategy_errors import ParameterError, StrategyRunError
-from twinloop.engine.strategy_python import PythonEntries
-from twinloop.engine.strategy_requests import on_grid, to_scaled
 from twinloop.kernels import codes, rows
-
-KINDS = ["python"] if config.DISABLE_JIT else ["compiled", "python"]
-
-
-def _build(cls: type, kind: str, params: dict[str, Any] | None = None) -> CompiledStrategy:
-    """A strategy compiled, or the same class run by Python."""
-    symbols = ("BTCUSDT", "ETHUSDT")
-    if kind == "compiled" or config.DISABLE_JIT:
-        return compile_strategy(cls, params or {}, TINY, symbols, cache=False)
-    declared = fields_of(cls)
-    values = parameter_values(declared, params or {}, {name: slot for slot, name in enumerate(symbols)})
-    made = CompiledStrategy(cls.__name__, cls, TINY, declared, values, "", {}, compiled=False)
-    made._python = PythonEntries(cls, declared, values, TINY, cls.__name__)
-    made.addresses.update(made._python.addresses)
-    return made
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def _run(kind: str, folder: Path, source: str, params: dict[str, Any] | None = None) -> tuple[Bench, CompiledStrategy]:
-    module = module_of(folder, "import math\nimport numpy as np\nimport twinloop as tl\n" + source)
-    bench = Bench()
-    made = _build(module.S, kind, params)
-    bench.add(made)
-    return bench, made
-
 
 EVENTS = """
 class S(tl.Strategy):
@@ -81,7 +41,7 @@ class S(tl.Strategy):
 
 
 def test_events_show_the_row_in_hand(kind: str, tmp_path: Path) -> None:
-    bench, _ = _run(kind, tmp_path, EVENTS)
+    bench, _ = run_source(kind, tmp_path, EVENTS)
     decision = bench.node["decision"]
 
     def out(count: int) -> list[float]:
@@ -174,7 +134,7 @@ class S(tl.Strategy):
 
 
 def test_ctx_reads_the_node(kind: str, tmp_path: Path) -> None:
-    bench, _ = _run(kind, tmp_path, READS)
+    bench, _ = run_source(kind, tmp_path, READS)
     decision = bench.node["decision"]
     market = decision["instruments"][1]
     for name, value in {
@@ -301,7 +261,7 @@ SENT = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_order_calls_fill_the_request_and_return_its_result(kind: str, tmp_path: Path) -> None:
     module = module_of(tmp_path, "import twinloop as tl\n" + ORDERS)
-    made = _build(module.S, kind)
+    made = built(module.S, kind)
     for which, expected in SENT.items():
         bench = Bench()
         bench.add(made)
@@ -333,7 +293,7 @@ REFUSED = [
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_off_the_grid_or_not_finite_is_refused_and_recorded(kind: str, tmp_path: Path) -> None:
     module = module_of(tmp_path, "import twinloop as tl\n" + ORDERS)
-    made = _build(module.S, kind)
+    made = built(module.S, kind)
     hashes = []
     for which, price, qty, verdict in REFUSED:
         bench = Bench()
@@ -356,15 +316,13 @@ def test_what_is_off_the_grid_or_not_finite_is_refused_and_recorded(kind: str, t
 
 
 def test_a_side_that_is_none_ends_the_run(kind: str, tmp_path: Path) -> None:
-    bench, made = _run(kind, tmp_path, ORDERS, {"which": 14})
+    bench, made = run_source(kind, tmp_path, ORDERS, {"which": 14})
     bench.trade(1)
     assert bench.node["status"] == codes.RUN_STRATEGY_ERROR
     assert "neither tl.BUY nor tl.SELL" in str(made.take_error(bench.node))
 
 
 # Scaling, against decimal arithmetic.
-
-STEPS = st.sampled_from([(1.0, 1), (10.0, 1), (100.0, 5), (1000.0, 2), (1e8, 1), (1e8, 1000), (10.0, 25)])
 
 
 TOUCH = ("bid", "ask", "bid_qty", "ask_qty")
@@ -381,7 +339,7 @@ class S(tl.Strategy):
 
 
 def test_the_touch_and_what_an_order_has_left_are_had_in_both_units(kind: str, tmp_path: Path) -> None:
-    bench, _ = _run(kind, tmp_path, PAIRS)
+    bench, _ = run_source(kind, tmp_path, PAIRS)
     market = bench.node["decision"]["instruments"][1]
     market["bid"], market["ask"], market["bid_qty"], market["ask_qty"] = 10005, 10010, 4, 6
     bench.row(rows.LEVEL, instrument=1)
@@ -393,348 +351,6 @@ def test_the_touch_and_what_an_order_has_left_are_had_in_both_units(kind: str, t
     assert bench.state()["scaled"].tolist() == [10005, 10010, 4, 6] * 2 + [2]
     assert bench.state()["natural"].tolist() == [100.05, 100.1, 4.0, 6.0] * 2 + [0.002]
 
-
-@given(step=STEPS, count=st.integers(-(2**30), 2**30))
-def test_every_natural_value_on_the_grid_is_accepted_exactly(step: tuple[float, int], count: int) -> None:
-    per_unit, size = step
-    value = float(Decimal(count * size) / Decimal(per_unit))
-    assert to_scaled(value, per_unit, size) == (count * size, codes.ALLOW)
-
-
-@given(step=STEPS, count=st.integers(-(2**30), 2**30), off=st.floats(2e-6, 1 - 2e-6))
-def test_a_value_further_off_the_grid_than_the_tolerance_is_refused(
-    step: tuple[float, int], count: int, off: float
-) -> None:
-    per_unit, size = step
-    value = float((Decimal(count) + Decimal(off)) * Decimal(size) / Decimal(per_unit))
-    exact = Decimal(value) * Decimal(per_unit) / Decimal(size)
-    distance = abs(exact - exact.to_integral_value(ROUND_HALF_UP))
-    _, verdict = to_scaled(value, per_unit, size)
-    tolerance = max(Decimal("1e-6"), abs(exact) * Decimal(2) ** -51)
-    if distance > tolerance * Decimal("1.01"):
-        assert verdict == codes.REJECT_OFF_GRID
-    elif distance < tolerance * Decimal("0.99"):
-        assert verdict == codes.ALLOW
-
-
-@given(step=STEPS, value=st.floats(-1e4, 1e4))
-def test_rounding_to_the_grid_brackets_the_value(step: tuple[float, int], value: float) -> None:
-    per_unit, size = step
-    down, near, up = (on_grid(value, per_unit, size, direction) for direction in (-1, 0, 1))
-    exact = Decimal(value) * Decimal(per_unit) / Decimal(size)
-    floor, ceiling = exact.to_integral_value(ROUND_FLOOR), exact.to_integral_value(ROUND_CEILING)
-    slack = Decimal("2e-6")
-    assert round(down * per_unit / size) in {int(floor), int(ceiling) if ceiling - exact < slack else int(floor)}
-    assert round(up * per_unit / size) in {int(ceiling), int(floor) if exact - floor < slack else int(ceiling)}
-    assert down <= near <= up
-    for found in (down, near, up):
-        assert to_scaled(found, per_unit, size)[1] == codes.ALLOW
-
-
-# State, helpers, parameters.
-
-STATE = """
-SCALE = 3.0
-WEIGHTS = np.array([1.0, 2.0])
-def plain(x):
-    return twice(x) + WEIGHTS[1]
-def twice(x):
-    return 2.0 * x
-class Mode(IntEnum):
-    SLOW = 0
-    FAST = 5
-class Base(tl.Strategy):
-    span: int = 4
-    def helper(self, x, y=1.0):
-        return plain(x) * SCALE + y + self.span
-class S(Base):
-    mode: Mode = Mode.SLOW
-    rate: float = 0.5
-    on: bool = True
-    symbol: tl.Symbol = "ETHUSDT"
-    total: tl.State[float] = 1.5
-    count: tl.State[int] = -1
-    flag: tl.State[bool] = False
-    grid: tl.Array[int, 2, 3]
-    filled: tl.Array[float, 3] = 7.0
-    bits = tl.array(int, 4)
-    ema: tl.State[tl.indicators.EMA]
-    sma = tl.record(tl.indicators.sma_state(3))
-    def on_start(self, ctx):
-        tl.indicators.ema_init(self.ema, self.span)
-        tl.indicators.sma_init(self.sma)
-    def on_trade(self, ctx, trade):
-        self.total += self.helper(trade.price) + self.helper(1.0, y=self.rate)
-        self.count += 1
-        self.flag = self.on and trade.side > 0
-        self.grid[1, 2] += trade.qty_scaled
-        self.filled[self.count % 3] = tl.indicators.ema_update(self.ema, trade.price)
-        self.bits[1] = not self.bits[1]
-        tl.indicators.sma_update(self.sma, trade.price)
-        if self.mode == Mode.FAST:
-            self.total = self.ema.value + self.sma["value"]
-        ctx.buy(self.symbol, 2)
-"""
-
-
-def _expected_state(prices: list[float], mode: int) -> tuple[float, list[float], float]:
-    def helper(x: float, y: float) -> float:
-        return (2.0 * x + 2.0) * 3.0 + y + 4
-
-    total, ema, filled, seen = 1.5, 0.0, [7.0, 7.0, 7.0], []
-    for count, price in enumerate(prices):
-        total += helper(price, 1.0) + helper(1.0, 0.5)
-        ema = price if count == 0 else ema + 0.4 * (price - ema)
-        filled[count % 3] = ema
-        seen.append(price)
-        mean = sum(seen[-3:]) / len(seen[-3:])
-        if mode == 5:
-            total = ema + mean
-    return total, filled, mean
-
-
-@pytest.mark.parametrize("mode", ["SLOW", 5])
-def test_state_helpers_records_and_parameters(kind: str, mode: Any, tmp_path: Path) -> None:
-    source = "from enum import IntEnum\n" + STATE
-    bench, made = _run(kind, tmp_path, source, {"mode": mode})
-    assert made.parameters == {"span": 4, "mode": 0 if mode == "SLOW" else 5, "rate": 0.5, "on": True, "symbol": 1}
-    assert len(made.initial_area()) == TINY.area_bytes
-    first = made.read_state(made.initial_area())
-    assert (first["total"], first["count"], list(first["filled"])) == (1.5, -1, [7.0] * 3)
-    bench.call("on_start")
-    for price in (101, 105, 98, 120):
-        bench.trade(price, 3, side=1)
-    assert bench.node["status"] == 0, made.take_error(bench.node)
-    total, filled, mean = _expected_state([10.1, 10.5, 9.8, 12.0], made.parameters["mode"])
-    state = bench.state()
-    assert state["total"] == pytest.approx(total, rel=1e-14)
-    assert list(state["filled"]) == pytest.approx(filled, rel=1e-14)
-    assert state["sma"]["value"] == pytest.approx(mean, rel=1e-14)
-    assert (state["count"], state["flag"], state["grid"][1, 2], list(state["bits"])) == (3, True, 12, [False] * 4)
-    assert [request["instrument"] for request in bench.requests] == [1] * 4
-
-
-@pytest.mark.skipif(config.DISABLE_JIT, reason="there is nothing compiled to compare with")
-def test_compiled_and_python_leave_the_same_bytes(tmp_path: Path) -> None:
-    areas = []
-    for kind in KINDS:
-        bench, _ = _run(kind, tmp_path, "from enum import IntEnum\n" + STATE, {"mode": 5})
-        bench.call("on_start")
-        random = np.random.default_rng(7)
-        for price, side in zip(random.integers(1, 10**6, 300), random.choice([-1, 1], 300), strict=True):
-            bench.trade(int(price), int(price) % 97, side=int(side))
-        areas.append(bytes(bench.node["decision"]["areas"][0]))
-    assert areas[0] == areas[1]
-
-
-def test_parameters_are_checked(tmp_path: Path) -> None:
-    module = module_of(tmp_path, "import twinloop as tl\nimport numpy as np\nfrom enum import IntEnum\n" + STATE)
-
-    def build(**params: Any) -> CompiledStrategy:
-        return _build(module.S, "python", params)
-
-    for params, message in (
-        ({"spam": 3}, 'field spam, expected one of span.*did you mean "span"'),
-        ({"total": 3}, "state, not a parameter"),
-        ({"span": 2.5}, "field span, expected an integer"),
-        ({"span": True}, "field span, expected a number"),
-        ({"span": "4"}, "field span, expected a number"),
-        ({"span": 2**63}, "64 bits"),
-        ({"rate": math.nan}, "finite"),
-        ({"on": 1}, "true or false"),
-        ({"mode": "SLOWER"}, "one of SLOW, FAST"),
-        ({"mode": 3}, "one of SLOW, FAST"),
-        ({"symbol": "ETHUSD"}, 'did you mean "ETHUSDT"'),
-        ({"symbol": 1}, "name of an instrument"),
-    ):
-        with pytest.raises(ParameterError, match=message):
-            build(**params)
-    assert build(span=8.0, rate=2, symbol="BTCUSDT", on=False).parameters == {
-        "span": 8,
-        "mode": 0,
-        "rate": 2.0,
-        "on": False,
-        "symbol": 0,
-    }
-
-
-# Exceptions.
-
-RAISING = """
-def deep(x):
-    if x > 3:
-        raise ValueError("too much")
-    return x
-class S(tl.Strategy):
-    which: int = 0
-    zero: tl.State[float] = 0.0
-    none: tl.State[int] = 0
-    window: tl.Array[float, 4]
-    at: tl.State[int] = 4
-    after: tl.State[int] = 0
-    def on_trade(self, ctx, trade):
-        if self.which == 0:
-            self.zero = 1.0 / self.zero  # LINE0
-        elif self.which == 1:
-            self.none = 1 // self.none  # LINE1
-        elif self.which == 2:
-            self.zero = self.window[self.at]  # LINE2
-        elif self.which == 3:
-            self.window[self.at] = 1.0  # LINE3
-        elif self.which == 4:
-            self.zero = deep(5.0)
-        elif self.which == 5:
-            self.zero = ctx.bid(2)
-        elif self.which == 6:
-            assert self.none > 0, "none left"  # LINE6
-        elif self.which == 7:
-            self.zero = self.window[0] / self.window[1]  # LINE7
-        elif self.which == 8:
-            self.none = self.none % self.none  # LINE8
-        self.after += 1
-"""
-RAISED = {
-    0: "ZeroDivisionError",
-    1: "ZeroDivisionError",
-    2: "IndexError",
-    3: "IndexError",
-    4: "ValueError: too much",
-    5: "IndexError",
-    6: "none left",
-    7: "",
-    8: "ZeroDivisionError",
-}
-
-
-@pytest.mark.parametrize("which", RAISED)
-def test_an_exception_ends_the_run_with_its_line(kind: str, which: int, tmp_path: Path) -> None:
-    bench, made = _run(kind, tmp_path, RAISING, {"which": which})
-    bench.trade(1, sequence=41)
-    assert bench.node["status"] == codes.RUN_STRATEGY_ERROR
-    assert bench.node["error_sequence"] == 41
-    error = made.take_error(bench.node)
-    assert isinstance(error, StrategyRunError)
-    assert RAISED[which] in str(error)
-    assert "on_trade" in str(error)
-    lines = Path(sys.modules[made.strategy.__module__].__file__ or "").read_text().splitlines()
-    marked = [number for number, line in enumerate(lines, start=1) if f"LINE{which}" in line]
-    if marked:
-        assert error.line == marked[0]
-    if which == 4:
-        assert error.line == next(number for number, line in enumerate(lines, start=1) if "raise ValueError" in line)
-    if kind == "python":
-        assert error.__cause__ is not None
-        assert error.__cause__.__traceback__ is not None
-    bench.trade(1)  # Nothing runs any more.
-    assert bench.state()["after"] == 0
-
-
-CALLED_WRONG = {
-    "ctx.bid(9)": "declare a tl.Symbol parameter",
-    "ctx.level_price(0, 3, 1)": "pass tl.BUY or tl.SELL",
-    "ctx.round_price(0, self.huge)": "test it with math.isfinite first",
-}
-
-
-@pytest.mark.parametrize("call", CALLED_WRONG)
-def test_what_a_call_of_ctx_raises_is_placed_in_the_users_code(kind: str, call: str, tmp_path: Path) -> None:
-    """With its line where Python runs it; compiled code keeps the callback's, and says how to get the line."""
-    source = f"class S(tl.Strategy):\n    huge: float = 1e300\n    x: tl.State[float] = 0.0\n    def on_trade(self, ctx, trade):\n        self.x = 1.0\n        self.x = {call}\n"
-    bench, made = _run(kind, tmp_path, source)
-    bench.trade(1)
-    error = made.take_error(bench.node)
-    assert error is not None
-    assert error.file == sys.modules[made.strategy.__module__].__file__
-    assert error.line == (7 if kind == "compiled" else 9)
-    assert CALLED_WRONG[call] in (error.remedy or "")
-    assert kind == "python" or "--debug" in (error.remedy or "")
-
-
-def test_what_a_library_raises_for_a_python_strategy_has_the_users_line(tmp_path: Path) -> None:
-    source = "import statistics\nimport twinloop as tl\n\nclass S(tl.PythonStrategy):\n    def on_trade(self, ctx, trade):\n        {}\n"
-    for line, what, fix in (
-        ("statistics.median([])", "no median for empty data", "--traceback"),
-        ('ctx.buy("BTCUSDT", 1.0)', "not supported between instances of 'int' and 'str'", "tl.Symbol"),
-        ("ctx.limit(0, tl.BUY, 1.0)", "missing 1 required positional argument", "docs/strategy-api.md"),
-    ):
-        made = compile_strategy(module_of(tmp_path, source.format(line)).S, {}, TINY, ("BTCUSDT", "ETHUSDT"))
-        bench = Bench()
-        bench.add(made)
-        bench.trade(1)
-        error = made.take_error()
-        assert error is not None
-        assert (error.file, error.line) == (sys.modules[made.strategy.__module__].__file__, 6)
-        assert what in str(error)
-        assert fix in (error.remedy or "")
-
-
-@pytest.mark.skipif(config.DISABLE_JIT, reason="of Python both keep their own error")
-def test_only_the_strategy_that_raised_has_the_error(tmp_path: Path) -> None:
-    bench, made = _run("compiled", tmp_path, RAISING)
-    other = _build(module_of(tmp_path, "import twinloop as tl\n" + ORDERS).S, "compiled")
-    bench.add(other, 1)
-    bench.trade(1)
-    bench.call("on_trade", 1)
-    assert bench.requests == []
-    assert other.take_error(bench.node) is None
-    with pytest.raises(StrategyRunError, match="ZeroDivisionError"):
-        made.raise_error(bench.node)
-
-
-# Plain-Python strategies.
-
-PYTHON = """
-import json
-import statistics
-class S(tl.PythonStrategy):
-    length: int = 3
-    symbol: tl.Symbol = "ETHUSDT"
-    def on_trade(self, ctx, trade):
-        self.seen.append(trade.price)
-        if len(self.seen) == self.length:
-            answer = ctx.limit(self.symbol, tl.BUY, 100.05, 4)
-            self.log = json.dumps({"median": statistics.median(self.seen), "answer": answer, "bid": ctx.bid(0)})
-            self.off = ctx.limit(self.symbol, tl.BUY, 100.04, 4)
-        if len(self.seen) > self.length:
-            raise KeyError("enough")
-    def on_start(self, ctx):
-        self.seen = []
-"""
-
-
-def test_a_python_strategy_uses_any_library(tmp_path: Path) -> None:
-    module = module_of(tmp_path, "import twinloop as tl\n" + PYTHON)
-    made = compile_strategy(module.S, {"length": 2}, TINY, ("BTCUSDT", "ETHUSDT"))
-    bench = Bench()
-    bench.add(made)
-    bench.node["decision"]["instruments"][0]["bid"] = 15
-    bench.call("on_start")
-    bench.trade(10)
-    bench.trade(40)
-    assert bench.node["status"] == 0, made.take_error()
-    assert [request["price"] for request in bench.requests] == [10005]
-    assert bench.node["verdicts"][0]["verdict"] == codes.REJECT_OFF_GRID
-    assert bench.node["decision"]["hash"] != 0
-    bench.trade(50, sequence=9)
-    assert bench.node["status"] == codes.RUN_STRATEGY_ERROR
-    error = made.take_error(bench.node)
-    assert isinstance(error, StrategyRunError)
-    assert isinstance(error.__cause__, KeyError)
-    assert error.line is not None
-    assert made.take_error(bench.node) is None
-    bench.node["status"] = 0
-    bench.call("on_start")  # A new run, a new object.
-    bench.trade(10)
-    assert bench.node["status"] == 0
-
-
-def test_python_callbacks_are_named_and_called_right(tmp_path: Path) -> None:
-    source = "import twinloop as tl\nclass S(tl.PythonStrategy):\n    def on_tick(self, ctx):\n        pass\n"
-    with pytest.raises(Exception, match="on_tick"):
-        compile_strategy(module_of(tmp_path, source).S, {}, TINY)
-
-
-# The book.
 
 BOOK = """
 class S(tl.Strategy):
@@ -752,7 +368,7 @@ class S(tl.Strategy):
 def test_ctx_reads_the_book(kind: str, tmp_path: Path) -> None:
     from twinloop.kernels.book import BOOK_LIVE, book_clear, book_event_end, book_set
 
-    bench, made = _run(kind, tmp_path, BOOK)
+    bench, made = run_source(kind, tmp_path, BOOK)
     decision = bench.node["decision"]
     decision["instruments"][0]["book"] = 0
     book = decision["books"][0]
@@ -767,102 +383,3 @@ def test_ctx_reads_the_book(kind: str, tmp_path: Path) -> None:
     assert bench.node["status"] == 0, made.take_error(bench.node)
     expected = [10.0, 9.9, 9.7, 0, 5, 2, 1, 0, 10.1, 10.5, 0, 0, 4, 4 / 12, 2, 0, BOOK_LIVE, 0]
     assert list(bench.state()["out"][: len(expected)]) == pytest.approx(expected, rel=1e-15)
-
-
-# Ways of writing.
-
-FUTURE = """
-class Base(tl.Strategy):
-    fast: tl.State[float] = 0.0
-    def on_trade(self, ctx, trade):
-        self.fast = self.level(ctx, trade) + outside(trade, ctx)
-    def level(self, market, print_):
-        return market.floor_price(1, print_.price) + self.weight
-class S(Base):
-    weight: float = 100.0
-    def on_order(self, ctx, order):
-        self.on_stop(ctx)
-    def on_stop(self, ctx):
-        print("stopped", self.fast)
-def outside(event, where):
-    return event.qty + where.now_ns
-"""
-
-
-def test_postponed_annotations_inheritance_callbacks_as_helpers_and_print(
-    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    module = module_of(tmp_path, "from __future__ import annotations\nimport twinloop as tl\n" + FUTURE)
-    bench = Bench()
-    made = _build(module.S, kind)
-    bench.add(made)
-    bench.trade(11, 2000, local_ns=7)
-    bench.call("on_stop")
-    bench.row(rows.ACK, order_id=1)
-    bench.call("on_order")
-    assert bench.node["status"] == 0, made.take_error(bench.node)
-    assert bench.state()["fast"] == 1.1 + 100 + 2.0 + 7
-    assert capfd.readouterr().out == "stopped 110.1\n" * 2
-
-
-def test_a_strategy_without_a_source_file_is_compiled(kind: str) -> None:
-    names: dict[str, Any] = {"__name__": "nowhere"}
-    exec(
-        "import twinloop as tl\nclass S(tl.Strategy):\n    n: tl.State[int] = 0\n    def on_trade(self, ctx, trade):\n        self.n += trade.side\n",
-        names,
-    )
-    bench = Bench()
-    bench.add(_build(names["S"], kind))
-    bench.trade(1, side=-1)
-    assert bench.state()["n"] == -1
-
-
-def test_a_njit_helper_may_use_what_numba_can(kind: str, tmp_path: Path) -> None:
-    source = """
-import numba
-@numba.njit
-def spread(x):
-    values = [x, 2.0 * x]
-    values.sort()
-    return values[1] - values[0]
-class S(tl.Strategy):
-    out: tl.State[float] = 0.0
-    def on_trade(self, ctx, trade):
-        self.out = spread(trade.price)
-"""
-    bench, made = _run(kind, tmp_path, source)
-    bench.trade(30)
-    assert bench.node["status"] == 0, made.take_error(bench.node)
-    assert bench.state()["out"] == 3.0
-
-
-@pytest.mark.skipif(config.DISABLE_JIT, reason="there is no machine code")
-def test_a_callback_allocates_nothing_and_counts_no_references(tmp_path: Path) -> None:
-    source = """
-import twinloop as tl
-class S(tl.Strategy):
-    rate: float = 0.1
-    fast: tl.State[float] = 0.0
-    window: tl.Array[float, 8]
-    at: tl.State[int] = 0
-    def helper(self, x):
-        return self.rate * (x - self.fast)
-    def on_trade(self, ctx, trade):
-        self.fast += self.helper(trade.price)
-        self.window[self.at] = self.fast
-        self.at = (self.at + 1) % 8
-        if ctx.position(trade.instrument) == 0.0 and self.fast > ctx.mid(trade.instrument):
-            ctx.limit(trade.instrument, tl.BUY, ctx.floor_price(trade.instrument, trade.price), 0.001)
-"""
-    made = _build(module_of(tmp_path, source).S, "compiled")
-    code = made._kept[0].inspect_llvm()
-    assert "define" in code
-    for word in ("NRT_incref", "NRT_decref", "NRT_MemInfo", "PyObject", "PyGILState"):
-        assert word not in code
-
-
-def test_a_float_in_an_int_field_is_refused_by_python_too(tmp_path: Path) -> None:
-    source = "class S(tl.Strategy):\n    n: tl.State[int] = 0\n    def on_trade(self, ctx, trade):\n        self.n = trade.price\n"
-    bench, made = _run("python", tmp_path, source) if not config.DISABLE_JIT else _run("compiled", tmp_path, source)
-    bench.trade(15)
-    assert "cut off" in str(made.take_error(bench.node))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +32,10 @@ class Server:
         self.refuse_logon = False
         self.frames_in = 0
         self.bytes_out = 0
+        self.ban_s = 0  # The next question for a listen key is answered with a ban for so long.
+        self.hears: Callable[[str], None] = lambda _: (
+            None
+        )  # Told of a listen key's or a connection's path as it is asked for.
 
     def _now(self) -> None:
         self.venue.now_ms = int(asyncio.get_running_loop().time() * 1000) + 1_700_000_000_000
@@ -50,6 +54,11 @@ class Server:
         text = request.query_string or (await request.text())
         path = request.path
         if path.endswith("/listenKey"):
+            self.hears(path)
+            ban_s, self.ban_s = self.ban_s, 0
+            if ban_s:
+                banned = {"code": -1003, "msg": "Way too many requests; IP banned."}
+                return web.json_response(banned, status=418, headers={"Retry-After": str(ban_s)})
             self.listen_keys += request.method == "POST"
             self.kept_alive += request.method == "PUT"
             return web.json_response({"listenKey": f"key{self.listen_keys}"})
@@ -85,6 +94,7 @@ class Server:
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         """The WebSocket API."""
+        self.hears(request.path)
         response = web.WebSocketResponse()
         await response.prepare(request)
         async for message in response:
@@ -117,6 +127,7 @@ class Server:
 
     async def stream(self, request: web.Request) -> web.WebSocketResponse:
         """A USD-M user stream."""
+        self.hears(request.path)
         response = web.WebSocketResponse()
         await response.prepare(request)
         self.streams.append(response)

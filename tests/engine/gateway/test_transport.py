@@ -134,6 +134,42 @@ def test_what_is_pending_when_the_order_socket_goes_is_unknown_and_rest_takes_ov
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_no_stream_and_no_socket_is_asked_for_while_the_venue_has_banned_this_address(market: str) -> None:
+    """Every request in a ban lengthens it; the gateway's own wait as well."""
+
+    async def play() -> None:
+        websocket = market == "spot"
+        async with Server(market).serve() as server, running(Session(server, websocket=websocket)) as session:
+            gateway = session.gateway
+            await until(lambda: gateway.stream_up and gateway.sender.socket_up == websocket)
+            asked: list[str] = []
+            server.hears = lambda path: None if gateway.may_ask else asked.append(path)
+            until_ns = gateway.sender.venue_ns + 10**9
+            session.transport.take(gateway.venue_busy(until_ns, *session.transport.times, banned=True))
+            for stream in server.streams:
+                await stream.close()
+            await until(lambda: not gateway.stream_up)
+            assert not gateway.may_ask
+            await until(lambda: gateway.stream_up)
+            assert asked == []
+
+    asyncio.run(play())
+
+
+def test_a_ban_that_a_question_for_the_stream_is_answered_with_holds_for_everything() -> None:
+    async def play() -> None:
+        server = Server("usdm")
+        server.ban_s = 1
+        async with server.serve(), running(Session(server)) as session:
+            await until(lambda: "BANNED" in session.names())
+            assert not session.gateway.may_ask
+            await until(lambda: session.gateway.stream_up)
+            assert session.gateway.may_ask
+
+    asyncio.run(play())
+
+
 def test_a_session_that_is_not_let_in_sends_over_rest() -> None:
     async def play() -> None:
         server = Server("spot")

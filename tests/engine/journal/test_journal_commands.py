@@ -247,6 +247,9 @@ def test_codes_are_shown_by_name_and_the_last_rows_where_those_are_wanted(
     assert code == cli.OK
     for line, (*_, name) in zip(text.splitlines()[1:], coded, strict=True):
         assert name in line
+    for more in ("--limit", "--last"):
+        assert run(capsys, "show", str(tmp_path), more, "9" * 30)[1] == text
+    assert run(capsys, "show", str(tmp_path), "--limit", "-1")[1] == "nothing there\n"
     _, text, _ = run(capsys, "show", str(tmp_path), "--last", "2", "--json")
     assert [each["meaning"] for each in json.loads(text)["rows"]] == [name for *_, name in coded[-2:]]
 

@@ -314,6 +314,19 @@ def test_a_second_instance_is_refused_by_name(tmp_path: Path) -> None:
     assert (tmp_path / "epoch").read_text() == "1", "who is refused takes no epoch"
 
 
+def test_a_journal_is_nobody_elses(tmp_path: Path) -> None:
+    """Its segments, and the snapshots and the archive that come to lie in it."""
+    folder = tmp_path / "session" / "journal"
+    before = os.umask(0o022)
+    try:
+        written(folder, [2])
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.parent.stat().st_mode & 0o777 == 0o755
+    assert next(folder.glob("segment-*")).stat().st_mode & 0o777 == 0o600
+
+
 def test_an_epoch_is_never_used_twice(tmp_path: Path) -> None:
     assert [next_epoch(tmp_path) for _ in range(3)] == [1, 2, 3]
     assert next_epoch(tmp_path, above=7) == 8

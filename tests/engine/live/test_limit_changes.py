@@ -88,6 +88,8 @@ def test_a_limit_that_was_off_can_be_set_in_either_form(session: Session) -> Non
         ("max_order_qty", "one", "", "expected a number >= 0 in quantity, got 'one'"),
         ("max_order_qty", "-1", "", "expected a number >= 0"),
         ("max_order_qty", "nan", "", "expected a number >= 0"),
+        ("max_order_qty", "1e999999999", "", "limit too large"),
+        ("max_order_pct", "1e999990", "", "limit too large"),
         ("duplicate_max", "1.5", "", "expected a whole number"),
         ("max_order_qty", "1", "BTCUSD", "no such symbol in this session"),
         ("max_daily_loss_pct", "1", "BTCUSDT", "a limit of the account"),

@@ -1,6 +1,7 @@
 """A paper session on real sockets: it trades, survives what happens to its feed, obeys, and replays bit for bit."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ from reference.small_venue import SmallVenue
 
 from twinloop.data.errors import ConfigError
 from twinloop.engine.journal.reader import open_journal
+from twinloop.engine.live import process as process_module
 from twinloop.engine.live.config import load_session
 from twinloop.engine.live.control import SOCKET, ask
 from twinloop.engine.live.parity import replay_journal
-from twinloop.engine.live.process import LiveProcess
+from twinloop.engine.live.process import LiveProcess, run_session
 from twinloop.engine.live.session_errors import SessionError
 from twinloop.kernels import rows
 
@@ -107,7 +109,8 @@ def test_an_operator_halts_and_resumes_through_the_socket(tmp_path: Path, strate
                 assert (await ctl(command="limits"))["lines"]
                 assert (await ctl(command="ack", alert="OVERFILL"))["state"] == "ACTIVE"
                 assert (await ctl(command="ack", alert=2))["state"] == "ACTIVE"
-                for wrong in ("nonsense", 999, None, True):
+                strange: list[Any] = ["nonsense", 999, None, True, [], {}, 6.0, float("nan")]
+                for wrong in strange:
                     with pytest.raises(ConfigError, match="no such alert"):
                         await ctl(command="ack", alert=wrong)
                 for _ in range(3):  # As a view does that looks again and again.
@@ -143,6 +146,38 @@ def test_an_operator_halts_and_resumes_through_the_socket(tmp_path: Path, strate
     assert seen == [(6, who), (2, who)]
     assert len(facts) == 2  # The operator's, and the one that ends a session.
     assert int(facts[0]["code"]) >= 0
+
+
+def test_a_session_that_cannot_be_commanded_ends_in_order(
+    tmp_path: Path, strategy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is made last, when the journal is there: what it holds is whole, and says that it ended."""
+
+    async def fails(*_: Any) -> asyncio.Server:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(process_module, "serve", fails)
+
+    async def play() -> None:
+        async with SmallVenue(6) as venue:
+            path = configuration(tmp_path, venue.port, strategy_folder)
+            with pytest.raises(OSError, match="No space left"):
+                await run_session(load_session(path), lambda _: None)
+
+    asyncio.run(play())
+    found = replay_journal(tmp_path / "sessions" / "paper" / "journal")
+    assert found.difference is None
+    assert found.ended
+
+
+def test_a_folder_whose_socket_would_have_too_long_a_path_is_refused_before_anything_is_made(
+    tmp_path: Path, strategy_folder: Path
+) -> None:
+    path = configuration(tmp_path, 1, strategy_folder)
+    loaded = load_session(path, {"session.name": "n" * 120})
+    with pytest.raises(ConfigError, match=r"too long, field session\.out, session\.name"):
+        asyncio.run(run_session(loaded, lambda _: None))
+    assert not loaded.place.exists()
 
 
 def test_a_silent_feed_is_stale_although_the_socket_is_up(tmp_path: Path, strategy_folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import resource
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from aiohttp import web
 
 from twinloop.engine.gateway.alerts import ALERT_CODE
@@ -149,6 +152,29 @@ def test_a_sink_that_cannot_write_is_given_up(tmp_path: Path) -> None:
         assert channel.counts.failed == {"file": 1}
 
     asyncio.run(play())
+
+
+def test_a_disk_that_takes_half_a_line_spoils_no_other(tmp_path: Path) -> None:
+    """The process may write no longer files for a while: what was not whole is written again when it may."""
+    path, line = tmp_path / "alarms", b'{"key": "%d"}' % 10**40
+    sink = FileSink(path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    async def play() -> None:
+        await sink.take(line)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(line) + 10, before[1]))
+        with pytest.raises(OSError, match="No space left"):
+            await sink.take(line)
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        await sink.take(line)
+
+    try:
+        asyncio.run(play())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == 2 * (line + b"\n")
 
 
 def test_text_from_outside_is_cut_to_plain_ascii_on_one_line(tmp_path: Path) -> None:
