@@ -206,16 +206,25 @@ def test_what_waits_behind_a_withdrawn_order_leaves_in_its_place(
     monkeypatch.setattr(journal, "is_safe", lambda _: safe)
     first = request_rows((rows.NEW, 1), (rows.NEW, 2), (rows.AMEND, 2), (rows.NEW, 3))
     loop._leave(Sealed(first.tobytes(), 0, 1))
-    loop._leave(Sealed(request_rows((rows.NEW, 4)).tobytes(), 0, 2))
+    loop._leave(Sealed(request_rows((rows.NEW, 4), (rows.NEW, 5), (rows.CANCEL, 5)).tobytes(), 1, 2))
     loop._leave(Sealed(request_rows((rows.CANCEL, 2), (rows.CANCEL, 4), (rows.CANCEL, 9)).tobytes(), 3, 3))
     assert told == [("sent", rows.CANCEL, 9)]
-    assert loop.waiting_orders == 4
+    assert loop.waiting_orders == 5
     safe = True
     loop.release()
     assert told[1:] == [
         ("sent", rows.NEW, 1), ("withdrawn", rows.NEW, 2), ("sent", rows.NEW, 3), ("withdrawn", rows.NEW, 4),
+        ("withdrawn", rows.NEW, 5),
     ]  # fmt: skip
     assert loop.waiting_orders == 0
+    told.clear()
+    together = request_rows((rows.NEW, 6), (rows.CANCEL, 6))
+    loop._leave(Sealed(together.tobytes(), 1, 4))
+    assert told == [("sent", rows.NEW, 6), ("sent", rows.CANCEL, 6)], "nothing has to wait"
+    safe = False
+    together["order_id"] = 7
+    loop._leave(Sealed(together.tobytes(), 1, 5))
+    assert told[2:] == [("withdrawn", rows.NEW, 7)]
     journal.close()
 
 
