@@ -32,7 +32,7 @@ NO_NEED_TO_AMEND: Final = -5027
 DUPLICATE_ID: Final = -4116
 KEY_REFUSED: Final = frozenset({-1002, -2014, -2015})
 UNKNOWN_ORDER: Final = frozenset({CANCEL_REJECTED, NO_SUCH_ORDER})
-_EXECUTION_UNKNOWN: Final = frozenset({-1000, -1001, -1006, -1007, -1016})
+EXECUTION_UNKNOWN: Final = frozenset({-1000, -1001, -1006, -1007, -1016})
 _USDM_FAILED: Final = ("Service Unavailable", "Internal error; unable to process your request")
 HOLD_OFF_NS: Final = 60_000_000_000  # Where the venue does not say for how long.
 BAN_NS: Final = 120_000_000_000
@@ -68,7 +68,7 @@ def judge(market: Market, status: int, headers: Mapping[str, str], body: bytes) 
     if status >= 500:
         failed = market == "usdm" and (code == -1008 or message.startswith(_USDM_FAILED))
         return Judgement(REFUSED if failed else UNPROVEN, code, message)
-    if status == 403 or status == 408 or code in _EXECUTION_UNKNOWN:
+    if status == 403 or status == 408 or code in EXECUTION_UNKNOWN:
         return Judgement(UNPROVEN, code, message)
     if code == DUPLICATE_ID or (code == NEW_ORDER_REJECTED and message.startswith(_DUPLICATE_TEXT)):
         # Our own id is taken: by this very order, on a way we did not hear of.

@@ -58,7 +58,7 @@ def verify(folder: Path, *, archived: Flag = False, json: Flag = False) -> int:
     from twinloop.engine.journal.reader import open_journal  # noqa: PLC0415
 
     journal = open_journal(folder)
-    before = sum(1 for _ in _archived(folder)) if archived else 0
+    before = sum(1 for _ in _archived(journal)) if archived else 0
     disk = forecast(journal)
     code = CHECK_FAILED if journal.problems else INCOMPLETE if journal.torn_bytes else OK
     if json:
@@ -356,14 +356,14 @@ def _choice(kind: list[str] | None, start: str | None, end: str | None, sequence
     )
 
 
-def _archived(folder: Path) -> "Iterator[Commit]":
+def _archived(journal: "Journal") -> "Iterator[Commit]":
     from twinloop.engine.journal.archive import each_archived  # noqa: PLC0415 - Polars is loaded when it is needed
 
-    return each_archived(folder)
+    return each_archived(journal.folder, before=journal.first_commit)
 
 
 def _commits(journal: "Journal", *, archived: bool) -> "Iterator[Commit]":
-    return itertools.chain(_archived(journal.folder), journal.each()) if archived else journal.each()
+    return itertools.chain(_archived(journal), journal.each()) if archived else journal.each()
 
 
 def _segment(segment: "Segment") -> dict[str, Any]:

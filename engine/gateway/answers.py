@@ -270,7 +270,11 @@ class Answers:
             old.in_doubt = old.state in OPEN  # Why it failed is to be asked: filled, cancelled, or filling.
         if found.placed is not None:
             self.apply(order, leg, found.placed)
-        elif found.place_result in {"FAILURE", "NOT_ATTEMPTED"} and (found.place_code or found.cancelled is None):
+        elif (
+            found.place_result in {"FAILURE", "NOT_ATTEMPTED"}
+            and (found.place_code or found.cancelled is None)
+            and found.place_code not in errors.EXECUTION_UNKNOWN
+        ):
             reason = reasons.refusal(found.place_code or found.cancel_code, found.place_text)
             self.tracker.refuse(leg, reason)
         else:

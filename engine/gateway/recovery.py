@@ -122,6 +122,9 @@ class _Journal:
         self.sent: set[int] = set()
         self.not_sent: set[int] = set()
         self.unanswered: Counter[int] = Counter()  # Amends by order.
+        self.refused_here: Counter[int] = (
+            Counter()
+        )  # Those among them that the desk refused, whose answers are to come.
 
     def take(self, row: RowFields) -> None:
         """One row; others' kinds mean nothing here."""
@@ -214,6 +217,7 @@ class _Journal:
         order.amends += 1
         self.unanswered[order.order_id] += 1
         if order.amend is not None or order.ended or order.cancel_wanted:
+            self.refused_here[order.order_id] += 1
             return
         if row.word_40 <= order.filled:
             order.cancel_wanted = True
@@ -246,7 +250,11 @@ class _Journal:
         order.amend = None
 
     def _amend_refused(self, order: Order, row: RowFields) -> None:
+        """Of an amend that the desk refused, as long as one of those has no answer: that says nothing of the one under way."""
         self.unanswered[order.order_id] -= 1
+        if self.refused_here[order.order_id]:
+            self.refused_here[order.order_id] -= 1
+            return
         if order.amend is None or row.word_56 == codes.REASON_AMEND_PENDING:
             return
         if order.amend.how == REPLACE and order.legs[-1].state in OPEN:

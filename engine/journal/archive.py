@@ -91,16 +91,31 @@ def segment_bytes(parquet: Path) -> bytes:
     return b"".join((base64.b64decode(header), *parts))
 
 
-def each_archived(folder: Path, copies: Path | None = None) -> Iterator[Commit]:
-    """The commits that are Parquet now, in order: those before Journal.each. CorruptError where one is retired or not as it was.
+def each_archived(folder: Path, copies: Path | None = None, *, before: int | None = None) -> Iterator[Commit]:
+    """The commits that are Parquet now, in order. CorruptError where one is retired or not as it was.
 
-    copies: a folder that holds the Parquet files of retired segments.
+    copies: a folder that holds the Parquet files of retired segments. before: up to this commit, the first of Journal.each; None: all of them.
     """
     for entry in read_index(folder):
-        content = archived_bytes(folder, entry, copies)
-        header, size = read_header(content, parquet_path(folder, entry.segment))
-        rows = np.frombuffer(content, np.uint8, offset=size).view(ROW)
-        yield from each_commit(rows, header.segment, header.first_commit, header.checksum, size)
+        if before is None or entry.first_commit < before:
+            yield from _commits_of(folder, entry, copies)
+
+
+def archived_segment(folder: Path, number: int) -> Iterator[Commit]:
+    """The commits of one segment that is Parquet now. CorruptError where it is not, or not as it was."""
+    entry = next((each for each in read_index(folder) if each.segment == number), None)
+    if entry is None:
+        raise CorruptError(
+            "a journal segment is missing", file=folder, expected=f"segment {number}", remedy="put every segment back as it was written"
+        )  # fmt: skip
+    yield from _commits_of(folder, entry, None)
+
+
+def _commits_of(folder: Path, entry: Archived, copies: Path | None) -> Iterator[Commit]:
+    content = archived_bytes(folder, entry, copies)
+    header, size = read_header(content, parquet_path(folder, entry.segment))
+    rows = np.frombuffer(content, np.uint8, offset=size).view(ROW)
+    yield from each_commit(rows, header.segment, header.first_commit, header.checksum, size)
 
 
 def archived_bytes(folder: Path, entry: Archived, copies: Path | None = None) -> bytes:

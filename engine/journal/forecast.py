@@ -45,7 +45,10 @@ def _rows_since(segment: Segment, since_ns: int) -> int:
         return segment.rows
     if segment.last_wall_ns <= since_ns:
         return 0
-    rows = np.memmap(segment.path, ROW, "r", segment.header_bytes, (segment.rows,))
+    try:
+        rows = np.memmap(segment.path, ROW, "r", segment.header_bytes, (segment.rows,))
+    except FileNotFoundError:  # Archived since it was checked.
+        return segment.rows
     seals = np.flatnonzero(rows["kind"] == SEAL)
     later = seals[rows["wall_ns"][seals] > since_ns]
     before = seals[: len(seals) - len(later)]

@@ -74,7 +74,12 @@ class Journal:
     def each(self) -> Iterator[Commit]:
         """Every commit in order."""
         for segment in self.segments:
-            yield from segment.each()
+            try:
+                yield from segment.each()
+            except FileNotFoundError:  # Archived since it was checked, as a session that runs goes on.
+                from twinloop.engine.journal.archive import archived_segment  # noqa: PLC0415 - loads Polars
+
+                yield from archived_segment(self.folder, segment.header.segment)
 
     def require_sound(self) -> None:
         """Raise CorruptError for the first problem."""
@@ -97,10 +102,11 @@ def open_journal(folder: Path) -> Journal:
 
 
 def _open(folder: Path) -> Journal:
-    put_away = read_index(folder) if folder.is_dir() else []
+    there = segments_of(folder)
+    put_away = read_index(folder)  # After the list: what was archived between is in both, and nothing is in neither.
     first = put_away[-1].segment if put_away else 0
     # One that is archived already is still there where the process ended before it was removed.
-    paths = [path for path in segments_of(folder) if segment_number(path) > first]
+    paths = [path for path in there if segment_number(path) > first]
     if not paths:
         raise CorruptError("the newest segments of a journal are missing", file=folder, expected=f"segment {first + 1}")
     journal = Journal(folder, [])

@@ -134,6 +134,7 @@ class JournalWriter:
         self._session, self._code, self._config = session, code, config
         self._instruments = tuple(_of_session(session) if instruments is None else instruments)
         self._segment_bytes = segment_rows * ROW_SIZE
+        self.commit_rows_max = min(segment_rows, buffer_rows or BUFFER_ROWS[durability]) - 1  # Its seal is a row too.
         self._core = core = journal_write.CommitBuffer(
             level=_LEVELS[durability], buffer_rows=buffer_rows or BUFFER_ROWS[durability], segment_rows=segment_rows, group_rows=group_rows,
             group_ns=group_us * 1000, start=start, refuse=self._refuse, roll=self._roll_now, faults=self._layer.faults,

@@ -233,13 +233,14 @@ class LiveLoop:
         """Cancels leave now, the rest as soon as their commit is safe. An order whose cancel comes while it waits for that never leaves.
 
         A halt is such a cancel: no order of a session that is halted goes to the venue because a disk was slow. A cancel that was asked for
-        together with its order waits with it: ahead of it the gateway would know no such order, and that would go to work uncancelled.
+        together with its order leaves behind it, or neither does: ahead of it the gateway would know no such order, and that would go to
+        work uncancelled.
         """
         if sealed.left is not None:
             assert self._short_way is not None
             self._short_way.left(sealed.left)
             return
-        mark = sealed.mark
+        mark, cancelled = sealed.mark, set[int]()
         if self._send is None or not mark:
             return
         if sealed.cancels == 0:
@@ -262,7 +263,11 @@ class LiveLoop:
             rest = ~now & ~of_waiting
             if rest.any():
                 self._wait(mark, pick(requests, rest).tobytes())
+            cancelled = set(requests["order_id"][with_order].tolist())
         self.release()
+        if self._waiting and cancelled:
+            self._withdrawn.update(cancelled.intersection(self._orders_waiting()))
+            self.release()
 
     def _wait(self, mark: int, row_bytes: bytes) -> None:
         self._waiting.append((mark, self.clock.both()[1], row_bytes))

@@ -152,7 +152,7 @@ def every_commit(journal: Journal, copies: Path | None = None) -> Iterator[Commi
     if journal.first_commit:
         from twinloop.engine.journal.archive import each_archived  # noqa: PLC0415 - Polars is loaded when it is needed
 
-        yield from each_archived(journal.folder, copies)
+        yield from each_archived(journal.folder, copies, before=journal.first_commit)
     yield from journal.each()
 
 

@@ -285,6 +285,9 @@ class LiveProcess:
         self.feed = feed
         if len(past.rows):
             self._end_warm_up(past)
+        if self.orders is not None and found is None:  # Until fills are heard of as they come, as behind a journal.
+            self.loop.command("reduce", SESSION_START)
+            self._may_resume = True
         if self.orders is not None:  # After all that came before, whose times are earlier.
             market, ask = MARKETS[loaded.config.feed.venue], partial(feed.get, loaded.rest)
             self._fee_rate = fee_rate.FeeRate(self.loop, ask, market, self._say, self._fees, goes_on=found is not None)
@@ -472,6 +475,10 @@ class LiveProcess:
         """Compare with the venue: after a restart before anything trades, and then again and again."""
         if self._rebuilt is not None:
             await self._prove(orders, self._rebuilt)
+        else:
+            while not orders.settled:
+                await WORLD.sleep(PROVE_S)
+            self._trade(orders)
         await self.reconciler.run()
 
     async def _prove(self, orders: OrderEdge, rebuilt: Outcome) -> None:
@@ -487,10 +494,14 @@ class LiveProcess:
         if crash_points.armed:
             crash_points.reach("start-proven")
         if not self.reconciler.breaks:
-            if self._may_resume and not orders.needs_person and not self._ends:
-                orders.begin_trading()
+            self._trade(orders)
             state = self.loop.trading_state
             self._say(f"every order is proven and the positions agree: {'trading' if state == 'ACTIVE' else state}")
+
+    def _trade(self, orders: OrderEdge) -> None:
+        """Begin to trade, where nobody and nothing has said otherwise."""
+        if self._may_resume and not orders.needs_person and not self._ends:
+            orders.begin_trading()
 
     @property
     def _ends(self) -> bool:

@@ -46,6 +46,7 @@ PAGES_MAX: Final = 50  # Of one symbol: 1,000 of USD-M's weight of 2,400 a minut
 ROWS_MAX: Final = 2_000_000  # 128 MB, and as much in the journal.
 SETTLED_NS: Final = 2 * 10**9  # A kline that ended so long ago by the venue's clock does not change any more.
 CHUNK_ROWS: Final = 4096
+ROWS_A_FACT: Final = 16  # Of a commit: what a fact leads to is in it too, each call that was refused.
 WAIT_S: Final = 0.001
 _BOOK: Final = (table.LEVEL, table.SNAPSHOT_BEGIN, table.SNAPSHOT_LEVEL, table.SNAPSHOT_END, table.CLEAR)
 
@@ -311,7 +312,7 @@ async def feed_missed(loop: LiveLoop, rows: Rows) -> None:
 
 async def _handed_over(loop: LiveLoop, rows: Rows) -> AsyncIterator[None]:
     """Chunk by chunk, each safe in the journal before the next."""
-    for chunk in whole_facts(rows, CHUNK_ROWS):
+    for chunk in whole_facts(rows, min(CHUNK_ROWS, loop.recorded.journal.commit_rows_max // ROWS_A_FACT)):
         loop.take(chunk)
         if loop.failure:
             raise SessionError(loop.failure)

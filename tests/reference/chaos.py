@@ -118,11 +118,24 @@ class WiderChaos(Chaos):
     Nobody but us makes an order larger here: what others add cannot be reserved before it is told.
     """
 
+    def __init__(self, market: str, seed: int, *, restarts: bool = False, orders_max: int = 5) -> None:
+        super().__init__(market, seed, restarts=restarts, orders_max=orders_max)
+        self.world.venue.meets = self._meets
+
+    def _meets(self, order: VenueOrder) -> None:
+        """Some new orders find something to trade with, and some of those want no more than that."""
+        if self.dice.random() < 0.25:
+            self.world.venue.fill(order, self.dice.choice([LOT // 2, LOT, 5 * LOT]))
+            if order.status in OPEN and self.dice.random() < 0.5:
+                self.world.venue.end(order, "EXPIRED")
+
     def act(self) -> None:
         if self.dice.random() < 0.85:
             super().act()
             return
-        name = self.dice.choice(["by_hand", "ends", "stays", "too_late", "stream", "busy", "stranger", "cancel_all"])
+        name = self.dice.choice(
+            ["by_hand", "ends", "stays", "too_late", "stream", "busy", "stranger", "cancel_all", "later"]
+        )
         self.world.venue.now_ms = self.world.now_ns // 1_000_000
         getattr(self, f"_{name}")()
 
@@ -189,6 +202,10 @@ class WiderChaos(Chaos):
         else:
             terms = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "1.000", "price": "99.00"}
             venue.place(terms, f"web_{len(venue.orders)}")
+
+    def _later(self) -> None:
+        """Long enough for a sweep to leave trades behind it, seldom."""
+        self.world.tick(self.dice.choice([5_000, 12_000, 130_000]))
 
     def _cancel_all(self) -> None:
         world = self.world

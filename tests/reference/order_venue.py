@@ -5,6 +5,7 @@ order fills and what becomes of a request or a frame. `kernel_view` replays own-
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -54,6 +55,8 @@ class Venue:
     lag_list: bool = False
     income: list[dict[str, Any]] = field(default_factory=list)  # Funding payments, as they are listed.
     income_max: int = 1000  # Of one page.
+    trades_max: int = 1000  # The same of trades.
+    meets: Callable[[VenueOrder], None] | None = None  # What a new order does as it comes: fill, expire, or nothing.
 
     # Text.
 
@@ -150,7 +153,23 @@ class Venue:
         )
         self.orders.append(order)
         self.frame(order, "NEW")
+        if self.meets is not None:
+            self.meets(order)
         return order
+
+    def placed_json(self, order: VenueOrder) -> dict[str, Any]:
+        """The answer to a new order; of spot with what it met."""
+        shown = self.order_json(order)
+        if self.market == "spot":
+            shown["transactTime"] = self.now_ms
+            shown["fills"] = [
+                {
+                    "price": self.text(trade.price, self.price_scale), "qty": self.text(trade.qty, self.qty_scale),
+                    "commission": self.text(trade.fee, 8), "commissionAsset": "USDT", "tradeId": trade.trade_id,
+                }
+                for trade in self.trades if trade.order is order
+            ]  # fmt: skip
+        return shown
 
     # Requests.
 
@@ -173,7 +192,7 @@ class Venue:
 
     def _post_order(self, asked: dict[str, str]) -> tuple[int, Any]:
         order = self.place(asked, asked["newClientOrderId"])
-        return 200, self.order_json(order)
+        return 200, self.placed_json(order)
 
     def _delete_order(self, asked: dict[str, str]) -> tuple[int, Any]:
         order = self._asked_order(asked)
@@ -239,7 +258,7 @@ class Venue:
             "cancelResult": "SUCCESS",
             "newOrderResult": "SUCCESS",
             "cancelResponse": self.order_json(old, "cancelid"),
-            "newOrderResponse": self.order_json(new),
+            "newOrderResponse": self.placed_json(new),
         }
 
     def _get_openOrders(self, asked: dict[str, str]) -> tuple[int, Any]:  # noqa: N802 - the path's name
@@ -282,7 +301,7 @@ class Venue:
             else:
                 shown.update(buyer=buyer, maker=trade.maker, side=trade.order.side)
             found.append(shown)
-        return found[: int(asked["limit"])]
+        return found[: min(int(asked["limit"]), self.trades_max)]
 
     def _get_myTrades(self, asked: dict[str, str]) -> tuple[int, Any]:  # noqa: N802 - the path's name
         return 200, self._trades(asked)

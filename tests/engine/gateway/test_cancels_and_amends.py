@@ -1,5 +1,7 @@
 """Cancels until proven, and amends as each market has them, two legs told apart."""
 
+import json
+
 import pytest
 from reference.gateway_world import LOT, MS, World, refusal, request_row
 
@@ -357,3 +359,32 @@ def test_an_amend_from_elsewhere_that_no_stream_told_is_seen_in_the_list() -> No
     world.run(11)
     assert (world.orders[17].qty, world.orders[17].price) == (5 * LOT, 10_200)
     assert world.names().count("UNSOLICITED_AMEND") == 1
+
+
+def test_a_new_leg_whose_execution_the_venue_does_not_know_is_not_refused() -> None:
+    """It says FAILURE of it as of every leg without a result; the code says what that is worth."""
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 4 * LOT, 10_100)
+    replace = world.take(kinds.REPLACE)
+    world.arrive(replace)
+    world.answered.clear()
+    world.venue.frames.clear()
+    cancelled = world.venue.order_json(world.of(17), "cancelid")
+    unknown = {
+        "code": -1007,
+        "msg": "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    }
+    data = {
+        "cancelResult": "SUCCESS",
+        "newOrderResult": "FAILURE",
+        "cancelResponse": cancelled,
+        "newOrderResponse": unknown,
+    }
+    body = {"code": -2021, "msg": "Order cancel-replace partially failed.", "data": data}
+    world.respond(replace, 409, json.dumps(body).encode())
+    assert world.kinds() == ["ACK", "UNKNOWN"]
+    assert (world.orders[17].amends, world.orders[17].amend_qty) == (1, 4 * LOT)
+    world.run(10)
+    assert (world.orders[17].state, world.orders[17].qty, world.orders[17].amends) == ("ACKED", 4 * LOT, 0)

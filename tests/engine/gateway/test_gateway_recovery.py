@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.gateway_world import API_KEY, LOT, SECRET, World, credentials, refusal, request_row, settings
+from reference.worst_case import kernel_holds
 
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.engine.gateway import outcome as kinds
@@ -79,6 +80,37 @@ def test_no_key_and_no_signature_is_shown_anywhere(market: str, caplog: pytest.L
     for secret in (API_KEY, SECRET, signature):
         for start in range(len(secret) - 9):
             assert secret[start : start + 10] not in text
+
+
+@pytest.mark.parametrize("refused", ["of an order that is cancelled", "withdrawn", "one is under way"])
+def test_an_amend_that_was_refused_here_says_nothing_of_the_one_under_way(refused: str) -> None:
+    """After a restart neither: the venue may have done that one, and until it is proven its quantity counts."""
+    world = World("usdm")
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 8 * LOT)
+    world.arrive(world.take(kinds.AMEND))
+    if refused == "of an order that is cancelled":
+        world.cancel(17)
+    if refused == "withdrawn":
+        row = request_row(rows.AMEND, 17, 5 * LOT)
+        world.orders[17].amends += 1
+        world.journal.append((7, row))
+        world.keep(world.gateway.on_withdrawn(row, *world.times))
+    else:
+        world.amend(17, 5 * LOT)
+    world.venue.frames.clear()  # Nor does the stream tell of it.
+    world.venue.fill(world.of(17), 3 * LOT)
+    world.frames()
+    for how in ("journal", "journal"):
+        world.restart(how)
+        order = world.orders[17]
+        assert (order.open, order.filled, kernel_holds(order)) == (True, 3 * LOT, 8 * LOT)
+    world.run(30)
+    assert world.gateway.unproven == 0
+    assert (world.of(17).status, kernel_holds(order)) == (
+        ("CANCELED", 3 * LOT) if refused == "of an order that is cancelled" else ("PARTIALLY_FILLED", 8 * LOT)
+    )
 
 
 def damaged(good: list[bytes], number: int) -> bytes:

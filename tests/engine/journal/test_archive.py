@@ -13,9 +13,11 @@ from twinloop.data.errors import CorruptError
 from twinloop.engine.journal import archive as archive_module
 from twinloop.engine.journal.archive import archive, each_archived, restore_segment, retire, segment_bytes
 from twinloop.engine.journal.archive_index import parquet_path, read_index
+from twinloop.engine.journal.folder import segments_of
 from twinloop.engine.journal.forecast import HOUR_NS, forecast
 from twinloop.engine.journal.reader import open_journal
 from twinloop.engine.journal.recovery import resume
+from twinloop.engine.live.parity import every_commit
 from twinloop.kernels.rows import ROW, ROW_SIZE
 
 SECOND_NS = 1_000_000_000
@@ -60,6 +62,33 @@ def test_any_row_comes_back_from_parquet(tmp_path_factory: pytest.TempPathFactor
     content = (folder / "segment-000001.journal").read_bytes()
     archive(folder)
     assert segment_bytes(parquet_path(folder, 1)) == content
+
+
+def test_a_journal_that_is_archived_while_it_is_opened_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session's start and the sidecar's round do not wait for each other."""
+    commits = written(tmp_path, [20] * 10)
+
+    def archived_before(folder: Path) -> list[Path]:
+        archive(folder)
+        return segments_of(folder)
+
+    monkeypatch.setattr("twinloop.engine.journal.reader.segments_of", archived_before)
+    journal = open_journal(tmp_path)
+    assert journal.first_commit > 0
+    assert [commit.rows.tobytes() for commit in every_commit(journal)] == commits
+
+
+def test_a_journal_that_is_archived_while_it_is_read_gives_every_commit_once(tmp_path: Path) -> None:
+    """As a replay does of a session that runs, for minutes."""
+    commits = written(tmp_path, [20] * 10)
+    archive(tmp_path, keep=3)
+    journal = open_journal(tmp_path)
+    assert journal.first_commit > 0
+    archive(tmp_path)
+    assert [commit.rows.tobytes() for commit in every_commit(journal)] == commits
+    assert forecast(journal, free_bytes=1).bytes_per_s >= 0
 
 
 def test_a_journal_that_was_archived_is_gone_on_with(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Nothing leaves before it is sealed, cancels never wait, and without a journal nothing but cancels leaves."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from twinloop.engine.live.loop import WAIT_MAX_NS, LiveLoop
 from twinloop.engine.live.node import LiveNode
 from twinloop.engine.live.recorded import RecordedNode, Sealed, as_rows
 from twinloop.engine.live.session import Session, session_to_plain
+from twinloop.engine.live.warm_up import feed_missed
 from twinloop.engine.seam import ReceiveClock
 from twinloop.kernels import codes, rows
 
@@ -44,9 +46,14 @@ def withdrawn() -> list[Any]:
 
 @pytest.fixture
 def make_loop(session: Session, tmp_path: Path, withdrawn: list[Any]) -> MakeLoop:
-    def make(durability: Any = "async", name: str = "") -> tuple[LiveLoop, list[Any]]:
+    def make(durability: Any = "async", name: str = "", **more: Any) -> tuple[LiveLoop, list[Any]]:
         journal = JournalWriter(
-            tmp_path / name, session=dict(session_to_plain(session)), code="c", config="d", durability=durability
+            tmp_path / name,
+            session=dict(session_to_plain(session)),
+            code="c",
+            config="d",
+            durability=durability,
+            **more,
         )
         sent: list[Any] = []
         world: Any = Stopped(session.start_ns)
@@ -73,6 +80,20 @@ def test_requests_leave_once_they_are_sealed(
     loop.recorded.journal.close()
     sealed = [int(kind) for commit in open_journal(tmp_path).each() for kind in commit.requests["kind"]]
     assert sorted(kinds(sent)) == sorted(sealed)
+
+
+@pytest.mark.parametrize("durability", ["async", "group"])
+def test_what_was_missed_comes_in_commits_that_the_smallest_segment_holds(
+    make_loop: MakeLoop, market: tuple[Instrument, Any], tmp_path: Path, durability: str
+) -> None:
+    loop, _ = make_loop(durability, segment_rows=4096)
+    missed = market[1][:9000]
+    asyncio.run(feed_missed(loop, missed))
+    assert loop.failure == ""
+    loop.recorded.journal.close()
+    written = [commit for commit in open_journal(tmp_path).each() if len(commit.facts)]
+    assert sum(len(commit.facts) for commit in written) >= len(missed)
+    assert max(len(commit.rows) for commit in written) < 4096 // 4
 
 
 def acknowledged(loop: LiveLoop, order_id: int) -> np.ndarray[Any, Any]:
@@ -185,16 +206,25 @@ def test_what_waits_behind_a_withdrawn_order_leaves_in_its_place(
     monkeypatch.setattr(journal, "is_safe", lambda _: safe)
     first = request_rows((rows.NEW, 1), (rows.NEW, 2), (rows.AMEND, 2), (rows.NEW, 3))
     loop._leave(Sealed(first.tobytes(), 0, 1))
-    loop._leave(Sealed(request_rows((rows.NEW, 4)).tobytes(), 0, 2))
+    loop._leave(Sealed(request_rows((rows.NEW, 4), (rows.NEW, 5), (rows.CANCEL, 5)).tobytes(), 1, 2))
     loop._leave(Sealed(request_rows((rows.CANCEL, 2), (rows.CANCEL, 4), (rows.CANCEL, 9)).tobytes(), 3, 3))
     assert told == [("sent", rows.CANCEL, 9)]
-    assert loop.waiting_orders == 4
+    assert loop.waiting_orders == 5
     safe = True
     loop.release()
     assert told[1:] == [
         ("sent", rows.NEW, 1), ("withdrawn", rows.NEW, 2), ("sent", rows.NEW, 3), ("withdrawn", rows.NEW, 4),
+        ("withdrawn", rows.NEW, 5),
     ]  # fmt: skip
     assert loop.waiting_orders == 0
+    told.clear()
+    together = request_rows((rows.NEW, 6), (rows.CANCEL, 6))
+    loop._leave(Sealed(together.tobytes(), 1, 4))
+    assert told == [("sent", rows.NEW, 6), ("sent", rows.CANCEL, 6)], "nothing has to wait"
+    safe = False
+    together["order_id"] = 7
+    loop._leave(Sealed(together.tobytes(), 1, 5))
+    assert told[2:] == [("withdrawn", rows.NEW, 7)]
     journal.close()
 
 

@@ -40,8 +40,11 @@ def test_orders_that_leave_for_more_than_was_asked_for_halt_the_session(
                 with pytest.MonkeyPatch.context() as planted:
                     planted.setattr(Template, name, twice)
                     planted.setattr(process.orders.gateway, "frame", lambda *_: None)
-                    await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
-                assert "ORDERS_DIFFER" in [alert.name for alert in process.orders.alerts]
+                    await sessions.until(
+                        lambda: "ORDERS_DIFFER" in [alert.name for alert in process.orders.alerts],  # type: ignore[union-attr]
+                        task,
+                    )
+                assert process.loop.trading_state == "HALTED"
                 account = server.exchanges["usdm"].accounts[PRACTICE_KEY]
                 await sessions.until(lambda: not any(order.status in OPEN for order in account.orders.values()), task)
 
