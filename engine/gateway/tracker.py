@@ -191,6 +191,8 @@ class Tracker:
         ours = amend is not None and amend.leg == leg.number and target == (amend.qty, amend.price)
         if not ours and ((qty, price) == (leg.qty, leg.price) or venue_ns <= leg.amended_ns):
             return  # An echo, or told again after a later one.
+        if not ours and leg.state not in OPEN and _is_replaced(order, leg):
+            return  # What came of it is told by its fills: the order is what its present leg is.
         leg.qty, leg.price = qty, price
         leg.amended_ns = max(leg.amended_ns, venue_ns)
         if ours:
@@ -307,6 +309,11 @@ class Tracker:
             _, oldest = self.ended.popitem(last=False)
             for leg in oldest.legs:
                 self.by_venue_id.pop((oldest.instrument, leg.venue_id), None)
+
+
+def _is_replaced(order: Order, leg: Leg) -> bool:
+    """Whether a later leg stands for the order, as far as is known."""
+    return any(other.number > leg.number and other.state not in NEVER_PLACED for other in order.legs)
 
 
 def leg_of(order: Order, number: int) -> Leg | None:

@@ -388,3 +388,20 @@ def test_a_new_leg_whose_execution_the_venue_does_not_know_is_not_refused() -> N
     assert (world.orders[17].amends, world.orders[17].amend_qty) == (1, 4 * LOT)
     world.run(10)
     assert (world.orders[17].state, world.orders[17].qty, world.orders[17].amends) == ("ACKED", 4 * LOT, 0)
+
+
+def test_a_late_word_on_a_leg_that_was_replaced_changes_no_order() -> None:
+    """Told after the leg's end, by a stream that is late: the order is as large as the leg that works."""
+    world = World("spot")
+    world.new(17, 3 * LOT)
+    world.settle()
+    at_venue = world.of(17)
+    at_venue.qty = LOT
+    world.venue.now_ms += 5
+    world.venue.frame(at_venue, "REPLACED")  # By hand.
+    late = world.venue.frames.pop()
+    world.amend(17, 4 * LOT, 10_100)
+    world.settle()
+    assert (world.orders[17].qty, world.of(17, 1).qty) == (4 * LOT, 4 * LOT)
+    world.frame(late)
+    assert (world.orders[17].qty, world.orders[17].price) == (4 * LOT, 10_100)
