@@ -61,7 +61,13 @@ def instrument() -> Instrument:
 
 
 def make_loop(
-    folder: Path, clock: ReceiveClock, durability: Any, *, every: int, send: Callable[[Any], None] | None
+    folder: Path,
+    clock: ReceiveClock,
+    durability: Any,
+    *,
+    every: int,
+    send: Callable[[Any], None] | None,
+    withdraw: Callable[[Any], None] | None = None,
 ) -> LiveLoop:
     """A live session's loop, started; its journal is in the folder."""
     (folder / "marked.py").write_text(STRATEGY)
@@ -73,7 +79,7 @@ def make_loop(
     journal = JournalWriter(
         folder / "journal", session=dict(session_to_plain(session)), code="latency", config=session.digest(), durability=durability
     )  # fmt: skip
-    loop = LiveLoop(RecordedNode(LiveNode(session, "live"), journal), clock, send=send)
+    loop = LiveLoop(RecordedNode(LiveNode(session, "live"), journal), clock, send=send, withdraw=withdraw)
     loop.start()
     return loop
 
@@ -138,7 +144,10 @@ async def trade(durability: str, market: str, orders: str, rest: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clock = ReceiveClock()
         edges: list[OrderEdge] = []
-        loop = make_loop(Path(folder), clock, durability, every=0, send=lambda requests: edges[0].send(requests))  # noqa: PLW0108 - made below
+        loop = make_loop(
+            Path(folder), clock, durability, every=0, send=lambda requests: edges[0].send(requests),  # noqa: PLW0108 - made below
+            withdraw=lambda requests: edges[0].withdraw(requests),  # noqa: PLW0108
+        )  # fmt: skip
         asyncio.get_running_loop().add_reader(loop.recorded.journal.notice_fd, lambda: _released(loop))
         settings = GatewaySettings(
             market="usdm", account=0, prefix="tl", epoch=1, instruments={0: instrument()}, currencies={"USDT": 0},
