@@ -24,12 +24,12 @@ from twinloop.data.binance_instruments import instruments_of
 from twinloop.data.binance_reports import AccountReport
 from twinloop.data.binance_signing import Credentials
 from twinloop.data.binance_stream import info_path
-from twinloop.data.errors import ConfigError, DataError, TwinloopError
+from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.feed_arbiter import FeedArbiter
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
-from twinloop.engine.gateway.alerts import ALERTS, Alert, told_of, utc
+from twinloop.engine.gateway.alerts import Alert, told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
 from twinloop.engine.gateway.settings import GatewaySettings
@@ -41,17 +41,17 @@ from twinloop.engine.live import fee_rate, handover_file
 from twinloop.engine.live.account import AccountTold, ask_account
 from twinloop.engine.live.closing import ClosingWatch
 from twinloop.engine.live.config import MARKETS, LoadedSession
-from twinloop.engine.live.control import ASKS, NOTED, SOCKET, check_place, serve
+from twinloop.engine.live.control import SOCKET, check_place, serve
 from twinloop.engine.live.doubts import doubts
 from twinloop.engine.live.feeds import Feeds, make_feeds
 from twinloop.engine.live.handover import differences, require_fit
 from twinloop.engine.live.holdings import refuse_positions, stock, wallet
 from twinloop.engine.live.inherited import Inherited
 from twinloop.engine.live.keys import check_rights, read_credentials
-from twinloop.engine.live.limit_changes import changes
-from twinloop.engine.live.loop import OF_PERSON, SESSION_START, LiveLoop
-from twinloop.engine.live.measured import Published, sidecar_status
+from twinloop.engine.live.loop import SESSION_START, LiveLoop
+from twinloop.engine.live.measured import Published
 from twinloop.engine.live.node import LiveNode, StrategyFailure
+from twinloop.engine.live.operator import Operator
 from twinloop.engine.live.orders import OrderEdge
 from twinloop.engine.live.rebuild import Rebuilt
 from twinloop.engine.live.reconcile import Reconciler
@@ -60,7 +60,7 @@ from twinloop.engine.live.recovery import recover
 from twinloop.engine.live.rest import get
 from twinloop.engine.live.session import Session, StrategySpec, compiled_strategies, session_to_plain, with_digests
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
-from twinloop.engine.live.status import paid_in_all, status_of
+from twinloop.engine.live.status import paid_in_all
 from twinloop.engine.live.strategy_failures import keep_failure
 from twinloop.engine.live.telling import MarketWatch, limits_told, may_still_work, positions_left, refusals
 from twinloop.engine.live.trading_modes import check_modes
@@ -70,8 +70,6 @@ from twinloop.engine.planning import KINDS
 from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.engine.units import bar_kind, bar_size
 from twinloop.engine.wording import iso
-from twinloop.kernels import codes
-from twinloop.kernels import rows as table
 from twinloop.kernels.node import NEVER
 from twinloop.kernels.rows import ROW
 
@@ -151,7 +149,11 @@ class LiveProcess:
             place = self.loaded.place / SOCKET
             server: asyncio.Server | None = None
             try:
-                server = await serve(place, self._answer)
+                operator = Operator(
+                    self.loop, self.feed, self.loaded, self.orders, self.reconciler if self.orders is not None else None,
+                    clock=self.clock, started_ns=self.started_ns, decided=self._person_decided,
+                )  # fmt: skip
+                server = await serve(place, operator.answer)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._until_stopped(), name="stop")
                     tasks.create_task(self.feed.run(), name="feeds")
@@ -577,83 +579,11 @@ class LiveProcess:
                     await self._no_orders_left(self.orders)
                 raise SessionError(self.loop.failure)
 
-    def _answer(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
-        """What the operator's socket answers."""
-        loop = self.loop
-        if command in ASKS and document.get("again") is not True:
-            loop.command("note", OF_PERSON + user, value=1 + NOTED.index(command))
-        if command == "status":
-            feeds = self.feed.told(self.clock.local_ns())
-            if self.orders is not None:
-                gateway = self.orders.gateway
-                feeds.append({
-                    "orders": self.loaded.rest, "user stream": "up" if gateway.stream_up else "down", "sent": self.orders.transport.sent,
-                    "wait until": utc(until_ns) if (until_ns := gateway.weight.blocked_until_ns(gateway.sender.venue_ns)) else "",
-                    "working": len(gateway.open_orders), "in doubt": gateway.unproven, "of others": len(gateway.strangers), "alerts": len(self.orders.alerts),
-                })  # fmt: skip
-            feeds.append(sidecar_status(self.loaded.place, WORLD.monotonic_ns()))
-            return status_of(
-                loop, name=self.loaded.name, mode=loop.node.session.mode, started_ns=self.started_ns, feeds=feeds
-            )
-        if command == "limits":
-            return {"lines": limits_told(self.loop.node)}
-        if command == "tighten":
-            return self._tighten(document, user)
-        if command == "ack":
-            return {"sequence": self._acknowledge(document.get("alert"), user), "state": loop.trading_state}
-        if command in {"breaks", "accept"}:
-            return self._answer_about_breaks(command, document, user)
-        if command == "resume" and self.orders is not None and self.reconciler.breaks:
-            raise SessionError(
-                "the venue holds something else than the journal: nothing trades on that", expected="every difference accepted or gone",
-                got=", ".join(each.name for each in self.reconciler.breaks), remedy="`twinloop reconcile` looks again and shows each; --accept books one",
-            )  # fmt: skip
-        self._may_resume = False  # From here on a person decides.
+    def _person_decided(self) -> None:
+        """Somebody said how trading goes on: from here on that is a person's."""
+        self._may_resume = False
         if self.orders is not None:
             self.orders.operator_spoke()
-        if command == "flatten" and document.get("at_market") is True:
-            loop.command("halt", OF_PERSON + user)
-            sequence = loop.command("flatten", codes.FLATTEN_AT_MARKET)
-        else:
-            sequence = loop.command(command, OF_PERSON + user)
-        return {"sequence": sequence, "state": loop.trading_state}
-
-    def _tighten(self, document: dict[str, Any], user: int) -> dict[str, Any]:
-        """Make a limit stricter, for good: the journal has it, so a restart does too."""
-        loop, symbol = self.loop, document.get("symbol")
-        key, text = str(document.get("limit", "")), str(document.get("value", ""))
-        wanted = changes(
-            loop.node.decision, loop.node.session.instruments, key, text, None if not symbol else str(symbol)
-        )
-        sequence = loop.command("note", OF_PERSON + user, value=1 + NOTED.index("tighten"))
-        for change in wanted:
-            loop.change_limit(change.instrument, change.word, change.value)
-        return {"sequence": sequence, "state": loop.trading_state, "lines": limits_told(self.loop.node)}
-
-    def _acknowledge(self, alert: Any, user: int) -> int:
-        """Write down that a person has seen an alert. Sequence of the next fact."""
-        known = {number: spec.name for number, spec in ALERTS.items()}
-        wanted = alert if isinstance(alert, int | str) and not isinstance(alert, bool) else None
-        number = next((each for each, name in known.items() if wanted in {each, name}), None)
-        if number is None:
-            raise ConfigError(
-                "no such alert", field="alert", expected="a number or name of an alert, such as 6 or OVERFILL", got=str(alert)
-            )  # fmt: skip
-        row = np.zeros(1, ROW)
-        row["kind"], row["local_ns"] = table.ALERT_ACKNOWLEDGED, self.clock.local_ns()
-        row["alert"], row["code"] = number, OF_PERSON + user
-        self.loop.note(row)
-        return self.loop.node.sequence
-
-    def _answer_about_breaks(self, command: str, document: dict[str, Any], user: int) -> dict[str, Any]:
-        if self.orders is None:
-            raise SessionError("a paper session has no account to compare with", field=command)
-        if command == "accept":
-            sequence = self.reconciler.accept(str(document.get("id", "")), str(document.get("reason", "")), user)
-            return {"sequence": sequence} | self.reconciler.told()
-        if document.get("look") is True:
-            self.reconciler.want()
-        return self.reconciler.told() | {"now_ns": self.clock.local_ns()}
 
     def _finish(self) -> None:
         """No more orders, working ones cancelled, the journal whole."""
