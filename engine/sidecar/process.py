@@ -139,7 +139,7 @@ class Sidecar:
                 self.fence.hold(words["instance"], words["pid"], words["pid_start"])
                 self._leave_to(words["instance"])
             if verdict == MUTE and self.watchdog.instance != self._fenced:
-                self._fenced = self.watchdog.instance
+                self._begin_with(self.watchdog.instance)
                 how = (
                     "its process is gone"
                     if exited
@@ -153,7 +153,7 @@ class Sidecar:
                 )
                 self._taking_over = tasks.create_task(self._take_over(self._fenced, mute=True), name="take-over")
             if words is not None and verdict == OVER and words["failed"] and words["instance"] != self._fenced:
-                self._fenced = words["instance"]
+                self._begin_with(words["instance"])
                 self._tell(
                     "failed", CRITICAL, "the session ended by an error of which it spoke itself; its orders are cancelled",
                     "see what it said, and `twinloop journal verify`, before it is started again",
@@ -167,6 +167,10 @@ class Sidecar:
                     self.channel.tell(full)
             self._publish()
             await WORLD.sleep(LOOK_S)
+
+    def _begin_with(self, instance: int) -> None:
+        """An instance is to be fenced: what was proven of another one says nothing of its orders."""
+        self._fenced, self._cancelled = instance, NOT_ASKED
 
     def _leave_to(self, instance: int) -> None:
         """A new instance proves and cancels for itself: nobody else touches its orders."""

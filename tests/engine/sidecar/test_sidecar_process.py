@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from reference.live_sessions import live_file
 from reference.processes import Child, runs, started, until, words_of
 
+from twinloop.data.atomic import make_folder
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.gateway.client_ids import ClientIds
 from twinloop.engine.journal.archive_index import parquet_path, read_index
 from twinloop.engine.journal.snapshot import snapshots_of
-from twinloop.engine.live.measured import SIDECAR_WORDS, sidecar_status
+from twinloop.engine.live.config import load_session
+from twinloop.engine.live.measured import COUNTERS, SIDECAR_WORDS, sidecar_status
 from twinloop.engine.live.parity import replay_journal
-from twinloop.engine.live.shared import SIDECAR, SharedReader, SharedWords
+from twinloop.engine.live.shared import ENDED, RUNNING, SESSION, SIDECAR, SharedReader, SharedWords
 from twinloop.engine.seam import WORLD
-from twinloop.engine.sidecar.process import CANCELLING, PROVEN
+from twinloop.engine.sidecar.process import CANCELLING, PROVEN, Sidecar
 from twinloop.engine.sidecar.watchdog import MUTE
 
 Beside = Callable[[Server, Child, Child, Path], Awaitable[None]]
@@ -235,6 +238,49 @@ def test_what_a_sidecar_that_died_had_begun_to_cancel_the_next_one_cancels(tmp_p
             assert len(cancelled) == 1
 
     asyncio.run(all_of_it())
+
+
+@pytest.mark.parametrize("gone", ["mute", "failed"])
+def test_what_was_proven_of_one_instance_is_never_said_of_the_next(
+    tmp_path: Path, quoter: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """A sidecar that died in that moment would take the next one's orders for cancelled when it is started again."""
+    monkeypatch.setenv("TWINLOOP_CANCEL_KEY", PRACTICE_KEY)
+    monkeypatch.setenv("TWINLOOP_CANCEL_SECRET", PRACTICE_SECRET)
+    loaded = load_session(live_file(tmp_path, 1, quoter))
+    make_folder(loaded.place)
+    before = SharedWords(loaded.place / SIDECAR_WORDS, SIDECAR)
+    before.publish({"fenced_instance": 1, "cancel_outcome": PROVEN})
+    before.close()
+    session = SharedWords(loaded.place / COUNTERS, SESSION)
+    session.publish(
+        {"instance": 2, "phase": ENDED, "failed": 1} if gone == "failed" else {"instance": 2, "phase": RUNNING}
+    )
+    said: list[tuple[int, int]] = []
+
+    async def all_of_it() -> None:
+        sidecar = Sidecar(loaded, lambda _: None)
+        values, asked = sidecar.values, asyncio.Event()
+
+        def noted() -> dict[str, int]:
+            found = values()
+            said.append((found["fenced_instance"], found["cancel_outcome"]))
+            if said[-1][0] == 2:
+                asked.set()
+            return found
+
+        monkeypatch.setattr(sidecar, "values", noted)
+        monkeypatch.setattr(sidecar.fence, "exited", lambda _: True)
+        monkeypatch.setattr(sidecar.fence, "close_to", lambda _: True)
+        running = asyncio.create_task(sidecar.run())
+        async with asyncio.timeout(30):
+            await asked.wait()
+        sidecar.stopping.set()
+        await running
+
+    asyncio.run(all_of_it())
+    session.close()
+    assert (2, PROVEN) not in said
 
 
 def test_a_session_that_ends_in_order_is_no_alarm_and_one_that_is_killed_goes_on(tmp_path: Path, quoter: Path) -> None:
