@@ -32,6 +32,7 @@ OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or fo
 TAKEN: Final = -2  # By the compiled way.
 # For so long an order or an amend waits for a slow disk; the venue takes none that is under way for longer either (GatewaySettings.window_ms).
 WAIT_MAX_NS: Final = 5_000_000_000
+_NONE: Final[frozenset[int]] = frozenset()
 STATE_NAME: Final = {codes.ACTIVE: "ACTIVE", codes.REDUCING: "REDUCING", codes.HALTED: "HALTED"}
 COMMANDS: Final = {
     "halt": table.HALT, "reduce": table.REDUCE, "resume": table.RESUME, "flatten": table.FLATTEN, "note": table.NOTE,
@@ -240,7 +241,7 @@ class LiveLoop:
             assert self._short_way is not None
             self._short_way.left(sealed.left)
             return
-        mark, cancelled = sealed.mark, set[int]()
+        mark, cancelled = sealed.mark, _NONE
         if self._send is None or not mark:
             return
         if sealed.cancels == 0:
@@ -263,7 +264,8 @@ class LiveLoop:
             rest = ~now & ~of_waiting
             if rest.any():
                 self._wait(mark, pick(requests, rest).tobytes())
-            cancelled = set(requests["order_id"][with_order].tolist())
+            if with_order.any():
+                cancelled = frozenset(requests["order_id"][with_order].tolist())
         self.release()
         if self._waiting and cancelled:
             self._withdrawn.update(cancelled.intersection(self._orders_waiting()))
