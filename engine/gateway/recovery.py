@@ -6,7 +6,7 @@ venue, and every trade that is booked. Whatever may still be open is in doubt af
 This module must not send anything.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from twinloop.data.binance_reports import CANCELLED, EXPIRED, FILLED, LIVE, REJE
 from twinloop.data.errors import DataError
 from twinloop.data.rowfile import Rows
 from twinloop.engine.gateway.orders import MODIFY, OPEN, REDUCE, REPLACE, Amend, Order, from_plain, to_plain
+from twinloop.engine.gateway.outcome import MAY_FILL
 from twinloop.engine.gateway.own_rows import RowFields, read_rows
 from twinloop.engine.gateway.sweep import SeenTrades
 from twinloop.kernels import codes
@@ -122,9 +123,9 @@ class _Journal:
         self.sent: set[int] = set()
         self.not_sent: set[int] = set()
         self.unanswered: Counter[int] = Counter()  # Amends by order.
-        self.refused_here: Counter[int] = (
-            Counter()
-        )  # Those among them that the desk refused, whose answers are to come.
+        # Of each order, (number, row) of those among them that came while another was under way: the desk refused them, whose answers are to
+        # come, or they waited for the disk and leave behind the other's answer.
+        self.behind: defaultdict[int, list[tuple[int, RowFields]]] = defaultdict(list)
 
     def take(self, row: RowFields) -> None:
         """One row; others' kinds mean nothing here."""
@@ -189,6 +190,8 @@ class _Journal:
             order.cancel_wanted = order.cancel_asked = True
         elif row.kind == kinds.SENT:
             self.sent.add(order.order_id)
+            if row.word_56 in MAY_FILL and order.amend is None and self.behind[order.order_id]:
+                self._begin_amend(order, *self.behind[order.order_id].pop(0))
         elif row.kind == kinds.NOT_SENT:
             self.not_sent.add(order.order_id)
         elif row.kind == kinds.ACK:
@@ -217,8 +220,11 @@ class _Journal:
         order.amends += 1
         self.unanswered[order.order_id] += 1
         if order.amend is not None or order.ended or order.cancel_wanted:
-            self.refused_here[order.order_id] += 1
+            self.behind[order.order_id].append((order.amends, row))
             return
+        self._begin_amend(order, order.amends, row)
+
+    def _begin_amend(self, order: Order, number: int, row: RowFields) -> None:
         if row.word_40 <= order.filled:
             order.cancel_wanted = True
             return
@@ -226,9 +232,9 @@ class _Journal:
         if self.desk.prover.is_spot():
             how = REDUCE if row.word_32 == order.price and row.word_40 < order.qty else REPLACE
         if how == REPLACE:
-            leg = order.amends
+            leg = number
             self.desk.prover.new_leg(order, leg, max(row.word_40 - order.filled, 0), row.word_32)
-        order.amend = Amend(order.amends, how, row.word_40, row.word_32, leg, in_doubt=True)
+        order.amend = Amend(number, how, row.word_40, row.word_32, leg, in_doubt=True)
 
     def _amended(self, order: Order, row: RowFields) -> None:
         order.qty, order.price = row.word_40, row.word_32
@@ -252,8 +258,8 @@ class _Journal:
     def _amend_refused(self, order: Order, row: RowFields) -> None:
         """Of an amend that the desk refused, as long as one of those has no answer: that says nothing of the one under way."""
         self.unanswered[order.order_id] -= 1
-        if self.refused_here[order.order_id]:
-            self.refused_here[order.order_id] -= 1
+        if self.behind[order.order_id]:
+            self.behind[order.order_id].pop(0)
             return
         if order.amend is None or row.word_56 == codes.REASON_AMEND_PENDING:
             return

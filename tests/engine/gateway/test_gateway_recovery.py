@@ -15,6 +15,7 @@ from reference.worst_case import kernel_holds
 from twinloop.data.errors import ConfigError, DataError
 from twinloop.engine.gateway import outcome as kinds
 from twinloop.engine.gateway.gateway import Gateway
+from twinloop.engine.gateway.own_rows import as_rows, fate
 from twinloop.kernels import codes, rows
 
 MARKETS = pytest.mark.parametrize("market", ["spot", "usdm"])
@@ -80,6 +81,32 @@ def test_no_key_and_no_signature_is_shown_anywhere(market: str, caplog: pytest.L
     for secret in (API_KEY, SECRET, signature):
         for start in range(len(secret) - 9):
             assert secret[start : start + 10] not in text
+
+
+@pytest.mark.parametrize("market", ["usdm", "spot"])
+def test_an_amend_that_waited_for_the_disk_behind_anothers_answer_is_in_doubt_after_a_restart(market: str) -> None:
+    """On spot what it placed was nobody's then, and worked on without anybody's counting it."""
+    world = World(market)
+    world.new(17, 3 * LOT)
+    world.settle()
+    world.amend(17, 8 * LOT)
+    row = request_row(rows.AMEND, 17, 9 * LOT)
+    world.orders[17].amends, world.orders[17].amend_qty = 2, 9 * LOT
+    world.journal.append((7, row))
+    world.settle()
+    world.keep(world.gateway.on_requests(row, *world.times))
+    leaves = world.take(kinds.AMEND if market == "usdm" else kinds.REPLACE)
+    world.journal.append((7, as_rows([fate(rows.SENT, *world.times, leaves.number, 17, leaves.kind)])))
+    world.arrive(leaves)
+    world.venue.frames.clear()
+    world.restart("journal")
+    assert kernel_holds(world.orders[17]) == 9 * LOT
+    world.run(30)
+    assert world.gateway.unproven == 0
+    assert (world.orders[17].open, kernel_holds(world.orders[17])) == (True, 9 * LOT)
+    order = world.gateway.tracker.find(17)
+    assert order is not None
+    assert (order.qty, order.amend) == (9 * LOT, None)
 
 
 @pytest.mark.parametrize("refused", ["of an order that is cancelled", "withdrawn", "one is under way"])
