@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ import aiohttp
 
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 
+HANG_S = 120.0  # Nothing takes so long, however busy the machine: what waits longer hangs.
 PATHS = {"spot": "/api/v3", "usdm": "/fapi/v1"}
 
 
@@ -44,7 +46,9 @@ class Client:
         signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
         url = f"{self.server.rest}{path}?{query}&signature={signature}"
         headers = {"X-MBX-APIKEY": key}
-        async with self.http.request(method, url, headers=headers, timeout=aiohttp.ClientTimeout(total=5)) as answer:
+        async with self.http.request(
+            method, url, headers=headers, timeout=aiohttp.ClientTimeout(total=HANG_S)
+        ) as answer:
             self.headers = dict(answer.headers)
             text = await answer.text()
             return answer.status, json.loads(text) if answer.content_type == "application/json" else text
@@ -101,13 +105,34 @@ def play(what: Play, *, clock: Clock | None = None, **more: Any) -> None:
 
 async def until(socket: aiohttp.ClientWebSocketResponse, wanted: Callable[[Any], bool]) -> Any:
     for _ in range(5000):
-        message = await asyncio.wait_for(socket.receive(), 20)
+        message = await asyncio.wait_for(socket.receive(), HANG_S)
         if message.type != aiohttp.WSMsgType.TEXT:
             raise ConnectionError(message.type)
         document = json.loads(message.data)
         if wanted(document):
             return document
     raise AssertionError("it never came")
+
+
+async def happens(reached: Callable[[], bool]) -> None:
+    """Wait for something that the exchange brings about."""
+    async with asyncio.timeout(HANG_S):
+        while not reached():  # noqa: ASYNC110 - a state of another task, which tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def unanswered(server: Server, fault: str, asking: Awaitable[Any]) -> None:
+    """Ask something that meets a fault which leaves it without an answer, and give up once the fault was met."""
+    met = server.faults.met.get(fault, 0)
+    task = asyncio.ensure_future(asking)
+    await happens(lambda: server.faults.met.get(fault, 0) > met)
+    for _ in range(10):  # An answer would be written in the loop's next turns.
+        server.turn()
+        await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def user_stream(server: Server, client: Client, market: str) -> aiohttp.ClientWebSocketResponse:

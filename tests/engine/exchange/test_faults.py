@@ -1,6 +1,5 @@
 """Faults of the venue (V1 to V27), each armed over the control page and seen on the socket as a client sees it."""
 
-import asyncio
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from reference.exchange_client import PATHS, Client, Clock, order_of, play, until, user_stream
+from reference.exchange_client import PATHS, Client, Clock, order_of, play, unanswered, until, user_stream
 
 from twinloop.engine.exchange.faults import ALWAYS, KNOWN, NOT_HERE
 from twinloop.engine.exchange.model import OPEN, Account
@@ -121,21 +120,19 @@ def test_an_answer_says_nothing_or_the_wrong_thing(
 def test_no_answer_comes_whether_it_took_effect_or_not_or_takes_effect_later(market: str) -> None:
     clock = Clock()
 
-    async def what(__: Server, client: Client) -> None:
+    async def what(server: Server, client: Client) -> None:
         for fault, there in (("drop_response", True), ("lose_request", False), ("delay_request", False)):
             await client.arm(fault)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(rest(client, market, fault), 0.3)
+            await unanswered(server, fault, rest(client, market, fault))
             assert await status_of(client, market, fault) == ("NEW" if there else "-2013")
         clock.now_ms += 1999
-        await asyncio.sleep(0.05)
+        server.turn()
         assert await status_of(client, market, "delay_request") == "-2013"
         clock.now_ms += 1
-        await asyncio.sleep(0.05)
+        server.turn()
         assert await status_of(client, market, "delay_request") == "NEW"
         await client.arm("drop_response")
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(cancel(client, market, "delay_request"), 0.3)
+        await unanswered(server, "drop_response", cancel(client, market, "delay_request"))
         assert await status_of(client, market, "delay_request") == "CANCELED"
 
     play(what, clock=clock)
@@ -334,11 +331,14 @@ def test_a_trade_is_reversed_with_its_money(market: str) -> None:
         await client.order(market, type="MARKET", quantity="0.001", newClientOrderId="bust")
         assert await filled(client, market) == 0.001
         await client.arm("bust_trade")
-        event = "balanceUpdate" if market == "spot" else "ACCOUNT_UPDATE"
-        await until(
-            user, lambda each: (inner := each.get("event", each))["e"] == event and inner.get("a", {}) and "bust" not in inner
-        )  # fmt: skip
-        await asyncio.sleep(0.1)
+
+        def reversed_(event: Any) -> bool:
+            inner = event.get("event", event)
+            if market == "spot":
+                return bool(inner["e"] == "balanceUpdate")
+            return bool(inner["e"] == "ACCOUNT_UPDATE" and inner["a"]["m"] == "ADJUSTMENT")
+
+        await until(user, reversed_)
         assert await filled(client, market) == 0
         assert account(server, market).balances == balances
         assert account(server, market).held("BTCUSDT") == 0
@@ -494,7 +494,8 @@ def test_a_halted_market_takes_cancels_only_and_says_so(market: str) -> None:
         assert body["code"] == (-1013 if market == "spot" else -4140)
         trades = server.exchanges[market].markets["BTCUSDT"].trade_id  # type: ignore[index]
         assert (await cancel(client, market, "before"))[0] == 200
-        await asyncio.sleep(0.1)
+        for _ in range(10):
+            server.turn()
         assert server.exchanges[market].markets["BTCUSDT"].trade_id == trades  # type: ignore[index]
         await client.arm("halt", 0)
         assert (await rest(client, market, "after"))[0] == 200
@@ -508,7 +509,7 @@ def test_a_halted_market_takes_cancels_only_and_says_so(market: str) -> None:
 
 @BOTH
 def test_rules_change_while_the_market_is_open(market: str) -> None:
-    async def what(__: Server, client: Client) -> None:
+    async def what(server: Server, client: Client) -> None:
         def rules(info: Any) -> dict[str, Any]:
             return {each["filterType"]: each for each in info["symbols"][0]["filters"]}
 
@@ -518,7 +519,7 @@ def test_rules_change_while_the_market_is_open(market: str) -> None:
         off_grid = price[:-1] + "3"
         assert (await client.order(market, quantity="0.010", price=off_grid))[0] == 200
         await client.arm("change_rules")
-        await asyncio.sleep(0.1)
+        server.turn()
         new = rules(await client.get(path))
         for name, value in (("PRICE_FILTER", "tickSize"), ("LOT_SIZE", "stepSize")):
             assert float(new[name][value]) == pytest.approx(10 * float(old[name][value]))
@@ -568,7 +569,7 @@ def test_the_ledger_holds_through_every_incident() -> None:
             ):
                 await client.arm(fault)
                 await rest(client, market, f"{market}{number}")
-                await asyncio.sleep(0.03)
+                server.turn()
                 await client.arm("fill_after_cancel")
                 await cancel(client, market, f"{market}{number}")
             exchange = server.exchanges[market]

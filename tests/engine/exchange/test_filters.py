@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from reference.exchange_client import PATHS, Client, play
+from reference.exchange_client import PATHS, Client, Clock, play
 from reference.exchange_world import exchange
 
 from twinloop.engine.exchange.agents import Agents
@@ -60,7 +60,7 @@ def test_each_told_limit_is_where_orders_begin_to_be_refused(market: str, name: 
             assert await code(price=inside, side=side, quantity=large) == 0
             assert await code(price=outside, side=side, quantity=large) == (-1013 if spot else refused)
 
-    play(what, symbols=KNOWN)
+    play(what, symbols=KNOWN, clock=Clock())  # The market stands still, and with it what the limits go by.
 
 
 @BOTH

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from reference.exchange_client import PATHS, Client, order_of, play, until, user_stream
+from reference.exchange_client import PATHS, Client, happens, order_of, play, until, user_stream
 
 from twinloop.engine.exchange.server import Server
 
@@ -206,7 +206,8 @@ async def gathered(server: Server, client: Client) -> dict[str, Any]:
             found[f"{market} {name}"] = await client.get(f"{path}/{name}", **more)
         usdm_only = ("markPrice",) if market == "usdm" else ()
         await streams(market, ("trade", "aggTrade", "bookTicker", "depth@100ms", "kline_1m", "ticker", *usdm_only))
-        await asyncio.sleep(0.2)
+        wanted = {mine for mine in MEETS.values() if mine.startswith(f"{market} ")}
+        await happens(lambda wanted=wanted: wanted <= set(found))  # type: ignore[misc]
         listening.cancel()
     return found
 

@@ -1,17 +1,15 @@
 """Faults of market data (D1 to D14), each armed over the control page and seen on the socket as a client sees it."""
 
-import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import aiohttp
 import pytest
-from reference.exchange_client import Client, play, until
+from reference.exchange_client import Client, Clock, happens, play, until
 
 from twinloop.engine.exchange.market_faults import HOUR_MS, HUGE_SIZE, NUMBERS, SHAPES
 from twinloop.engine.exchange.model import BUY, SELL
@@ -37,16 +35,18 @@ async def read(socket: aiohttp.ClientWebSocketResponse) -> Any:
 @BOTH
 def test_updates_are_lost_doubled_old_or_swapped(market: str) -> None:
     async def scene(__: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async def chain() -> list[tuple[int, int]]:
-            """(first, final) of the messages after the fault is armed, until the chain goes on."""
-            found = [(each["U"], each["u"]) for each in [await read(socket) for _ in range(6)]]
-            await client.arm(fault, 0)
+        async def chain(before: Any) -> list[tuple[int, int]]:
+            """(first, final) of the messages from that one on, until the chain has been broken and went on for some more."""
+            found = [(before["U"], before["u"])]
+            while all(b[0] - a[1] == 1 for a, b in pairwise(found[:-3])):
+                each = await read(socket)
+                found.append((each["U"], each["u"]))
             return found
 
         for fault in ("lose_update", "double_update", "old_update", "swap_updates"):
             before = await read(socket)
             await client.arm(fault)
-            found = [(before["U"], before["u"]), *await chain()]
+            found = await chain(before)
             steps = [(b[0] - a[1]) for a, b in pairwise(found)]
             if fault == "lose_update":
                 assert max(steps) > 1
@@ -66,7 +66,6 @@ def test_the_book_is_told_crossed_until_that_is_disarmed() -> None:
     async def scene(server: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
         book = server.exchanges["usdm"].markets["BTCUSDT"].book
         await client.arm("cross_book", -1)
-        await asyncio.sleep(0.05)
         while True:
             update = await read(socket)
             if any(float(price) * 10 > book.best(SELL) for price, qty in update["b"] if float(qty)):
@@ -139,16 +138,16 @@ def test_messages_are_not_of_the_shape_that_was_agreed(market: str) -> None:
 def test_a_frame_is_huge() -> None:
     async def scene(server: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
         await client.arm("huge_frame")
-        sizes = [len((await socket.receive()).data) for _ in range(8)]
-        assert sum(size == HUGE_SIZE for size in sizes) == 1
-        await client.arm("huge_frame")
+        while len((await socket.receive()).data) != HUGE_SIZE:
+            pass
+        assert HUGE_SIZE not in [len((await socket.receive()).data) for _ in range(8)]
         async with client.http.ws_connect(
             f"{server.stream}/public/ws/btcusdt@depth@0ms", max_msg_size=1 << 20
         ) as small:
-            for _ in range(50):
-                message = await small.receive()
-                if message.type != aiohttp.WSMsgType.TEXT:
-                    break
+            await small.receive()
+            await client.arm("huge_frame")
+            with pytest.raises(ConnectionError):
+                await until(small, lambda _: False)
             assert small.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 
     listen("usdm", "btcusdt@depth@0ms", scene)
@@ -158,7 +157,6 @@ def test_a_frame_is_huge() -> None:
 def test_times_stand_still_or_are_of_another_hour(market: str) -> None:
     async def scene(__: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
         await client.arm("stuck_time", -1)
-        await asyncio.sleep(0.05)
         while True:
             first = await read(socket)
             if (await read(socket))["E"] == (await read(socket))["E"] == first["E"]:
@@ -195,14 +193,14 @@ def test_prices_jump_for_one_message_or_are_off_for_good(market: str) -> None:
 
 @BOTH
 def test_data_falls_silent_while_pings_are_answered_and_breaks_off(market: str) -> None:
-    async def scene(__: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def scene(server: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
+        state = server.exchanges[market].markets["BTCUSDT"]  # type: ignore[index]
         await read(socket)
         await client.arm("silence", -1)
-        with suppress(TimeoutError):  # What was sent before.
-            while True:
-                await asyncio.wait_for(socket.receive(), 0.2)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(socket.receive(), 0.3)
+        await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 8})
+        await until(socket, lambda each: each.get("id") == 8)  # Behind what was sent before.
+        trades = state.trade_id
+        await happens(lambda: state.trade_id > trades + 10)
         await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 9})
         assert (await read(socket))["id"] == 9
         await client.arm("silence", 0)
@@ -215,23 +213,28 @@ def test_data_falls_silent_while_pings_are_answered_and_breaks_off(market: str) 
 
 
 def test_a_burst_is_twenty_times_the_work_of_a_turn() -> None:
+    clock = Clock()
+
     async def scene(server: Server, client: Client, socket: aiohttp.ClientWebSocketResponse) -> None:
         state = server.exchanges["usdm"].markets["BTCUSDT"]
 
-        async def pace() -> int:
-            """Update ids in thirty messages."""
-            first = await read(socket)
-            for _ in range(29):
-                last = await read(socket)
-            return int(last["u"] - first["u"])
+        async def pace(number: int) -> int:
+            """Update ids in thirty turns of 20 ms."""
+            for _ in range(30):
+                clock.now_ms += 20
+                server.turn()
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
+            told = []
+            while (each := await read(socket)).get("id") != number:
+                told.append(each["u"])
+            return int(told[-1] - told[0])
 
-        calm = await pace()
-        await client.arm("burst", 60)
-        await asyncio.sleep(0.1)
-        assert await pace() > 5 * calm
+        calm = await pace(1)
+        await client.arm("burst", -1)
+        assert await pace(2) > 5 * calm
         assert state.book.best(BUY) < state.book.best(SELL)
 
-    listen("usdm", "btcusdt@depth@0ms", scene)
+    listen("usdm", "btcusdt@depth@0ms", scene, clock=clock)
 
 
 @BOTH

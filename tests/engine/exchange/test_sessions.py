@@ -2,20 +2,24 @@
 
 import asyncio
 import base64
-from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from reference.exchange_client import Client, Clock, order_of, play, until, user_stream
+from reference.exchange_client import Client, Clock, happens, order_of, play, until, user_stream
 
-from twinloop.engine.exchange.connection import PING_MS, PONG_MS
+from twinloop.engine.exchange.connection import PING_MS, PONG_MS, Connection
 from twinloop.engine.exchange.server import PRACTICE_KEY, Server
 from twinloop.engine.exchange.sessions import DAY_MS, VALID_MS
 
 KEY = {"X-MBX-APIKEY": PRACTICE_KEY}
+
+
+async def answered(connection: Connection, clock: Clock) -> None:
+    """Until a client has answered the ping of the present time."""
+    await happens(lambda: connection._pinged_ms == clock.now_ms and connection._waiting_ms is None)
 
 
 async def listen_key(client: Client, method: str) -> tuple[int, Any]:
@@ -29,14 +33,15 @@ def test_a_listen_key_lives_an_hour_from_when_it_was_last_kept_alive() -> None:
     async def what(server: Server, client: Client) -> None:
         user = await user_stream(server, client, "usdm")
         _, first = await listen_key(client, "POST")
+        (connection,) = server.hubs["usdm"].connections
         # Reading all the while, so that pings are answered.
         expired = asyncio.create_task(until(user, lambda each: each.get("e") == "listenKeyExpired"))
         clock.now_ms += VALID_MS - 1
         assert (await listen_key(client, "PUT"))[1] == first
-        await asyncio.sleep(0.2)
+        await answered(connection, clock)
         clock.now_ms += VALID_MS - 1
         assert (await listen_key(client, "POST"))[1] == first
-        await asyncio.sleep(0.2)
+        await answered(connection, clock)
         assert not expired.done()
         clock.now_ms += VALID_MS
         told = await expired
@@ -119,23 +124,29 @@ def test_a_connection_is_pinged_and_cut_when_it_does_not_answer_or_after_a_day(m
     path = "/ws/btcusdt@trade" if market == "spot" else "/public/ws/btcusdt@trade"
 
     async def what(server: Server, client: Client) -> None:
-        mute = await client.http.ws_connect(server.stream + path, autoping=False)
         well = await client.http.ws_connect(server.stream + path)
+        (connection,) = server.hubs[market].connections  # type: ignore[index]
+        mute = await client.http.ws_connect(server.stream + path, autoping=False)
+
+        async def reads() -> None:
+            """Reading is what answers a ping."""
+            async for _ in well:
+                pass
+
+        reading = asyncio.create_task(reads())
         for _ in range(1 + PONG_MS[market] // PING_MS[market]):
             clock.now_ms += PING_MS[market]
             while (await mute.receive()).type != aiohttp.WSMsgType.PING:
                 pass
-            with suppress(TimeoutError):  # Reading is what answers a ping.
-                async with asyncio.timeout(0.1):
-                    while True:
-                        await well.receive()
+            await answered(connection, clock)
         clock.now_ms += PING_MS[market]
         with pytest.raises(ConnectionError):
             await until(mute, lambda _: False)
-        assert len(server.hubs[market].connections) == 1  # type: ignore[index]
+        await answered(connection, clock)
+        assert server.hubs[market].connections == {connection}  # type: ignore[index]
         clock.now_ms += DAY_MS
-        with pytest.raises(ConnectionError):
-            await until(well, lambda _: False)
+        await reading
+        assert connection.ended
 
     play(what, clock=clock, turns_per_s=20)
 
