@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from twinloop.kernels import rows as table
 Task = asyncio.Task[None]
 Play = Callable[["Stage", LiveProcess, Task], Awaitable[None]]
 TURNS_PER_S = 60
+# What a busy machine brings about by itself: messages that come late, and gaps between them. Tests of either say otherwise.
+PATIENT = {"lag_max": "0s", "late_after": "1h", "stale_after": "60s"}
+LEARNED = 'stale_after = "0s"'
 
 
 class Stage:
@@ -50,6 +54,12 @@ class Stage:
             for row in self.facts()
             if table.FEED_GAP <= int(row["kind"]) <= table.FEED_RECOVERED
         ]
+
+    def roles(self, process: LiveProcess) -> tuple[StreamRelay, StreamRelay, int]:
+        """The relay of the feed that is active, that of the standby, and the standby's source."""
+        if process.feed.arbiter.source == codes.PRIMARY:
+            return self.primary, self.backup, codes.BACKUP
+        return self.backup, self.primary, codes.PRIMARY
 
     def assert_prints_come_once(self) -> None:
         numbers = [int(row["trade_id"]) for row in self.facts() if int(row["kind"]) == table.TRADE]
@@ -115,14 +125,17 @@ def perform(
     async def all_of_it() -> Stage:
         async with (
             Server(seed=4, turns_per_s=TURNS_PER_S) as server,
-            Server(seed=5, turns_per_s=TURNS_PER_S) as other,
-            StreamRelay(f"ws://127.0.0.1:{server.port}") as primary,
-            StreamRelay(f"ws://127.0.0.1:{other.port if other_venue else server.port}") as backup,
+            AsyncExitStack() as more_venues,
         ):
+            more, port = feed, server.port
             if other_venue:
+                other = await more_venues.enter_async_context(Server(seed=5, turns_per_s=TURNS_PER_S))
                 other.faults.arm("offset_prices", -1)
+                more, port = f'{feed}\nbackup_rest = "http://127.0.0.1:{other.port}"', other.port
+            primary = await more_venues.enter_async_context(StreamRelay(f"ws://127.0.0.1:{server.port}"))
+            backup = await more_venues.enter_async_context(StreamRelay(f"ws://127.0.0.1:{port}"))
             stage = Stage(folder, server, primary, backup)
-            more = f'{feed}\nbackup_rest = "http://127.0.0.1:{other.port}"' if other_venue else feed
+            more += "".join(f'\n{key} = "{value}"' for key, value in PATIENT.items() if f"{key} =" not in feed)
             path = configuration(
                 folder, strategy_folder, server, primary.address, backup.address if two else "", mode=mode, feed=more
             )
@@ -138,6 +151,11 @@ def perform(
 
 def of_kind(process: LiveProcess, kind: int) -> int:
     return process.loop.counts.by_kind.get(kind, 0)
+
+
+def told_so_far(process: LiveProcess) -> int:
+    """Rows of the feed's state that the node has been told."""
+    return sum(of_kind(process, kind) for kind in range(table.FEED_GAP, table.FEED_RECOVERED + 1))
 
 
 async def well(process: LiveProcess, task: Task, *, prints: int = 20) -> None:
@@ -243,42 +261,49 @@ def test_n2_a_silent_feed_whose_pings_are_answered_is_stale_and_is_replaced(
         stage.primary.silent = False
         await well(process, task)
 
-    stage = perform(tmp_path, strategy_folder, play, feed='poll_after = "0s"')
-    assert ("FEED_STALE", codes.STALE_SILENT, 0) in stage.told()
-    assert stage.told()[-1] == ("FEED_RECOVERED", 0, 0)
+    stage = perform(tmp_path, strategy_folder, play, feed=f'poll_after = "0s"\n{LEARNED}')
+    told = stage.told()
+    assert ("FEED_RECOVERED", 0, 0) in told[told.index(("FEED_STALE", codes.STALE_SILENT, 0)) :]
     stage.assert_prints_come_once()
 
 
 def test_n2_a_silent_feed_is_left_for_the_other_without_being_stale(tmp_path: Path, strategy_folder: Path) -> None:
+    seen: list[int] = []
+
     async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
         await both_fit(process, task)
-        stage.primary.silent = True
-        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        active, _, other = stage.roles(process)
+        seen.extend([told_so_far(process), other])
+        active.silent = True
+        await until(lambda: process.feed.arbiter.source == other, task)
         await well(process, task)
 
-    stage = perform(tmp_path, strategy_folder, play, two=True)
-    told = stage.told()
-    assert [each for each in told if each[0] == "FEED_SWITCHED"] == [
-        ("FEED_SWITCHED", codes.SWITCH_SILENT, codes.BACKUP)
-    ]
-    assert [kind for kind, *_ in told].count("FEED_STALE") == 1  # That of the start.
+    stage = perform(tmp_path, strategy_folder, play, two=True, feed=LEARNED)
+    so_far, other = seen
+    assert stage.told()[so_far] == ("FEED_SWITCHED", codes.SWITCH_SILENT, other), "nothing else came before"
     stage.assert_prints_come_once()
 
 
 def test_n3_a_half_open_feed_is_left_and_replaced(tmp_path: Path, strategy_folder: Path) -> None:
     """Nothing comes and nothing ends: no data, no pong, no FIN."""
 
+    seen: list[int] = []
+
     async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
         await both_fit(process, task)
-        stage.primary.frozen = True
-        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        active, _, other = stage.roles(process)
+        seen.extend([told_so_far(process), other])
+        connects = active.connects
+        active.frozen = True
+        await until(lambda: process.feed.arbiter.source == other, task)
         await well(process, task)
-        await until(lambda: stage.primary.connects >= 2, task)
-        stage.primary.frozen = False
+        await until(lambda: active.connects > connects, task)
+        active.frozen = False
         await both_fit(process, task)
 
-    stage = perform(tmp_path, strategy_folder, play, two=True)
-    assert [kind for kind, *_ in stage.told()].count("FEED_STALE") == 1
+    stage = perform(tmp_path, strategy_folder, play, two=True, feed=LEARNED)
+    so_far, other = seen
+    assert stage.told()[so_far] == ("FEED_SWITCHED", codes.SWITCH_SILENT, other), "it was left before it was stale"
     stage.assert_prints_come_once()
 
 
@@ -323,44 +348,48 @@ def test_d2_doubled_and_old_updates_are_applied_once(tmp_path: Path, strategy_fo
 
 
 def test_d11_the_primary_dies_and_strategies_see_one_switch(tmp_path: Path, strategy_folder: Path) -> None:
+    seen: list[int] = []
+
     async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
         await both_fit(process, task)
-        stage.primary.refuse = True
-        stage.primary.reset()
-        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        active, _, other = stage.roles(process)
+        seen.extend([told_so_far(process), other])
+        active.refuse = True
+        active.reset()
+        await until(lambda: process.feed.arbiter.source == other, task)
         fills = process.loop.counts.fills
         await until(lambda: process.loop.counts.fills > fills, task)
         await well(process, task, prints=100)
 
     stage = perform(tmp_path, strategy_folder, play, two=True)
-    told = [
-        each
-        for each in stage.told()
-        if each[1] not in {codes.STALE_START, codes.GAP_START} or each[0] == "FEED_SWITCHED"
-    ]
-    assert told == [("FEED_RECOVERED", 0, 0), ("FEED_SWITCHED", codes.SWITCH_LOST, codes.BACKUP)]
+    so_far, other = seen
+    assert stage.told()[so_far:] == [("FEED_SWITCHED", codes.SWITCH_LOST, other)]
     stage.assert_prints_come_once()
     numbers = [int(row["trade_id"]) for row in stage.facts() if int(row["kind"]) == table.TRADE]
     assert numbers == list(range(numbers[0], numbers[-1] + 1)), "no print is lost on the way from one to the other"
 
 
 def test_d12_a_flapping_feed_is_not_taken(tmp_path: Path, strategy_folder: Path) -> None:
+    seen: list[int] = []
+
     async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
         await both_fit(process, task)
+        seen.append(told_so_far(process))
+        _, standby, _ = stage.roles(process)
         for _ in range(4):
-            connects = stage.backup.connects
-            stage.backup.reset()
-            await until(lambda connects=connects: stage.backup.connects > connects, task)  # type: ignore[misc]
+            connects = standby.connects
+            standby.reset()
+            await until(lambda connects=connects: standby.connects > connects, task)  # type: ignore[misc]
         await well(process, task)
 
     stage = perform(tmp_path, strategy_folder, play, two=True)
-    assert [kind for kind, *_ in stage.told()] == ["FEED_STALE", "FEED_GAP", "FEED_RECOVERED"]
+    assert stage.told()[seen[0] :] == []
 
 
 def test_d12_feeds_that_disagree_about_the_price_are_stale(tmp_path: Path, strategy_folder: Path) -> None:
     async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
         del stage
-        await until(lambda: bool(process.feed.arbiter.disagreeing), task)
+        await until(lambda: bool(process.feed.arbiter.disagreeing) and process.feed.stale, task)
         refused = process.loop.counts.refused
         await until(lambda: process.loop.counts.refused > refused, task)
 
@@ -369,16 +398,19 @@ def test_d12_feeds_that_disagree_about_the_price_are_stale(tmp_path: Path, strat
 
 
 def test_n4_a_feed_that_becomes_slow_is_left_for_the_faster_one(tmp_path: Path, strategy_folder: Path) -> None:
+    seen: list[int] = []
+
     async def play(stage: Stage, process: LiveProcess, task: Task) -> None:
         await both_fit(process, task)
-        stage.primary.delay_s = 0.4
-        await until(lambda: process.feed.arbiter.source == codes.BACKUP, task)
+        active, _, other = stage.roles(process)
+        seen.extend([told_so_far(process), other])
+        active.delay_s = 0.4
+        await until(lambda: process.feed.arbiter.source == other, task)
         await well(process, task)
 
     stage = perform(tmp_path, strategy_folder, play, two=True, feed='late_after = "100ms"\ndwell = "1s"')
-    told = stage.told()
-    assert [each for each in told if each[0] == "FEED_SWITCHED"] == [("FEED_SWITCHED", codes.SWITCH_LATE, codes.BACKUP)]
-    assert [kind for kind, *_ in told].count("FEED_STALE") == 1  # That of the start.
+    so_far, other = seen
+    assert stage.told()[so_far] == ("FEED_SWITCHED", codes.SWITCH_LATE, other), "it was left before it was stale"
     stage.assert_prints_come_once()
 
 
@@ -392,9 +424,9 @@ def test_n4_a_feed_that_becomes_slow_is_stale_where_there_is_no_other(tmp_path: 
         stage.primary.delay_s = 0.0
         await well(process, task)
 
-    stage = perform(tmp_path, strategy_folder, play, feed='stale_after = "5s"\nlag_max = "1s"')
-    assert ("FEED_STALE", codes.STALE_LATE, 0) in stage.told()
-    assert stage.told()[-1] == ("FEED_RECOVERED", 0, 0)
+    stage = perform(tmp_path, strategy_folder, play, feed='lag_max = "1s"')
+    told = stage.told()
+    assert ("FEED_RECOVERED", 0, 0) in told[told.index(("FEED_STALE", codes.STALE_LATE, 0)) :]
 
 
 @pytest.mark.parametrize("how", ["age", "notice"])
@@ -412,11 +444,11 @@ def test_a_connection_is_replaced_before_the_venue_cuts_it(tmp_path: Path, strat
 
     stage = perform(tmp_path, strategy_folder, play, feed='rotate_after = "6s"' if how == "age" else "")
     told = stage.told()
-    assert told[:4] == [
+    rotated = ("FEED_SWITCHED", codes.SWITCH_ROTATED, codes.PRIMARY)
+    assert rotated in told
+    assert [each for each in told if each != rotated] == [
         ("FEED_STALE", codes.STALE_START, 0), ("FEED_GAP", codes.GAP_START, 0), ("FEED_RECOVERED", 0, 0),
-        ("FEED_SWITCHED", codes.SWITCH_ROTATED, codes.PRIMARY),
     ]  # fmt: skip
-    assert not [each for each in told[4:] if each[0] != "FEED_SWITCHED"]
     stage.assert_prints_come_once()
 
 

@@ -61,7 +61,8 @@ def test_money_that_leaves_is_told_with_the_venues_word_halts_and_is_booked_when
         place = process.loaded.place
         await sessions.traded(process, task, 3)
         await sessions.looked(process, task)
-        assert process.loop.trading_state == "ACTIVE", "a wallet that trades, fees and all, agrees"
+        assert process.reconciler.breaks == [], "a wallet that trades, fees and all, agrees"
+        await sessions.until(lambda: process.loop.trading_state == "ACTIVE", task)
         server.faults.arm("transfer", 1)
         await sessions.until(lambda: process.loop.trading_state == "HALTED", task)
         assert "MONEY_MOVED" in alerts_of(process)
