@@ -81,12 +81,12 @@ def strategies(folder: Path) -> Path:
 
 def live_file(
     folder: Path, port: int, quoter: Path, more: str = "", *, hangs_after: int = 0, busy: bool = False, stream: str = "",
-    feed: str = "", orders: str = "",
+    feed: str = "", orders: str = "", mute_after: str = "30s",
 ) -> Path:  # fmt: skip
     """A session's file: of the strategy that hangs after so many timers, or of the busy one beside it.
 
     more: tables and keys behind [sidecar]; stream: where the market comes from, if not from the exchange itself. orders: keys of
-    [orders].
+    [orders]. mute_after: where a test is about that, soon; a busy machine can hold up any session for a while.
     """
     strategy = f"{quoter.with_name('busy.py')}:Busy" if busy else f"{quoter}:Quoter"
     parameters = "qty = 5, every_ms = 60" if busy else f"hangs_after = {hangs_after}"
@@ -120,7 +120,7 @@ dead_man_timeout = "60s"
 {orders}
 
 [sidecar]
-mute_after = "1s"
+mute_after = "{mute_after}"
 snapshot_every = "1s"
 {more}
 

@@ -79,7 +79,7 @@ async def connected() -> AsyncIterator[Session]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110 - what is waited for is the state of many objects
             await asyncio.sleep(0.005)
 

@@ -98,7 +98,7 @@ class Trader:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():  # noqa: ASYNC110 - what is waited for is the state of many objects
             await asyncio.sleep(0.01)
 

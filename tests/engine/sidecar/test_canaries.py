@@ -53,7 +53,7 @@ async def deploy(folder: Path, quoter: Path, port: int) -> tuple[list[str], str,
         server = await stack.enter_async_context(Server(seed=4, turns_per_s=50))
         relay = await stack.enter_async_context(OrderRelay(server.port, b"", keep=True))
         server.add_account("canary", CANARY_KEY, CANARY_SECRET)
-        path = str(live_file(folder, relay.port, quoter, busy=True, more=f"metrics_port = {port}"))
+        path = str(live_file(folder, relay.port, quoter, busy=True, more=f"metrics_port = {port}", mute_after="3s"))
         place = folder / "sessions" / "live"
         env = ENV | {"TWINLOOP_WEBHOOK": await hook(stack)}
         sidecar: Child = await stack.enter_async_context(started("sidecar", path, env=env))

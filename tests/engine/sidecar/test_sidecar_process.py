@@ -104,14 +104,14 @@ def test_a_stopped_session_is_fenced_ended_and_its_orders_cancelled(tmp_path: Pa
         assert await sidecar.end(signal.SIGTERM) == 0
         assert PRACTICE_SECRET not in sidecar.said + json.dumps(alarms(place))
 
-    beside(tmp_path, quoter, play)
+    beside(tmp_path, quoter, play, mute_after="3s")
     assert replay_journal(tmp_path / "sessions" / "live" / "journal").difference is None
 
 
 def test_a_strategy_that_never_returns_is_ended_and_told_within_five_seconds(tmp_path: Path, quoter: Path) -> None:
     async def all_of_it() -> None:
         async with Server(seed=4, turns_per_s=50) as server, webhook() as (url, taken):
-            path = str(live_file(tmp_path, server.port, quoter, hangs_after=15))
+            path = str(live_file(tmp_path, server.port, quoter, hangs_after=15, mute_after="1s"))
             place = tmp_path / "sessions" / "live"
             async with (
                 started("sidecar", path, env={"TWINLOOP_WEBHOOK": url}) as sidecar,
