@@ -174,6 +174,9 @@ class Prover:
         refused = self.sender.send_for(kinds.QUERY, request, order, leg)
         wait_ns = self._wait_ns(settings.query_interval_ns, settings.query_interval_max_ns, leg.queries)
         leg.query_due_mono_ns = mono_ns + wait_ns
+        decides_ns = leg.asked_mono_ns + settings.horizon_ns
+        if mono_ns < decides_ns:  # The first question that can prove an absence is asked as soon as it can.
+            leg.query_due_mono_ns = min(leg.query_due_mono_ns, decides_ns)
         if not refused:
             leg.query_sent_mono_ns = max(mono_ns, 1)
             leg.queries += 1

@@ -107,6 +107,19 @@ def test_absence_needs_two_sources_asked_after_the_horizon() -> None:
     assert world.gateway.open_orders == []
 
 
+@MARKETS
+def test_absence_is_asked_about_as_soon_as_it_can_be_proven(market: str) -> None:
+    """Not when the waits between queries, which grow, come to it: a session that ends waits for this."""
+    world = World(market)
+    world.new(17)
+    world.lose(world.take(kinds.PLACE))
+    world.run(9.75)
+    assert world.kinds() == ["UNKNOWN"]
+    world.run(0.75)  # The horizon, and the list behind it.
+    assert world.kinds() == ["UNKNOWN", "REJECT"]
+    assert world.orders[17].code == codes.REASON_ABSENT
+
+
 def test_one_that_appears_after_all_is_cancelled_and_its_fill_booked() -> None:
     world = World("spot")
     world.new(17, 2 * LOT)

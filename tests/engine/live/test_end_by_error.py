@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from reference.live_config import configuration
 from twinloop.engine.exchange.model import OPEN
 from twinloop.engine.exchange.server import PRACTICE_KEY, PRACTICE_SECRET, Server
 from twinloop.engine.gateway.orders import ASKED
+from twinloop.engine.live import process as process_module
 from twinloop.engine.live.config import load_session
 from twinloop.engine.live.parity import replay_journal
 from twinloop.engine.live.process import LiveProcess
 from twinloop.engine.live.session_errors import SessionError
+from twinloop.engine.seam import RealWorld
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +63,7 @@ def test_a_terminal_that_is_gone_ends_no_session_and_keeps_none_from_ending(
             server.faults.arm("drop_user")
             await sessions.until(lambda: sum("STREAM_BACK" in line for line in said) >= 2, task)
             process.stopping.set()
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 120)
 
     asyncio.run(all_of_it())
     assert "stopped:" in said[-1]
@@ -161,3 +164,31 @@ def test_a_session_that_is_told_to_stop_while_it_proves_its_orders_begins_no_tra
 
     asyncio.run(all_of_it())
     assert not [line for line in said if line.endswith(": trading")]
+
+
+class Busy(RealWorld):
+    """A machine on which every sleep takes a second more, of a clock that moves by nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_ns = 0
+        self.monotonic_ns = lambda: self.now_ns  # type: ignore[method-assign]
+
+    async def sleep(self, seconds: float) -> None:
+        self.now_ns += int(seconds * 1e9) + 10**9
+
+
+def test_what_may_still_work_is_named_in_time_on_a_machine_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after so many sleeps: what stands around the wait would end it first, and without a name."""
+    world, said = Busy(), list[str]()
+    monkeypatch.setattr(process_module, "WORLD", world)
+    monkeypatch.setattr(process_module, "may_still_work", lambda _, order: f"{order} may still work")
+    process: Any = LiveProcess.__new__(LiveProcess)
+    process.loop = SimpleNamespace(waiting_orders=0, node=None)
+    process.published = SimpleNamespace(beat=lambda _: None)
+    process._say = said.append
+    gateway = SimpleNamespace(open_orders=[17], dead_man=SimpleNamespace(runs=False), cancel_all=lambda *_: None)
+    orders: Any = SimpleNamespace(gateway=gateway, take=lambda _: None, times=lambda: (0, 0))
+    asyncio.run(process._no_orders_left(orders))
+    assert said == ["17 may still work"]
+    assert process_module.CANCEL_S <= world.now_ns / 1e9 < process_module.CANCEL_S + process_module.REQUEST_S
