@@ -480,6 +480,7 @@ class LiveProcess:
         else:
             while not orders.settled:
                 await WORLD.sleep(PROVE_S)
+            self.reconciler.note()  # An answer about the account may be as old as the beginning.
             self._trade(orders)
         await self.reconciler.run()
 
@@ -552,9 +553,8 @@ class LiveProcess:
         self._cancelled = True
         orders.take(orders.gateway.cancel_all(*orders.times()))
         gateway = orders.gateway
-        until_ns = WORLD.monotonic_ns() + int(
-            CANCEL_S * 1e9
-        )  # By the clock: a busy machine sleeps longer than it is asked to.
+        # By the clock: a busy machine sleeps longer than it is asked to.
+        until_ns = WORLD.monotonic_ns() + int(CANCEL_S * 1e9)
         while (self.loop.waiting_orders or gateway.open_orders or gateway.dead_man.runs) and (
             WORLD.monotonic_ns() < until_ns
         ):

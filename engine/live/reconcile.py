@@ -66,7 +66,7 @@ class Reconciler:
         self._past: deque[tuple[int, Holdings]] = deque()
         self._visited: list[Holdings] | None = None  # The same from a look's question on.
         self._said = b""  # What it was made of last.
-        orders.after_facts = self._note
+        orders.after_facts = self.note
         orders.after_money = self._money_moved
         self._seen: tuple[Holdings, list[Holdings]] = (
             {},
@@ -150,7 +150,7 @@ class Reconciler:
         """The venue tells of money that came or left: look as soon as nothing else is open."""
         self._moved = True
 
-    def _note(self) -> None:
+    def note(self) -> None:
         """The node has taken facts: what the journal says now."""
         decision = self._loop.node.decision
         made_of = (
@@ -201,7 +201,7 @@ class Reconciler:
     async def _differing(self) -> list[Break]:
         """One look: what the venue holds, against all that the journal said from the question until every trade before it is booked."""
         node = self._loop.node
-        self._note()
+        self.note()
         self._visited = visited = [self._past[-1][1]]
         theirs = of_venue(node, await self._account())
         found = breaks_of(node, theirs, visited, self._cash_tolerance)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -68,7 +69,11 @@ async def until(reached: Callable[[], bool], *children: Child) -> None:
                 await child.end()
                 raise AssertionError(f"ended with {child.process.returncode}: {child.said}")
         await asyncio.sleep(0.02)
-    raise AssertionError("it did not happen")
+    said = []
+    for child in children:
+        await child.end(signal.SIGTERM)
+        said.append(child.said)
+    raise AssertionError("\n".join(["it did not happen", *said]))
 
 
 def words_of(place: Path) -> dict[str, int]:
