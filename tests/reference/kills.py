@@ -145,11 +145,15 @@ class Killed:
         money = int(node.decision["accounts"][0]["cash"]) - int(held["cost"])
         ours = (int(held["qty"]), int(held["fees"]), int(held["realised"]) - int(held["cost"]), money)
         realised = sum(fill.realised for fill in account.fills) - cost
+        # Funding falls due by the wall clock, every eight hours: what did in a session's last moments it is not told any more.
+        funding = [each.amount for each in account.income if each.kind == "FUNDING_FEE"]
+        untold = sum(funding) - int(held["funding"])
+        assert untold in {0, *funding[-1:]}, f"funding: ours {int(held['funding'])}, the exchange's {funding}"
         exchange = (
             theirs.qty if theirs else 0,
             sum(fill.fee for fill in account.fills),
             realised,
-            account.balances["USDT"][0] - cost,
+            account.balances["USDT"][0] - cost - untold,
         )
         assert ours == exchange, f"position, fees, realised profit and money: ours {ours}, the exchange's {exchange}"
 
