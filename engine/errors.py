@@ -3,7 +3,8 @@
 Extends `data/errors.py`; the same rule holds, every text is meant for the user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from twinloop.data.errors import ConfigError, TwinloopError
 
@@ -21,3 +22,20 @@ class ConfigErrors(ConfigError):  # noqa: N818 - it holds several
 
 class CheckFailedError(TwinloopError):
     """A check that a command was asked to make does not hold."""
+
+
+@contextmanager
+def first_raised(*kinds: type[Exception]) -> Iterator[None]:
+    """Raise the first error of a task group as itself, where all of them are of these kinds.
+
+    What `except*` raises comes in a group of its own before Python 3.11.4.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if group.split(kinds)[1] is not None:
+            raise
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

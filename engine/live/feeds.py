@@ -28,6 +28,7 @@ from twinloop.data.instruments import Instrument
 from twinloop.data.live_turn import FrameWay
 from twinloop.data.prompt_socket import PromptConnection
 from twinloop.data.rowfile import Rows
+from twinloop.engine.errors import first_raised
 from twinloop.engine.live.config import LoadedSession
 from twinloop.engine.live.loop import TAKEN, LiveLoop
 from twinloop.engine.live.mark_feed import MarkFeed, Tap, make_marks
@@ -126,7 +127,7 @@ class Feeds:
     async def run(self) -> None:
         """Keep every source connected. Ends only with an error or by being cancelled."""
         self._take(self.arbiter.begin(self._clock.local_ns()))
-        try:
+        with first_raised(TwinloopError):
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 for source in self.sources:
@@ -138,8 +139,6 @@ class Feeds:
                     )
                 if self._polled is not None and self._poll_after_ns:
                     tasks.create_task(self._poll(self._polled), name="feed-polled")
-        except* TwinloopError as group:
-            raise group.exceptions[0] from None
 
     # ---- Connections.
 

@@ -29,6 +29,7 @@ from twinloop.data.feed_arbiter import FeedArbiter
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
+from twinloop.engine.errors import first_raised
 from twinloop.engine.gateway.alerts import Alert, told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
@@ -652,9 +653,8 @@ async def run_session(
     """Run a session until it is told to stop: what it came to. Raises the project's errors."""
     process = LiveProcess(loaded, say, progress)
     try:
-        await process.run()
-    except* (TwinloopError, OSError) as group:
-        raise _first_of(group) from None
-    except* msgspec.DecodeError as group:
-        raise DataError("the venue's answer cannot be read", got=str(_first_of(group))) from None
+        with first_raised(TwinloopError, OSError, msgspec.DecodeError):
+            await process.run()
+    except msgspec.DecodeError as error:
+        raise DataError("the venue's answer cannot be read", got=str(error)) from None
     return process.result

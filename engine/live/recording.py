@@ -21,6 +21,7 @@ from twinloop.data.errors import DataError, TwinloopError
 from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings
 from twinloop.data.feed_codes import PRIMARY
 from twinloop.data.recorder import Recorder, sync
+from twinloop.engine.errors import first_raised
 from twinloop.engine.live.config import DEFAULT_REST, DEFAULT_STREAM
 from twinloop.engine.live.feeds import Feeds, Source
 from twinloop.engine.live.mark_feed import make_marks
@@ -106,13 +107,13 @@ class Recording:
                 ) if plan.marks and plan.venue != "binance-spot" else None,
             )  # fmt: skip
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self.feeds.run(), name="feeds")
-                    tasks.create_task(self._tend(client, names), name="tend")
-            except* _StoppedError:
-                pass
-            except* TwinloopError as group:
-                raise group.exceptions[0] from None
+                with first_raised(TwinloopError):
+                    try:
+                        async with asyncio.TaskGroup() as tasks:
+                            tasks.create_task(self.feeds.run(), name="feeds")
+                            tasks.create_task(self._tend(client, names), name="tend")
+                    except* _StoppedError:
+                        pass
             finally:
                 self.recorder.close()
         return self.progress()

@@ -18,6 +18,7 @@ import msgspec
 
 from twinloop.data.atomic import make_folder
 from twinloop.data.errors import DataError, TwinloopError
+from twinloop.engine.errors import first_raised
 from twinloop.engine.journal.folder import FolderLock
 from twinloop.engine.journal.reader import Commit
 from twinloop.engine.live.config import MARKETS, LoadedSession
@@ -299,7 +300,5 @@ def _before(place: Path) -> dict[str, int]:
 
 async def run_sidecar(loaded: LoadedSession, say: Say) -> None:
     """Run beside a session until told to stop. Raises the project's errors."""
-    try:
+    with first_raised(TwinloopError):
         await Sidecar(loaded, say).run()
-    except* TwinloopError as group:
-        raise group.exceptions[0] from None
