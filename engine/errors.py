@@ -35,7 +35,11 @@ def first_raised(*kinds: type[Exception]) -> Iterator[None]:
     except BaseExceptionGroup as group:
         if group.split(kinds)[1] is not None:
             raise
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+        raise first_of(group) from None
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error in groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -29,7 +29,7 @@ from twinloop.data.feed_arbiter import FeedArbiter
 from twinloop.data.instruments import MONEY_ONE, MONEY_SCALE, Instrument, from_scaled
 from twinloop.data.rowfile import Rows
 from twinloop.engine import crash_points
-from twinloop.engine.errors import first_raised
+from twinloop.engine.errors import first_of, first_raised
 from twinloop.engine.gateway.alerts import Alert, told_of
 from twinloop.engine.gateway.gateway import Gateway
 from twinloop.engine.gateway.outcome import Outcome
@@ -531,7 +531,7 @@ class LiveProcess:
         stand behind it, for a process that cannot even do that.
         """
         orders = self.orders
-        reason = str(_first_of(group)) or type(_first_of(group)).__name__
+        reason = str(first_of(group)) or type(first_of(group)).__name__
         self._say(f"! the session ends by an error: {reason}")
         if orders is None or self._cancelled:
             return
@@ -547,7 +547,7 @@ class LiveProcess:
                 await self._no_orders_left(orders)
                 sending.cancel()
         except* Exception as again:  # noqa: BLE001 - the first error is raised; of this one a person has to know
-            self._say(f"! its orders could not all be cancelled from here: {_first_of(again)}; look at the venue")
+            self._say(f"! its orders could not all be cancelled from here: {first_of(again)}; look at the venue")
 
     async def _no_orders_left(self, orders: OrderEdge) -> None:
         """Wait until the venue has proven that nothing of ours works there; say what remains when it takes too long."""
@@ -634,13 +634,6 @@ def _as_far_as_heard(say: Say) -> Say:
             say(text)
 
     return said
-
-
-def _first_of(error: BaseException) -> BaseException:
-    """The first error in groups of groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class _StoppedError(Exception):
