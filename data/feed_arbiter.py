@@ -116,13 +116,13 @@ class Leg:
         patience_ns = HOPELESS_NS if now_ns - self.last_ns > HOPELESS_NS else HALF_HOPELESS_NS
         return all(cadence.silent(now_ns - patience_ns) for cadence in self.books)
 
+    def feeds(self, place: int, now_ns: int) -> bool:
+        """Whether it brings an instrument's market now: whole, and not silent."""
+        return bool(self.last_ns) and not self.stream.waits(place) and not self.silent(place, now_ns)
+
     def fit(self, now_ns: int) -> bool:
         """Whether a market may be taken from it."""
-        return (
-            bool(self.last_ns)
-            and self.stream.ready
-            and not any(self.silent(place, now_ns) for place in range(len(self.books)))
-        )
+        return all(self.feeds(place, now_ns) for place in range(len(self.books)))
 
 
 class Wanted(NamedTuple):
@@ -296,9 +296,7 @@ class FeedArbiter:
     def starves(self, place: int, now_ns: int) -> bool:
         """Whether a stale market's prices may be asked for: its streams, if there are any, bring nothing that can be mixed up with them."""
         leg = self.active
-        return place in self._stale and (
-            leg is None or not leg.last_ns or leg.stream.waits(place) or leg.silent(place, now_ns)
-        )
+        return place in self._stale and (leg is None or not leg.feeds(place, now_ns))
 
     def on_polled(self, place: int, rows: Rows, now_ns: int) -> Rows:
         """Rows of prices that were asked for because nothing streams: they go out, and the market stays stale."""
@@ -447,7 +445,7 @@ class FeedArbiter:
         """What is to be told of markets that were fresh and that a leg, taken for want of a better, brings nothing of yet."""
         parts = []
         for place in range(len(self.slots)):
-            if place in self._stale or not (leg.stream.waits(place) or not leg.last_ns or leg.silent(place, now_ns)):
+            if place in self._stale or leg.feeds(place, now_ns):
                 continue
             self._stale[place] = codes.STALE_LOST
             parts.append(self._rows(table.FEED_STALE, codes.STALE_LOST, now_ns, place=place))
