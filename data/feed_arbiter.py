@@ -134,7 +134,7 @@ class Wanted(NamedTuple):
     after_ns: int
 
 
-class _Hole:
+class Hole:
     """Prints of one instrument that nobody saw, after the last one given out, and what came since."""
 
     __slots__ = ("asked", "count", "floor", "floor_ns", "held", "number", "until_ns")
@@ -196,7 +196,7 @@ class FeedArbiter:
         self._compared_ns = 0
         self._differing = [0] * len(instruments)
         self.disagreeing: set[int] = set()
-        self._holes: dict[int, _Hole] = {}
+        self.holes: dict[int, Hole] = {}  # By place: prints wait for older ones, and frames must not pass by.
         self._hole_number = 0
         self._blind = True  # No connection is there: what is printed now nobody sees.
         self.late_prints = 0  # Given out late.
@@ -315,14 +315,9 @@ class FeedArbiter:
 
     # ---- Prints that nobody saw.
 
-    @property
-    def holding(self) -> bool:
-        """Whether prints wait for older ones: frames must not pass by."""
-        return bool(self._holes)
-
     def wanted(self) -> list[Wanted]:
         """What is to be asked for; each once."""
-        found = [(place, each) for place, each in self._holes.items() if not each.asked]
+        found = [(place, each) for place, each in self.holes.items() if not each.asked]
         for _, each in found:
             each.asked = True
         return [Wanted(each.number, place, each.floor, each.floor_ns) for place, each in found]
@@ -330,17 +325,17 @@ class FeedArbiter:
     def _overdue(self, now_ns: int) -> list[Wanted]:
         return [
             Wanted(each.number, place, each.floor, each.floor_ns)
-            for place, each in self._holes.items()
+            for place, each in self.holes.items()
             if now_ns > each.until_ns or each.count > HELD_MAX
         ]
 
     def on_past(self, wanted: Wanted, rows: Rows, now_ns: int, *, whole: bool) -> Rows:
         """Prints that were asked for, by id, then those that waited. whole: they are all that was wanted."""
         place = wanted.place
-        hole = self._holes.get(place)
+        hole = self.holes.get(place)
         if hole is None or hole.number != wanted.number:  # Given up, or another connection went since.
             return EMPTY
-        del self._holes[place]
+        del self.holes[place]
         self.unfilled += not whole
         held = _each_once(join_rows(hole.held))
         if len(held):
@@ -425,7 +420,7 @@ class FeedArbiter:
             for place, (floor, floor_ns) in enumerate(self._floors.tolist()):
                 if floor:  # What waits is asked for again, with what came after it.
                     self._hole_number += 1
-                    self._holes[place] = _Hole(self._hole_number, floor, floor_ns, now_ns + PAST_NS)
+                    self.holes[place] = Hole(self._hole_number, floor, floor_ns, now_ns + PAST_NS)
         self._blind = False
         self._switched_ns = now_ns
         self._lags.clear()
@@ -455,7 +450,7 @@ class FeedArbiter:
 
     def _new_prints(self, place: int, rows: Rows) -> Rows:
         """Prints that were not given out yet. A venue whose ids begin anew is believed, by its clock."""
-        hole = self._holes.get(place)
+        hole = self.holes.get(place)
         if hole is not None and len(rows):
             hole.held.append(rows)
             hole.count += len(rows)
@@ -522,7 +517,7 @@ class FeedArbiter:
         rows = []
         for place in range(len(self.slots)):
             code = 0
-            if place in self._stale and (leg.stream.waits(place) or place in self._holes):
+            if place in self._stale and (leg.stream.waits(place) or place in self.holes):
                 code = self._stale[place]
             elif leg.silent(place, now_ns):
                 code = codes.STALE_SILENT

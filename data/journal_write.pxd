@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from twinloop.data.segment_room cimport Room, SegmentRoom
+
 cdef enum:
     # Why rows were not taken, and what `run` came back with.
     IS_FINE, IS_FULL, IS_FAILED, IS_BROKEN_ROWS, IS_SEAL, IS_TOO_LARGE, IS_ROLL, IS_CLOSED
@@ -23,6 +25,9 @@ cdef class CommitBuffer:
     cdef Roll[ROLLS] rolls
     # Of the writing thread.
     cdef int fd
+    cdef Room* room  # Of the file being written, as memory; NULL: it is written by calls (ASYNC).
+    cdef SegmentRoom whole_room
+    cdef int64_t room_asked, called  # Of the thread of `tend`: pages are wanted; whoever waits for it wants it back.
     cdef int64_t file_start, synced, failed_operation
     cdef int64_t[2] calls
     cdef int wake_read, wake_write, notice_read, notice_write, done_read, done_write
@@ -34,6 +39,8 @@ cdef class CommitBuffer:
     cdef int _seal(self, int64_t monotonic_ns, int64_t wall_ns, int64_t local_ns) noexcept nogil
     cdef int _write_out(self, int64_t limit) noexcept nogil
     cdef int64_t _write(self, int64_t at, int64_t size, int64_t offset) noexcept nogil
+    cdef void _want_pages(self) noexcept nogil
+    cdef void _tend(self) noexcept nogil
     cdef int64_t _fault(self, int operation, int64_t otherwise) noexcept nogil
     cdef int _sync(self, int fd) noexcept nogil
     cdef void _fail(self, int operation, int64_t number) noexcept nogil

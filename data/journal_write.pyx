@@ -1,7 +1,7 @@
 """The inner half of a journal's writer: rows into a bounded buffer, a seal behind each commit, and the bytes on to a file.
 
 One thread appends and commits. Who writes the file is chosen at the start: with ASYNC the same thread, inside commit (a copy into the
-page cache, no sync); with GROUP and STRICT a thread of its own that sits in `run`, without the interpreter's lock, writes whole commits
+page cache, by memory where its segment can be had as such, and no sync); with GROUP and STRICT a thread of its own that sits in `run`, without the interpreter's lock, writes whole commits
 and syncs. Each cursor has one writer. Nothing is dropped and nothing waits: a full buffer, a failed file and rows that cannot stand are
 said at the call, and then nothing was taken. This module must not open, name or close files: engine/journal/writer.py does.
 
@@ -17,6 +17,7 @@ import os
 
 from twinloop.data.crc32c cimport crc, crc_begin, crc_by_instruction, crc_use_instruction
 from twinloop.data.row cimport KIND_SEAL, ROW_SIZE, Row
+from twinloop.data.segment_room cimport Room, SegmentRoom, make_ready
 
 from twinloop.kernels import rows as row_table
 
@@ -86,6 +87,17 @@ cdef extern from *:
     #define twinloop_put(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     #define twinloop_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     #endif
+    /* Whole rows, in order, the word with a row's kind last: who reads meanwhile, or after this process died in here, meets whole rows and,
+       behind them, rows of kind 0; a seal is there only behind all that it closes. */
+    static void twinloop_copy_rows(uint8_t* to, const uint8_t* from, int64_t size) {
+        int64_t word;
+        for (; size > 0; size -= 64, to += 64, from += 64) {
+            memcpy(to, from, 24);
+            memcpy(to + 32, from + 32, 32);
+            memcpy(&word, from + 24, 8);
+            twinloop_put((int64_t*)(to + 24), word);
+        }
+    }
     """
     int errno
     int64_t write_at "twinloop_write_at" (int fd, const void* source, size_t size, int64_t at) nogil
@@ -97,6 +109,7 @@ cdef extern from *:
     int64_t get "twinloop_get" (int64_t* at) nogil
     void put "twinloop_put" (int64_t* at, int64_t value) nogil
     void fence "twinloop_fence" () nogil
+    void copy_rows "twinloop_copy_rows" (uint8_t* to, const uint8_t* source, int64_t size) nogil
 
 # Levels of durability.
 cdef enum:
@@ -120,6 +133,10 @@ cdef enum:
     DO_WRITE, DO_SYNC
 WRITE = DO_WRITE
 SYNC = DO_SYNC
+
+# Pages of a segment's room that are there before they are written; half of them gone, more are wanted.
+cdef enum:
+    PAGES_AHEAD = 1 << 18
 
 cdef enum:
     AWAKE, SLEEPS_FOR_ANY, SLEEPS_FOR_MANY
@@ -297,13 +314,28 @@ cdef class CommitBuffer:
                 return IS_FAILED
             position += done
         put(&self.written, position)
+        if self.room != NULL:
+            put(&self.room.at, self.file_start + position)
+            if get(&self.room.ready) - self.room.at < PAGES_AHEAD // 2 and get(&self.room_asked) == 0:
+                self._want_pages()
         return IS_FINE
+
+    cdef void _want_pages(self) noexcept nogil:
+        if self.room.ready < self.room.size:
+            put(&self.room_asked, 1)
+            knock(self.wake_write)
 
     cdef int64_t _write(self, int64_t at, int64_t size, int64_t offset) noexcept nogil:
         """Bytes written, 0, or -errno."""
         cdef int64_t effect = self._fault(DO_WRITE, size), done
         if effect <= 0:
             return effect
+        if (
+            self.room != NULL and offset + size <= get(&self.room.ready) and effect >= size
+            and (at | size | offset) & (ROW_SIZE - 1) == 0
+        ):
+            copy_rows(self.room.base + offset, self.ring + at, size)
+            return size
         done = write_at(self.fd, self.ring + at, min(size, effect), offset)
         return done if done >= 0 else -errno
 
@@ -404,12 +436,45 @@ cdef class CommitBuffer:
         assert self.roll_head != self.roll_tail
         return roll.commit, roll.checksum, roll.sequence, roll.position
 
-    def begin_segment(self, int fd, int64_t header_bytes):
-        """Go on in a file whose header is written; the first one, or the one that next_roll told of."""
+    def begin_segment(self, int fd, int64_t header_bytes, SegmentRoom room=None):
+        """Go on in a file whose header is written; the first one, or the one that next_roll told of.
+
+        room: the same file as memory. That of the file before stays mapped until the thread that is in `tend` lets go of it.
+        """
         if self.fd >= 0:
             put(&self.roll_tail, self.roll_tail + 1)
         self.fd = fd
         self.file_start = header_bytes - self.written
+        self.whole_room = room
+        if room is None:
+            put(<int64_t*>&self.room, 0)
+        else:
+            room.its.at = header_bytes
+            put(<int64_t*>&self.room, <int64_t>&room.its)
+            put(&self.room_asked, 0)
+
+    def tend(self):
+        """Have pages ready for what commits will write, until `call`. Holds no lock of the interpreter meanwhile (ASYNC)."""
+        with nogil:
+            self._tend()
+
+    cdef void _tend(self) noexcept nogil:
+        cdef Room* room
+        while get(&self.called) == 0:
+            put(&self.room_asked, 0)
+            fence()
+            room = <Room*>get(<int64_t*>&self.room)
+            if room != NULL and not make_ready(room, PAGES_AHEAD):
+                put(&self.room_asked, 1)  # There are none to be had: this segment is written by calls.
+            wait_for(self.wake_read, -1)
+            empty(self.wake_read)
+        put(&self.called, 0)
+
+    def call(self):
+        """Have `tend` come back."""
+        put(&self.called, 1)
+        fence()
+        knock(self.wake_write)
 
     def sync(self, int fd):
         """Sync a file, counted and failing as those of `run` do: FINE or FAILED."""

@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 UNUSUAL: Final[int]
 BEGUN: Final[int]
+TAKEN: Final[int]
 REQUESTED: Final[int]
 DECISIONS: Final[int]
 COUNT_TURNS: Final[int]
@@ -17,6 +18,7 @@ COUNTS_SIZE: Final[int]
 
 class FrameWay:
     decoded: int
+    local_ns: int
     place: int
     kind: int
     venue_ns: int
@@ -31,6 +33,7 @@ class LiveTurn:
     mark: int
     leaving: Callable[[bytes], tuple[bytes, bytes] | None] | None
     left: bytes | None
+    closed: bool
     def __init__(
         self,
         journal: Any,
@@ -47,8 +50,16 @@ class LiveTurn:
         keep: Any,
     ) -> None: ...
     def handle(self, rows: Any, monotonic_ns: int, wall_ns: int) -> int: ...
-    def frame(
-        self, way: FrameWay, frame: bytes, local_ns: int, alone: bool, monotonic_ns: int, wall_ns: int
-    ) -> int: ...
+    def take_frames(
+        self,
+        *,
+        monotonic_ns: Callable[[], int],
+        wall_ns: Callable[[], int],
+        ahead_ns: int,
+        give: Callable[[int], None],
+        refused: Callable[[Exception], None],
+        after: Callable[[], None] | None,
+    ) -> None: ...
+    def frame(self, way: FrameWay, frame: bytes, alone: bool, /) -> int: ...
     def note(self, rows: Any, monotonic_ns: int, wall_ns: int) -> int: ...
     def requests(self) -> bytes: ...

@@ -2,7 +2,7 @@
 
     made = turn.handle(rows, monotonic_ns, wall_ns)   # how many requests it made, all of it sealed
 
-    made = turn.frame(way, frame, local_ns, ...)      # the same from the bytes of a market's frame
+    turn.take_frames(...); turn.frame(way, frame, ...) # the same from the bytes of a market's frame, received now
 
 The usual turn only: a negative count says that engine/live/recorded.py has to do it, or go on with it, which is the twin and defines what a
 turn is; of frames that is data/feed_arbiter.py. This module must not know what rows mean, read a clock or send anything.
@@ -24,6 +24,7 @@ cdef enum:
     # What is not a count of requests.
     IS_UNUSUAL = -1
     IS_BEGUN = -2
+    IS_TAKEN = -2  # Of a frame: there is no more to do.
     # Places of the words shared with the twin.
     AT_REQUESTED = 0
     AT_DECISIONS = 1
@@ -36,6 +37,7 @@ cdef enum:
 
 UNUSUAL = IS_UNUSUAL  # Nothing was done.
 BEGUN = IS_BEGUN  # The kernel was called once: collect what it handled since `head`, and go on.
+TAKEN = IS_TAKEN
 REQUESTED = AT_REQUESTED
 DECISIONS = AT_DECISIONS
 COUNT_TURNS = TURNS
@@ -50,7 +52,7 @@ cdef class FrameWay:
     """How a connection's frames reach a node in one call, while its leg is the active one.
 
     waits: by place, whether its book waits for a snapshot. floors: by place, the last print given out, its id and venue time; changed here.
-    place, kind, venue_ns, sequence: of the first row of the last frame taken. decoded: rows of a frame that was decoded and left to the twin,
+    place, kind, venue_ns, sequence: of the first row of the last frame taken. local_ns: when the last one was received. decoded: rows of a frame that was decoded and left to the twin,
     in the scanner's buffer; -1: the frame was not looked at.
     """
 
@@ -58,7 +60,7 @@ cdef class FrameWay:
     cdef int64_t[::1] waits
     cdef int64_t[:, ::1] floors
     cdef bint depth
-    cdef readonly int64_t decoded, place, kind, venue_ns, sequence
+    cdef readonly int64_t decoded, local_ns, place, kind, venue_ns, sequence
 
     def __init__(self, FrameScanner scanner not None, waits, floors, *, bint depth) -> None:
         self.scanner, self.waits, self.floors, self.depth = scanner, waits, floors, depth
@@ -126,6 +128,9 @@ cdef class LiveTurn:
     # that says so, which is sealed with it.
     cdef public object leaving
     cdef readonly object left  # That frame, of the last turn; None: its requests are to be handed on.
+    cdef public bint closed  # No frame is taken any more.
+    cdef object monotonic_ns, wall_ns, give, refused, after
+    cdef int64_t ahead_ns
     cdef object keep
 
     def __init__(
@@ -174,18 +179,44 @@ cdef class LiveTurn:
         finally:
             PyBuffer_Release(&view)
 
-    def frame(
-        self, FrameWay way not None, bytes frame not None, int64_t local_ns, bint alone, int64_t monotonic_ns, int64_t wall_ns
-    ) -> int:
-        """Decode a frame and handle its rows, as `handle` does. UNUSUAL: the twin has to, and `way.decoded` says from where.
+    def take_frames(self, *, monotonic_ns, wall_ns, int64_t ahead_ns, give, refused, after) -> None:
+        """Have frames taken. monotonic_ns, wall_ns: clocks; ahead_ns: how far local time is ahead of the first.
 
-        alone: whether no other connection could know a print that this one lost.
+        give(made): called with what `handle` gives, unless it is 0. refused(error): the journal did not take it. after(): it is all done; None
+        for nothing.
         """
+        self.monotonic_ns, self.wall_ns, self.ahead_ns = monotonic_ns, wall_ns, ahead_ns
+        self.give, self.refused, self.after = give, refused, after
+
+    def frame(self, FrameWay way not None, bytes frame not None, bint alone, /) -> int:
+        """Decode a frame received now and handle its rows, as `handle` does: TAKEN.
+
+        Else the twin has to, from the rows of it that are decoded on, which is how many it gives; -1: none is. alone: whether no other
+        connection could know a print that this one lost.
+        """
+        cdef int64_t monotonic_ns = self.monotonic_ns(), wall_ns = self.wall_ns()
+        cdef int made
+        way.local_ns = monotonic_ns + self.ahead_ns
+        try:
+            made = self._frame(way, frame, alone, monotonic_ns, wall_ns)
+        except Exception as error:
+            self.refused(error)
+            return IS_TAKEN
+        if made == IS_UNUSUAL:
+            return way.decoded
+        if made != 0:
+            self.give(made)
+        if self.after is not None:
+            self.after()
+        return IS_TAKEN
+
+    cdef int _frame(self, FrameWay way, bytes frame, bint alone, int64_t monotonic_ns, int64_t wall_ns) except -3:
         cdef FrameScanner scanner = way.scanner
         cdef Row* rows = <Row*>&scanner.out[0]
+        cdef int64_t local_ns = way.local_ns
         cdef Py_ssize_t count
         way.decoded = -1
-        if local_ns < self.now_ns[0]:
+        if self.closed or local_ns < self.now_ns[0]:
             return IS_UNUSUAL
         count = scanner.scan_into(
             <Text>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), local_ns, rows, scanner.out.shape[0] // ROW_SIZE

@@ -90,17 +90,17 @@ class ReceiveClock:
 
     def __init__(self, world: World | None = None) -> None:
         self._world = world or WORLD
-        self._wall_ns = self._world.wall_ns()
-        self._monotonic_ns = self._world.monotonic_ns()
+        self.monotonic_ns = self._world.monotonic_ns
+        self.ahead_ns = self._world.wall_ns() - self.monotonic_ns()  # Of the monotonic clock.
 
     def local_ns(self) -> int:
         """Nanoseconds since the epoch, never falling."""
-        return self._wall_ns + self._world.monotonic_ns() - self._monotonic_ns
+        return self.ahead_ns + self.monotonic_ns()
 
     def both(self) -> tuple[int, int]:
         """`local_ns`, and the monotonic time that it was moved on by."""
-        monotonic_ns = self._world.monotonic_ns()
-        return self._wall_ns + monotonic_ns - self._monotonic_ns, monotonic_ns
+        monotonic_ns = self.monotonic_ns()
+        return self.ahead_ns + monotonic_ns, monotonic_ns
 
     def drift_ns(self) -> int:
         """The wall clock now less the time of this one."""

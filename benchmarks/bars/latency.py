@@ -90,15 +90,15 @@ def _core(folder: Path, frames: list[tuple[int, bytes]]) -> dict[str, Any]:
     loop.take(arbiter.begin(clock.local_ns()))
     leg, rows = arbiter.open(0, clock.local_ns())
     loop.take(rows)
-    recorded = loop.recorded
-    give = recorded._made  # noqa: SLF001 - where the compiled turn ends
+    give = loop._frame_gave  # noqa: SLF001 - where the compiled turn ends
 
-    def watched(turn: Any, made: int) -> Any:
+    def watched(made: int) -> None:
         nonlocal sealed_ns
         sealed_ns = now()  # The compiled turn is over: the order's row is in the outbox, and in the journal, sealed.
-        return give(turn, made)
+        give(made)
 
-    recorded._made = watched  # type: ignore[method-assign]  # noqa: SLF001 - as above
+    turn = loop.recorded.frames_turn(clock, give=watched, refused=loop._frame_refused, after=None)  # noqa: SLF001
+    assert turn is not None
     answer = np.zeros(1, table.ROW)
     answer["kind"] = table.EXPIRED
     orders_ns, handed_ns, others_ns = [], [], []

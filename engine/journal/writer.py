@@ -5,7 +5,8 @@
         mark = journal.commit(monotonic_ns, wall_ns)
         journal.is_safe(mark)      # may what depends on it leave?
 
-`async`: commit writes into the page cache, so its mark is reached at once; it survives the end of the process, however that comes, but not
+`async`: commit puts its bytes into the page cache, through memory (data/segment_room.py) where the file system is fit for that, so its mark is
+reached at once; it survives the end of the process, however that comes, but not
 the loss of power. `group`: a thread writes and syncs what came within `group_us` or `group_rows`, whichever is first. `strict`: it does so
 at once; commits that come during one sync share the next. What waits for a mark asks `is_safe`, or waits in `wait`, or in MarkNotices of an
 event loop; cancels wait for none.
@@ -31,6 +32,7 @@ import numpy.typing as npt
 from twinloop.data import journal_write
 from twinloop.data.atomic import sync_folder
 from twinloop.data.instruments import Instrument
+from twinloop.data.segment_room import SegmentRoom, segment_room
 from twinloop.engine import crash_points
 from twinloop.engine.journal.errors import JournalError, JournalFailedError, JournalFullError
 from twinloop.engine.journal.folder import PART, FolderLock, last_number, next_epoch
@@ -51,6 +53,10 @@ _LEVELS: Final = {
     "strict": journal_write.STRICT,
 }
 _HEADER_ROOM: Final = 1 << 16
+_READY_BYTES: Final = 1 << 20  # Of a segment before it is used: its thread may be busy with syncing the one before.
+
+
+_File = tuple[int, SegmentRoom | None]  # A descriptor, and the same file as memory.
 
 
 class FileLayer:
@@ -74,6 +80,10 @@ class FileLayer:
             path.unlink(missing_ok=True)
             raise
         return handle
+
+    def room(self, handle: int, size: int) -> SegmentRoom | None:
+        """The same file as memory, where that can be had: commits are copied there instead of written."""
+        return segment_room(handle, size)
 
     def write_header(self, handle: int, content: bytes) -> None:
         """Put a header at the start of a file."""
@@ -145,8 +155,8 @@ class JournalWriter:
             if crash_points.armed:
                 crash_points.reach("start-epoch")
             self._number = last_number(folder) + 1
-            self._handle = self._part(self._number)
-            self._begin(self._handle, (*start, 0), durable=True)
+            self._handle, self._room = self._part(self._number)
+            self._begin((self._handle, self._room), (*start, 0), durable=True)
         except OSError as error:
             core.close_pipes()
             if lock is None:
@@ -155,13 +165,13 @@ class JournalWriter:
                 f"a journal cannot be begun: {error.strerror or error}", file=folder, remedy="no order may be sent without it"
             ) from None  # fmt: skip
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._prepared: queue.SimpleQueue[int | OSError] = queue.SimpleQueue()
+        self._prepared: queue.SimpleQueue[_File | OSError] = queue.SimpleQueue()
         # One thread: with `async` it makes room ahead and puts finished segments away, else it writes.
         work = self._keep_house if durability == "async" else self._write_on
         self._thread = threading.Thread(target=work, name="journal", daemon=True)
         self._thread.start()
         if durability == "async":
-            self._jobs.put(self._prepare)
+            self._give_job(self._prepare)
 
     def __enter__(self) -> Self:
         return self
@@ -253,7 +263,7 @@ class JournalWriter:
         self._closed = True
         core = self._core
         core.close()
-        self._jobs.put(None)
+        self._give_job(None)
         self._thread.join()
         if core.failure() == 0 and self.durability == "async":
             core.sync(self._handle)
@@ -262,7 +272,7 @@ class JournalWriter:
                 self._layer.trim(self._handle, self._header_bytes + core.bytes_sealed() - self._start)
         except OSError as error:
             self._fail("closing", error)
-        os.close(self._handle)
+        _let_go((self._handle, self._room))
         if core.failure() == 0:
             self._closed_well = True
             core.fail(errno.EBADF)  # Nothing is written to a descriptor that may be another file's by now.
@@ -294,16 +304,19 @@ class JournalWriter:
 
     # ---- Segments.
 
-    def _part(self, number: int) -> int:
+    def _part(self, number: int) -> _File:
         """Room for a segment under a name that no reader looks at."""
         path = self.folder / (SEGMENT_NAME.format(number) + PART)
-        handle = self._layer.create(path, self._segment_bytes + _HEADER_ROOM)
+        size = self._segment_bytes + _HEADER_ROOM
+        handle = self._layer.create(path, size)
         if crash_points.armed:
             crash_points.reach("segment-room")
-        return handle
+        room = self._layer.room(handle, size) if self.durability == "async" else None
+        return handle, room if room is not None and room.make_ready(_READY_BYTES) else None
 
-    def _begin(self, handle: int, roll: tuple[int, int, int, int], *, durable: bool) -> None:
+    def _begin(self, file: _File, roll: tuple[int, int, int, int], *, durable: bool) -> None:
         """Make a file with room the segment `self._number`, and go on in it."""
+        handle, room = file
         commit, checksum, sequence, position = roll
         head = header_bytes(
             Header(
@@ -329,8 +342,8 @@ class JournalWriter:
             self._layer.sync_folder(self.folder)
         if crash_points.armed:
             crash_points.reach("segment-named")
-        self._handle, self._header_bytes, self._start = handle, len(head), position
-        self._core.begin_segment(handle, len(head))
+        self._handle, self._room, self._header_bytes, self._start = handle, room, len(head), position
+        self._core.begin_segment(handle, len(head), room)
 
     # ---- `group`, `strict`: the thread that writes.
 
@@ -345,18 +358,27 @@ class JournalWriter:
                     crash_points.reach("segment-trim")
                 layer.trim(old, size)
                 self._number += 1
-                self._handle = self._part(self._number)
+                file = self._part(self._number)
+                self._handle = file[0]
                 os.close(old)
-                self._begin(self._handle, roll, durable=True)
+                self._begin(file, roll, durable=True)
             except OSError as error:
                 self._fail("a new segment cannot be made", error)
                 return
 
     # ---- `async`: the thread that makes room and puts away.
 
+    def _give_job(self, job: Callable[[], None] | None) -> None:
+        self._jobs.put(job)
+        self._core.call()
+
     def _keep_house(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+        while True:
+            self._core.tend()
+            while not self._jobs.empty():
+                if (job := self._jobs.get()) is None:
+                    return
+                job()
 
     def _prepare(self) -> None:
         try:
@@ -366,7 +388,7 @@ class JournalWriter:
 
     def _roll_now(self) -> None:
         """Called by commit, on its thread, when the commit it seals begins a new segment."""
-        old, size = self._handle, self._header_bytes - self._start
+        old, size = (self._handle, self._room), self._header_bytes - self._start
         try:
             ready = self._prepared.get()
             if isinstance(ready, OSError):
@@ -381,24 +403,32 @@ class JournalWriter:
 
         def put_away() -> None:
             try:
-                if self._core.sync(old) == journal_write.FINE:
+                if self._core.sync(old[0]) == journal_write.FINE:
                     self._layer.sync_folder(self.folder)
-                    self._layer.trim(old, size)
+                    self._layer.trim(old[0], size)
             except OSError as error:
                 self._fail("putting a segment away", error)
             finally:
-                os.close(old)
+                _let_go(old)
             self._prepare()
 
-        self._jobs.put(put_away)
+        self._give_job(put_away)
 
     def _drop_prepared(self) -> None:
         while not self._prepared.empty():
             ready = self._prepared.get()
             if not isinstance(ready, OSError):
-                os.close(ready)
+                _let_go(ready)
         for path in self.folder.glob(f"*{PART}"):
             path.unlink(missing_ok=True)
+
+
+def _let_go(file: _File) -> None:
+    """Of a file that is written no more."""
+    handle, room = file
+    if room is not None:
+        room.close()
+    os.close(handle)
 
 
 def _of_session(session: dict[str, Any]) -> Sequence[Instrument]:

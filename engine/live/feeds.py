@@ -25,12 +25,12 @@ from twinloop.data.errors import DecodeError, TwinloopError
 from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings, Leg, Wanted
 from twinloop.data.feed_codes import BACKUP, PRIMARY, SOURCE_NAME
 from twinloop.data.instruments import Instrument
-from twinloop.data.live_turn import FrameWay
+from twinloop.data.live_turn import TAKEN, FrameWay
 from twinloop.data.prompt_socket import PromptConnection
 from twinloop.data.rowfile import Rows
 from twinloop.engine.errors import first_raised
 from twinloop.engine.live.config import LoadedSession
-from twinloop.engine.live.loop import TAKEN, LiveLoop
+from twinloop.engine.live.loop import LiveLoop
 from twinloop.engine.live.mark_feed import MarkFeed, Tap, make_marks
 from twinloop.engine.live.rest import get, unreachable
 from twinloop.engine.live.session_errors import SessionError, VenueBusyError
@@ -56,8 +56,8 @@ class Source:
 class TakeFrame(Protocol):
     """LiveLoop.take_frame."""
 
-    def __call__(self, way: FrameWay, frame: bytes, local_ns: int, /, *, alone: bool) -> int:
-        """Handle a frame of the active leg."""
+    def __call__(self, way: FrameWay, frame: bytes, alone: bool, /) -> int:
+        """Handle a frame of the active leg, received now: LiveTurn.frame."""
 
 
 @dataclass(eq=False)
@@ -217,13 +217,16 @@ class Feeds:
 
     def on_frame(self, leg: Leg, frame: bytes) -> None:
         """A frame of a connection goes to the node. The usual one of the active leg in one call, and what only watchdogs ask for after it."""
-        arbiter, now_ns = self.arbiter, self._clock.local_ns()
-        left = -1
-        if self._take_frame is not None and leg is arbiter.active and not arbiter.holding:
-            left = self._take_frame(leg.way, frame, now_ns, alone=len(arbiter.legs) == 1)
+        arbiter = self.arbiter
+        if leg is arbiter.active and not arbiter.holes and self._take_frame is not None:
+            way = leg.way
+            left = self._take_frame(way, frame, len(arbiter.legs) == 1)
+            now_ns = way.local_ns
             if left == TAKEN:
                 arbiter.took(leg, now_ns)
                 return
+        else:
+            left, now_ns = -1, self._clock.local_ns()
         rows = arbiter.on_frame(leg, frame, now_ns, left)
         if self._tap is not None and leg is arbiter.active:
             self._tap.on_raw(leg.stream.place, frame, now_ns)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS, FrameWay
+from twinloop.data.live_turn import COUNT_FACTS, COUNT_KINDS, COUNT_REFUSED, COUNT_REQUESTS, COUNT_TURNS
 from twinloop.data.rowfile import Rows, pick
 from twinloop.engine.gateway.alerts import ALERT_CODE
 from twinloop.engine.journal.errors import JournalError
@@ -29,7 +29,6 @@ SESSION_START: Final = (
     codes.RESUME_OF_START
 )  # REDUCE until every order of the session before is proven, and the RESUME that follows.
 OF_ALERT: Final = -1000  # Less the alert's number: an alert asked for it, or for the RESUME once it is over.
-TAKEN: Final = -2  # By the compiled way.
 # For so long an order or an amend waits for a slow disk; the venue takes none that is under way for longer either (GatewaySettings.window_ms).
 WAIT_MAX_NS: Final = 5_000_000_000
 _NONE: Final[frozenset[int]] = frozenset()
@@ -128,6 +127,9 @@ class LiveLoop:
             tuple[int, int, bytes]
         ] = []  # (mark, since when, mono ns, requests as the bytes of rows) in order.
         self._withdrawn: set[int] = set()  # Orders among them that are not to leave.
+        self._turn = recorded.frames_turn(clock, give=self._frame_gave, refused=self._frame_refused, after=on_turn)
+        # A frame of the market's active leg in one call (LiveTurn.frame); None where there is no such way.
+        self.take_frame = None if self._turn is None else self._turn.frame
 
     def use_short_way(self, way: ShortWay) -> None:
         """Have plain new orders leave by a shorter way than `send`."""
@@ -153,22 +155,21 @@ class LiveLoop:
         if self._on_turn is not None:
             self._on_turn()
 
-    def take_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> int:
-        """Handle a frame of the active leg in one call: TAKEN, or as of RecordedNode.handle_frame what is left to the arbiter."""
-        if self.failure:
-            return -1
+    def _frame_gave(self, made: int) -> None:
+        """A frame's turn made requests, or is to be gone on with."""
         try:
-            sealed = self.recorded.handle_frame(way, frame, local_ns, alone=alone)
+            sealed = self.recorded.given(made)
         except JournalError as error:
             self._stop(str(error))
-            return TAKEN
-        if isinstance(sealed, int):
-            return sealed
+            return
         if sealed.mark:
             self._leave(sealed)
-        if self._on_turn is not None:
-            self._on_turn()
-        return TAKEN
+
+    def _frame_refused(self, error: Exception) -> None:
+        """The journal did not take a frame's turn."""
+        if not isinstance(error, JournalError):
+            raise error
+        self._stop(str(error))
 
     def _strategy_failed(self, failure: StrategyFailure) -> None:
         """The kernel has halted it and asked for its cancels: what is left is to write it down, and to tell."""
@@ -358,6 +359,8 @@ class LiveLoop:
         if self.failure:
             return
         self.failure = reason
+        if self._turn is not None:
+            self._turn.closed = True
         self._waiting.clear()
         self._withdrawn.clear()
         row = self._operator_row(HALT, codes.UNASSIGNED)

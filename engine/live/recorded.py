@@ -23,7 +23,6 @@ from twinloop.data.live_turn import (
     COUNTS_SIZE,
     DECISIONS,
     UNUSUAL,
-    FrameWay,
     LiveTurn,
 )
 from twinloop.data.rowfile import Rows
@@ -31,7 +30,7 @@ from twinloop.engine import crash_points
 from twinloop.engine.journal.writer import JournalWriter
 from twinloop.engine.live.node import EMPTY, Handled, LiveNode, StrategyFailure
 from twinloop.engine.live.quick import make_turn
-from twinloop.engine.seam import WORLD
+from twinloop.engine.seam import WORLD, ReceiveClock
 from twinloop.kernels.rows import CANCEL, ROW, ROW_SIZE
 
 
@@ -92,15 +91,25 @@ class RecordedNode:
         made = turn.handle(rows, WORLD.monotonic_ns(), WORLD.wall_ns())
         return self._handle(rows) if made == UNUSUAL else self._made(turn, made)
 
-    def handle_frame(self, way: FrameWay, frame: bytes, local_ns: int, *, alone: bool) -> Sealed | int:
-        """Handle a market's frame of the active leg. An int: it has to be handled as rows, and so many of it are decoded; -1: none is."""
-        turn = self._turn
-        if turn is None or self.node.edge != "live" or crash_points.armed:
-            return -1
-        made = turn.frame(way, frame, local_ns, alone, WORLD.monotonic_ns(), WORLD.wall_ns())
-        if made == 0:  # The way of most frames: no call more than it takes.
-            return NOTHING
-        return way.decoded if made == UNUSUAL else self._made(turn, made)
+    def frames_turn(
+        self, clock: ReceiveClock, *, give: Callable[[int], None], refused: Callable[[Exception], None],
+        after: Callable[[], None] | None,
+    ) -> LiveTurn | None:  # fmt: skip
+        """What takes the frames of a market's active leg in one call, received by this clock; None: they have to be handled as rows.
+
+        See LiveTurn.take_frames; what `give` is told is for `given`.
+        """
+        turn = self._usable_turn()
+        if turn is not None:
+            turn.take_frames(
+                monotonic_ns=clock.monotonic_ns, wall_ns=WORLD.wall_ns, ahead_ns=clock.ahead_ns, give=give, refused=refused, after=after
+            )  # fmt: skip
+        return turn
+
+    def given(self, made: int) -> Sealed:
+        """What a frame's turn came to."""
+        assert self._turn is not None
+        return self._made(self._turn, made)
 
     def _usable_turn(self) -> LiveTurn | None:
         return self._turn if self.node.edge == "live" and not crash_points.armed else None

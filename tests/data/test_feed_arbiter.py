@@ -165,7 +165,7 @@ def test_after_a_loss_prints_wait_for_those_that_nobody_saw_and_the_market_stays
     run.live(0.2, [leg])
     assert run.seen.trades == before
     assert run.seen.stale
-    assert run.arbiter.holding
+    assert run.arbiter.holes
     (wanted,) = run.arbiter.wanted()
     assert (wanted.place, wanted.after_id) == (0, before[-1])
     assert run.arbiter.wanted() == [], "asked for once"
@@ -186,7 +186,7 @@ def test_prints_wait_only_so_long() -> None:
     run, leg = lost_and_back()
     before = len(run.seen.trades)
     run.live(PAST_NS / SECOND + 0.2, [leg])
-    assert not run.arbiter.holding
+    assert not run.arbiter.holes
     assert not run.seen.stale
     assert run.seen.trades[before:] == list(range(before + 5, run.venue.trades + 1))
     assert (run.arbiter.late_prints, run.arbiter.unfilled) == (0, 1)
@@ -212,7 +212,7 @@ def test_with_another_feed_nothing_has_to_be_asked_for() -> None:
     one, two = run.open(codes.PRIMARY), run.open(codes.BACKUP)
     run.live(2, [one, two])
     run.take(run.arbiter.on_closed(one, run.now))
-    assert not run.arbiter.holding
+    assert not run.arbiter.holes
 
 
 def test_a_print_that_another_process_gave_out_is_the_last_one() -> None:

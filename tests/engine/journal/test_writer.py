@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,42 @@ def test_a_mark_never_runs_ahead_of_its_segment(tmp_path: Path) -> None:
     assert journal.reached() == 10
     journal.close()
     assert len(read(tmp_path)) == 10
+
+
+class WithoutMemory(FileLayer):
+    """A system that has no file as memory."""
+
+    def room(self, handle: int, size: int) -> None:  # noqa: ARG002 - the layer's
+        return None
+
+
+def test_an_async_journal_is_the_same_through_memory_and_by_calls(tmp_path: Path) -> None:
+    sizes = [1 + number * 7 % 61 for number in range(300)]
+    commits = written(tmp_path / "memory", sizes)
+    assert written(tmp_path / "calls", sizes, layer=WithoutMemory()) == commits
+    for folder in ("memory", "calls"):
+        assert read(tmp_path / folder) == commits
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="through memory on Linux only")
+def test_pages_are_ready_before_an_async_commit_comes_to_them(tmp_path: Path) -> None:
+    with writer(tmp_path, segment_rows=1 << 15, buffer_rows=1 << 10) as journal:
+        if journal._room is None:
+            pytest.skip("this folder's file system is not one whose room stays given")
+        rows, ready = facts(0, 15), []
+        for number in range(1900):  # 1.9 MB
+            rows["sequence"] = np.arange(15) + 15 * number
+            journal.append(rows)
+            journal.commit(1, 1)
+            if number % 475 == 474:
+                wanted = journal.core.bytes_sealed() + (1 << 17)
+                for _ in range(3000):
+                    if journal._room.ready >= wanted:
+                        break
+                    time.sleep(0.01)
+                ready.append(journal._room.ready >= wanted)
+        assert ready == [True] * 4
+    assert len(read(tmp_path)) == 1900
 
 
 @pytest.mark.parametrize("durability", ["async", "group", "strict"])

@@ -18,7 +18,7 @@ from reference.streamed_book import MS, NOW, Venue
 from twinloop.data import journal_write
 from twinloop.data.feed_arbiter import FeedArbiter, FeedSettings
 from twinloop.data.instruments import Instrument, preset
-from twinloop.data.live_turn import BEGUN, COUNT_REFUSED, UNUSUAL
+from twinloop.data.live_turn import BEGUN, COUNT_REFUSED, TAKEN, UNUSUAL, FrameWay
 from twinloop.engine.journal import writer
 from twinloop.engine.journal.errors import JournalError
 from twinloop.engine.journal.writer import FileLayer, JournalWriter
@@ -185,12 +185,19 @@ def faulty_frames(seed: int) -> list[Came]:
 
 
 def drive(
-    session: Session, folder: Path, frames: list[Came], *, quick: bool
+    session: Session,
+    folder: Path,
+    frames: list[Came],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    quick: bool,
+    taken: list[int] | None = None,
 ) -> tuple[LiveLoop, FeedArbiter, list[bytes]]:
-    """A session's feeds, without the sockets."""
+    """A session's feeds, without the sockets. taken: filled with what the compiled way says of each frame."""
     now_ns = frames[0][0] - 1
     world: Any = Standing()
-    world.monotonic_ns = lambda: now_ns
+    world.wall_ns = world.monotonic_ns = lambda: now_ns  # The frames' times.
+    monkeypatch.setattr(recorded, "WORLD", world)
     made = make(session, folder, quick=quick)
     sent: list[bytes] = []
     clock = ReceiveClock(world)
@@ -198,10 +205,17 @@ def drive(
     loop.start()
     arbiter = FeedArbiter("binance-usdm", session.instruments, FeedSettings(lag_ns=0), depth=True)
     unasked: Any = None
-    feeds = Feeds(
-        [], arbiter, take=loop.take, take_frame=loop.take_frame if quick else None, clock=clock, client=unasked
-    )
-    clock._wall_ns = clock._monotonic_ns = 0  # The frames' times.
+    take_frame = loop.take_frame
+    assert (take_frame is not None) == quick
+
+    def watched(way: FrameWay, frame: bytes, alone: bool) -> int:
+        assert take_frame is not None
+        found = take_frame(way, frame, alone)
+        assert taken is not None
+        taken.append(found)
+        return found
+
+    feeds = Feeds([], arbiter, take=loop.take, take_frame=watched if quick else None, clock=clock, client=unasked)
     loop.take(arbiter.begin(now_ns))
     legs = []
     for leg in range(1 + max(leg for _, leg, _ in frames)):
@@ -257,16 +271,8 @@ def test_frames_leave_what_they_leave_as_rows(
         strategies=[msgspec.structs.replace(session.strategies[0], parameters={"qty": qty})],
     )  # fmt: skip
     taken: list[int] = []
-    handle_frame = RecordedNode.handle_frame
-
-    def watched(self: RecordedNode, *arguments: Any, **named: Any) -> Any:
-        found = handle_frame(self, *arguments, **named)
-        taken.append(found if isinstance(found, int) else -2)
-        return found
-
-    monkeypatch.setattr(RecordedNode, "handle_frame", watched)
-    quick, feeds, sent = drive(session, tmp_path / "quick", frames, quick=True)
-    plain, feeds_of_plain, sent_by_plain = drive(session, tmp_path / "plain", frames, quick=False)
+    quick, feeds, sent = drive(session, tmp_path / "quick", frames, monkeypatch, quick=True, taken=taken)
+    plain, feeds_of_plain, sent_by_plain = drive(session, tmp_path / "plain", frames, monkeypatch, quick=False)
     assert not quick.failure
     assert sent == sent_by_plain
     assert len(sent) > 5
@@ -274,6 +280,6 @@ def test_frames_leave_what_they_leave_as_rows(
     assert quick.node.state_hash() == plain.node.state_hash()
     assert quick.recorded.counts.tolist() == plain.recorded.counts.tolist()
     assert told_by(feeds) == told_by(feeds_of_plain)
-    assert taken.count(-2) > len(taken) // 2, "the compiled way took most frames"
+    assert taken.count(TAKEN) > len(taken) // 2, "the compiled way took most frames"
     if source != "recorded":
         assert {-1, 1} <= set(taken), "and left some, decoded and not"
