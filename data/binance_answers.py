@@ -254,14 +254,21 @@ def read_trades(body: bytes | msgspec.Raw) -> list[FillReport]:
     return reports
 
 
-def read_income(body: bytes | msgspec.Raw, kind: str) -> list[IncomeReport]:
-    """Income of an account of one kind, FUNDING_FEE or TRANSFER; another kind among it was not asked for, and is refused."""
+def read_income(body: bytes | msgspec.Raw, kind: str = "") -> list[IncomeReport]:
+    """Income of an account, of one kind where that was asked for: another one among it is refused."""
     reports = []
     for income in read(_INCOME, body, "a list of income"):
-        if income.income_type != kind:
+        if kind and income.income_type != kind:
             raise DecodeError("income that was not asked for", expected=kind, got=plain(income.income_type))
         reports.append(
-            IncomeReport(income.symbol, whole(income.tran_id), income.asset, income.income, whole(income.time))
+            IncomeReport(
+                income.income_type,
+                income.symbol,
+                whole(income.tran_id),
+                income.asset,
+                income.income,
+                whole(income.time),
+            )
         )
     return reports
 

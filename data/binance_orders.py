@@ -16,7 +16,7 @@ from twinloop.kernels import codes
 Market = Literal["spot", "usdm"]
 Parameters = tuple[tuple[str, str], ...]
 TRADES_MAX: Final = 1000  # Trades in one answer.
-FUNDING_MAX: Final = 1000  # Funding payments in one answer.
+INCOME_MAX: Final = 1000  # Entries of the list of income in one answer.
 
 
 class Request(NamedTuple):
@@ -235,15 +235,15 @@ class UsdmRequests:
         start = ("fromId", str(from_id)) if from_id else ("startTime", str(start_ms))
         return Request("GET", "/fapi/v1/userTrades", "", (("symbol", symbol), start, ("limit", str(TRADES_MAX))), 5)
 
-    def transfers(self, start_ms: int) -> Request:
-        """What was transferred to and from the account from a time on, without trades: the first thousand."""
-        parameters = (("incomeType", "TRANSFER"), ("startTime", str(start_ms)), ("limit", str(FUNDING_MAX)))
+    def income(self, start_ms: int, page: int) -> Request:
+        """All that changed the account from a time on, that of trades too. page: from 1 on."""
+        parameters = (("startTime", str(start_ms)), ("page", str(page)), ("limit", str(INCOME_MAX)))
         return Request("GET", "/fapi/v1/income", "", parameters, 30)
 
     def funding(self, start_ms: int, page: int) -> Request:
         """Funding payments of the account, of every symbol, from a time on. page: from 1 on."""
         parameters = (
-            ("incomeType", "FUNDING_FEE"), ("startTime", str(start_ms)), ("page", str(page)), ("limit", str(FUNDING_MAX)),
+            ("incomeType", "FUNDING_FEE"), ("startTime", str(start_ms)), ("page", str(page)), ("limit", str(INCOME_MAX)),
         )  # fmt: skip
         return Request("GET", "/fapi/v1/income", "", parameters, 30)
 

@@ -102,7 +102,12 @@ class AccountReport(NamedTuple):
 
 
 class IncomeReport(NamedTuple):
-    """What came without a trade. symbol: "" for none. number: of the venue's transaction. amount: decimal text, negative where it left."""
+    """What changed an account. kind: the venue's word. symbol: "" for none. number: of its transaction among those of a kind.
+
+    amount: decimal text, negative where it left.
+    """
+
+    kind: str
 
     symbol: str
     number: int

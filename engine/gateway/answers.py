@@ -21,7 +21,7 @@ from twinloop.data.binance_answers import (
     read_trades,
 )
 from twinloop.data.binance_errors import BANNED, DONE, HELD_OFF, REFUSED, UNPROVEN, Judgement
-from twinloop.data.binance_orders import TRADES_MAX
+from twinloop.data.binance_orders import TRADES_MAX, UsdmRequests
 from twinloop.data.binance_reports import LIVE, AccountReport, FillReport, OrderReport, plain
 from twinloop.data.errors import DecodeError
 from twinloop.engine.gateway import outcome as kinds
@@ -202,8 +202,9 @@ class Answers:
             if self.funding.listed(read_income(body, FUNDING_FEE), sent_ms=sent_ms, mono_ns=self.sender.mono_ns):
                 for slot in self.settings.instruments:
                     self.trades.urge(slot)
-        elif sent.kind == kinds.TRANSFERS:
-            self.money_moves.listed(read_income(body, "TRANSFER"), self.sender.clock.offset_ns)
+        elif sent.kind == kinds.INCOME:
+            if self.money_moves.listed(read_income(body), self.sender.clock.offset_ns):
+                self.ask_income()
         elif sent.kind == kinds.TRADES_AGAIN:
             self.listed_again[sent.instrument] = [trade.trade_id for trade in read_trades(body)]
         elif sent.kind == kinds.COUNTDOWN:
@@ -515,6 +516,12 @@ class Answers:
         active = any(order.instrument == sent.instrument for order in self.tracker.open.values())
         self.trades.answered(sent.instrument, self.sender.mono_ns, active=active, more=full and first is None)
         self._settle_all(list(orders.values()))
+
+    def ask_income(self) -> None:
+        """Ask for the page of the list of income that is wanted."""
+        dialect = self.sender.dialect
+        assert isinstance(dialect, UsdmRequests)
+        self.sender.send(kinds.INCOME, dialect.income(self.money_moves.start_ms, self.money_moves.page))
 
     def _listed(self, sent: Outgoing, reports: list[OrderReport]) -> None:
         """The open orders of a symbol: reports of those listed, questions about those that are not."""

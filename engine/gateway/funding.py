@@ -8,7 +8,7 @@ is booked once the trades made before it are, for it belongs to those who held t
 from collections.abc import Iterable
 from typing import Any, Final
 
-from twinloop.data.binance_orders import FUNDING_MAX
+from twinloop.data.binance_orders import INCOME_MAX
 from twinloop.data.binance_reports import IncomeReport, plain
 from twinloop.data.instruments import MONEY_SCALE
 from twinloop.engine.gateway.alerts import alert
@@ -105,7 +105,7 @@ class FundingBook:
                 continue
             self._told[key] = report
             self._told_mono_ns, news = mono_ns, True
-        full = len(reports) >= FUNDING_MAX
+        full = len(reports) >= INCOME_MAX
         self.page = self.page + 1 if full else 1
         if not full:
             self._settle(sent_ms - OVERLAP_MS)

@@ -266,14 +266,12 @@ class Gateway:
         self.sender.send(kinds.ACCOUNT, self.sender.dialect.account())
         return outcome
 
-    def ask_transfers(self, since_ns: int, now_ns: int, mono_ns: int) -> Outcome:
-        """Ask what was transferred since a local time; `money_moves` has it when it is `told`. Of spot no list is asked for."""
+    def ask_income(self, since_ns: int, now_ns: int, mono_ns: int) -> Outcome:
+        """Ask what came and left since a local time; `money_moves` has it when it is `told`. Of spot no list is asked for."""
         outcome = self._begin(now_ns, mono_ns)
-        dialect = self.sender.dialect
-        if isinstance(dialect, UsdmRequests):
-            self.money_moves.told = False
-            start_ms = max(since_ns + self.sender.clock.offset_ns, 0) // 1_000_000
-            self.sender.send(kinds.TRANSFERS, dialect.transfers(start_ms))
+        if isinstance(self.sender.dialect, UsdmRequests):
+            self.money_moves.ask(max(since_ns + self.sender.clock.offset_ns, 0) // 1_000_000)
+            self._answers.ask_income()
         return outcome
 
     def ask_trades_again(self, slot: int, from_id: int, now_ns: int, mono_ns: int) -> Outcome:

@@ -26,7 +26,7 @@ TRADES_AGAIN: Final = 14  # Of trades that are booked: which of them the venue s
 FUNDING: Final = 15
 
 MAY_FILL: Final = frozenset({PLACE, AMEND, REPLACE})  # What can lead to a fill, or to a larger one.
-TRANSFERS: Final = 16
+INCOME: Final = 16
 
 
 @dataclass(slots=True, eq=False)

@@ -98,7 +98,7 @@ class Reconciler:
         began_ns = self._orders.times()[1]
         told = set()
         if self._may_be_funding(found):
-            await self._ask_transfers(found)
+            await self._ask_income(found)
         while found and self._orders.times()[1] - began_ns < LAG_NS:
             if self._may_lag():
                 line = "! the venue says what it held some time ago: no proof of anything, it is asked again"
@@ -123,11 +123,11 @@ class Reconciler:
         margin = {each.settle for each in self._loop.node.session.instruments if each.contract != "spot"}
         return bool(found) and all(each.name in margin and not self.explanation(each)[1] for each in found)
 
-    async def _ask_transfers(self, found: list[Break]) -> None:
-        """Have what was transferred while nobody listened among the moves, if the venue says so in time."""
+    async def _ask_income(self, found: list[Break]) -> None:
+        """Have what came and left while nobody listened among the moves, if the venue says so in time."""
         orders = self._orders
         since_ns = min(self._agreed_ns.get(each.name, self._since_ns) for each in found)
-        orders.take(orders.gateway.ask_transfers(since_ns, *orders.times()))
+        orders.take(orders.gateway.ask_income(since_ns, *orders.times()))
         waited_s = 0.0
         while not orders.gateway.money_moves.told and waited_s < ASK_AGAIN_S:
             await WORLD.sleep(TICK_S)

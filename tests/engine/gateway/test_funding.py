@@ -147,7 +147,7 @@ def test_an_answer_that_cannot_be_read_proves_nothing(answer: bytes) -> None:
 
 
 def test_a_list_of_many_pages_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(funding, "FUNDING_MAX", 4)
+    monkeypatch.setattr(funding, "INCOME_MAX", 4)
     world = World("usdm")
     world.venue.income_max = 4
     paid = [(3, world.venue.fund("BTCUSDT", amount, told=False), amount) for amount in range(1, 10)]
