@@ -40,5 +40,6 @@ setup(
         "twinloop.data": ["*.pyi", "*.pxd"],
         "twinloop.engine": ["assets/*"],
     },
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},  # Else the compiler takes one core, and minutes.
     ext_modules=cythonize(extensions, include_path=["src"], build_dir="build/cython", compiler_directives=DIRECTIVES),
 )
