@@ -17,7 +17,6 @@ from twinloop.engine.cli import CHECK_FAILED, OK
 from twinloop.engine.cli.screen import out, say_json
 
 PACKAGES: Final = ("numba", "llvmlite", "numpy", "polars", "msgspec", "pydantic", "cyclopts", "rich")
-DECODERS: Final = ("binance_message", "binance_scan", "binance_frames", "journal_scan", "journal_write")
 FREE_GB: Final = 1.0
 
 
@@ -126,7 +125,9 @@ def _sources(folder: Path, name: str) -> set[Path]:
 def _decoders(_: Path) -> tuple[str, bool, str]:
     folder = Path(twinloop.__file__).parent / "data"
     stale = []
-    for name in DECODERS:
+    # What is compiled, and only that, has its types beside it.
+    names = sorted(path.stem for path in folder.glob("*.pyi"))
+    for name in names:
         try:
             built = Path(str(import_module(f"twinloop.data.{name}").__file__))
         except ImportError as error:
@@ -140,7 +141,7 @@ def _decoders(_: Path) -> tuple[str, bool, str]:
             stale.append(name)
     if stale:
         return "decoders", False, f"{', '.join(stale)} older than the source: run `python setup.py build_ext --inplace`"
-    return "decoders", True, f"{len(DECODERS)} compiled"
+    return "decoders", True, f"{len(names)} compiled"
 
 
 def _jit(_: Path) -> tuple[str, bool, str]:
