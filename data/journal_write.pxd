@@ -26,10 +26,10 @@ cdef class CommitBuffer:
     # Of the writing thread.
     cdef int fd
     cdef Room* room  # Of the file being written, as memory; NULL: it is written by calls (ASYNC).
-    cdef SegmentRoom whole_room
-    cdef int64_t room_asked, called  # Of the thread of `tend`: pages are wanted; whoever waits for it wants it back.
+    cdef SegmentRoom whole_room, room_before
+    cdef int64_t room_asked, called  # Pages are wanted of the thread in `tend`; it is wanted back.
     cdef int64_t file_start, synced, failed_operation
-    cdef int64_t[2] calls
+    cdef int64_t[3] calls
     cdef int wake_read, wake_write, notice_read, notice_write, done_read, done_write
     cdef object refuse, roll
     cdef int64_t[:, ::1] faults

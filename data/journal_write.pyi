@@ -19,6 +19,7 @@ ROLL: Final[int]
 CLOSED: Final[int]
 WRITE: Final[int]
 SYNC: Final[int]
+TOUCH: Final[int]
 
 class CommitBuffer:
     def __init__(

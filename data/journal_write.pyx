@@ -35,10 +35,12 @@ cdef extern from *:
     static int twinloop_wait(int fd, int64_t ns) { return 0; }
     static void twinloop_knock(int fd) {}
     static void twinloop_empty(int fd) {}
+    static int twinloop_touch(int fd) { return -1; }
     static void* twinloop_room(size_t size) { return NULL; }
     #else
     #include <fcntl.h>
     #include <poll.h>
+    #include <sys/stat.h>
     #include <time.h>
     #include <unistd.h>
     static int64_t twinloop_write_at(int fd, const void* from, size_t size, int64_t at) {
@@ -69,6 +71,8 @@ cdef extern from *:
         ssize_t done = write(fd, &byte, 1);  /* A full pipe has been knocked at already. */
         (void)done;
     }
+    /* Whether a file can still be changed. */
+    static int twinloop_touch(int fd) { return futimens(fd, NULL); }
     static void twinloop_empty(int fd) {
         char bytes[256];
         while (read(fd, bytes, sizeof bytes) > 0) {}
@@ -87,8 +91,8 @@ cdef extern from *:
     #define twinloop_put(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     #define twinloop_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     #endif
-    /* Whole rows, in order, the word with a row's kind last: who reads meanwhile, or after this process died in here, meets whole rows and,
-       behind them, rows of kind 0; a seal is there only behind all that it closes. */
+    /* Rows in order, the word with a row's kind last: after this process died in here there are whole rows and behind them one of kind 0,
+       whatever else it holds; a seal is there only behind all that it closes. Who reads meanwhile may meet less, and looks again. */
     static void twinloop_copy_rows(uint8_t* to, const uint8_t* from, int64_t size) {
         int64_t word;
         for (; size > 0; size -= 64, to += 64, from += 64) {
@@ -105,6 +109,7 @@ cdef extern from *:
     int wait_for "twinloop_wait" (int fd, int64_t ns) nogil
     void knock "twinloop_knock" (int fd) nogil
     void empty "twinloop_empty" (int fd) nogil
+    int touch "twinloop_touch" (int fd) nogil
     void* room_of "twinloop_room" (size_t size) nogil
     int64_t get "twinloop_get" (int64_t* at) nogil
     void put "twinloop_put" (int64_t* at, int64_t value) nogil
@@ -130,13 +135,15 @@ CLOSED = IS_CLOSED
 
 # Operations that can fail, for messages and for faults that tests inject.
 cdef enum:
-    DO_WRITE, DO_SYNC
+    DO_WRITE, DO_SYNC, DO_TOUCH
 WRITE = DO_WRITE
 SYNC = DO_SYNC
+TOUCH = DO_TOUCH
 
 # Pages of a segment's room that are there before they are written; half of them gone, more are wanted.
 cdef enum:
     PAGES_AHEAD = 1 << 18
+    LOOK_NS = 1_000_000_000  # Between two looks whether the file can still be changed, which a copy into its pages does not say.
 
 cdef enum:
     AWAKE, SLEEPS_FOR_ANY, SLEEPS_FOR_MANY
@@ -439,13 +446,13 @@ cdef class CommitBuffer:
     def begin_segment(self, int fd, int64_t header_bytes, SegmentRoom room=None):
         """Go on in a file whose header is written; the first one, or the one that next_roll told of.
 
-        room: the same file as memory. That of the file before stays mapped until the thread that is in `tend` lets go of it.
+        room: the same file as memory. That of the file before is closed by the thread that calls `tend`.
         """
         if self.fd >= 0:
             put(&self.roll_tail, self.roll_tail + 1)
         self.fd = fd
         self.file_start = header_bytes - self.written
-        self.whole_room = room
+        self.room_before, self.whole_room = self.whole_room, room  # `tend` may be at work on the one before.
         if room is None:
             put(<int64_t*>&self.room, 0)
         else:
@@ -454,19 +461,28 @@ cdef class CommitBuffer:
             put(&self.room_asked, 0)
 
     def tend(self):
-        """Have pages ready for what commits will write, until `call`. Holds no lock of the interpreter meanwhile (ASYNC)."""
+        """Have pages ready for what commits will write, and fail where the file cannot be changed any more, until `call`.
+
+        Holds no lock of the interpreter meanwhile (ASYNC).
+        """
         with nogil:
             self._tend()
 
     cdef void _tend(self) noexcept nogil:
         cdef Room* room
+        cdef int64_t effect
         while get(&self.called) == 0:
             put(&self.room_asked, 0)
             fence()
             room = <Room*>get(<int64_t*>&self.room)
             if room != NULL and not make_ready(room, PAGES_AHEAD):
                 put(&self.room_asked, 1)  # There are none to be had: this segment is written by calls.
-            wait_for(self.wake_read, -1)
+            if not wait_for(self.wake_read, LOOK_NS) and room != NULL and get(&self.failed) == 0:
+                effect = self._fault(DO_TOUCH, 1)
+                if effect > 0 and touch(self.fd) != 0:
+                    effect = -errno
+                if effect <= 0:
+                    self._fail(DO_WRITE, -effect)
             empty(self.wake_read)
         put(&self.called, 0)
 

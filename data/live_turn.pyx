@@ -5,7 +5,8 @@
     turn.take_frames(...); turn.frame(way, frame, ...) # the same from the bytes of a market's frame, received now
 
 The usual turn only: a negative count says that engine/live/recorded.py has to do it, or go on with it, which is the twin and defines what a
-turn is; of frames that is data/feed_arbiter.py. This module must not know what rows mean, read a clock or send anything.
+turn is; of frames that is data/feed_arbiter.py. Clocks are read, and requests handed on, by what it was given for that. This module must not
+know what rows mean.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -129,7 +130,7 @@ cdef class LiveTurn:
     cdef public object leaving
     cdef readonly object left  # That frame, of the last turn; None: its requests are to be handed on.
     cdef public bint closed  # No frame is taken any more.
-    cdef object monotonic_ns, wall_ns, give, refused, after
+    cdef object monotonic_ns, wall_ns, give, refused
     cdef int64_t ahead_ns
     cdef object keep
 
@@ -179,14 +180,13 @@ cdef class LiveTurn:
         finally:
             PyBuffer_Release(&view)
 
-    def take_frames(self, *, monotonic_ns, wall_ns, int64_t ahead_ns, give, refused, after) -> None:
+    def take_frames(self, *, monotonic_ns, wall_ns, int64_t ahead_ns, give, refused) -> None:
         """Have frames taken. monotonic_ns, wall_ns: clocks; ahead_ns: how far local time is ahead of the first.
 
-        give(made): called with what `handle` gives, unless it is 0. refused(error): the journal did not take it. after(): it is all done; None
-        for nothing.
+        give(made): called with what `handle` gives, unless it is 0. refused(error): the journal did not take it.
         """
         self.monotonic_ns, self.wall_ns, self.ahead_ns = monotonic_ns, wall_ns, ahead_ns
-        self.give, self.refused, self.after = give, refused, after
+        self.give, self.refused = give, refused
 
     def frame(self, FrameWay way not None, bytes frame not None, bint alone, /) -> int:
         """Decode a frame received now and handle its rows, as `handle` does: TAKEN.
@@ -206,8 +206,6 @@ cdef class LiveTurn:
             return way.decoded
         if made != 0:
             self.give(made)
-        if self.after is not None:
-            self.after()
         return IS_TAKEN
 
     cdef int _frame(self, FrameWay way, bytes frame, bint alone, int64_t monotonic_ns, int64_t wall_ns) except -3:

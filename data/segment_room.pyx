@@ -4,9 +4,10 @@
     room.make_ready(1 << 18)        # pages for what is written next, by any thread but the one that writes
 
 What is copied survives the end of the process, however that comes. A page that is not there yet costs the writer more than a call would, so
-another thread makes them ready, and asks the system in the way that says when it cannot: only such pages are written. Only file systems are
-taken on which room that was given stays given; elsewhere a full disk would end the process in the midst of a copy. This module must not
-know what is written.
+another thread makes them ready, and asks the system in the way that says when it cannot (Linux 5.14): only such pages are written. Only file
+systems are taken on which room that was given stays given, also once a page went to the disk or the file was copied: elsewhere (btrfs, ZFS,
+XFS with shared extents) a full disk would end the process in the midst of a copy. So does whoever truncates the file, and a disk that cannot
+read again what the system let go of. This module must not know what is written.
 """
 
 from libc.stdint cimport int64_t, uint8_t
@@ -24,7 +25,6 @@ cdef extern from *:
         if (fstatfs(fd, &found) != 0) return 0;
         switch ((unsigned long)found.f_type) {
             case 0xEF53UL:      /* ext4 */
-            case 0x58465342UL:  /* XFS */
             case 0x01021994UL:  /* tmpfs */
                 return 1;
         }
@@ -83,19 +83,24 @@ cdef class SegmentRoom:
 
     @property
     def ready(self):
-        """How many bytes from the file's start on can be written without a wait."""
+        """Up to which byte of the file pages were made ready: they are there, unless the system has written or let go of them since."""
         return get(&self.its.ready)
 
     def make_ready(self, int64_t ahead) -> bool:
         """Have pages for so many bytes behind what is written. False: the system does not give them; the file has to be written by calls."""
-        return make_ready(&self.its, ahead)
+        cdef bint ready
+        with nogil:
+            ready = make_ready(&self.its, ahead)
+        return ready
 
     def close(self):
         """Unmap it. What is written from now on goes by calls."""
-        if self.its.base != NULL:
+        cdef uint8_t* base = self.its.base
+        if base != NULL:
             put(&self.its.ready, 0)
-            unmap(self.its.base, self.its.size)
             self.its.base = NULL
+            with nogil:
+                unmap(base, self.its.size)
 
 
 cdef bint make_ready(Room* room, int64_t ahead) noexcept nogil:

@@ -97,7 +97,7 @@ def _core(folder: Path, frames: list[tuple[int, bytes]]) -> dict[str, Any]:
         sealed_ns = now()  # The compiled turn is over: the order's row is in the outbox, and in the journal, sealed.
         give(made)
 
-    turn = loop.recorded.frames_turn(clock, give=watched, refused=loop._frame_refused, after=None)  # noqa: SLF001
+    turn = loop.recorded.frames_turn(clock, give=watched, refused=loop._frame_refused)  # noqa: SLF001
     assert turn is not None
     answer = np.zeros(1, table.ROW)
     answer["kind"] = table.EXPIRED

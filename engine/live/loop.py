@@ -94,7 +94,7 @@ class LiveLoop:
     """A node, its journal and where requests go.
 
     send: takes requests whose commit is safe; cancels come as soon as they are sealed. withdraw: takes those that never leave, since they
-    were cancelled, or grew old, while they waited for their commit; their refusals come as facts. on_turn: called after every turn. fenced:
+    were cancelled, or grew old, while they waited for their commit; their refusals come as facts. fenced:
     whether this instance must not send any more. tell_failure: of a strategy that its own error has halted.
     """
 
@@ -105,7 +105,6 @@ class LiveLoop:
         *,
         send: Callable[[Rows], None] | None = None,
         withdraw: Callable[[Rows], None] | None = None,
-        on_turn: Callable[[], None] | None = None,
         fenced: Callable[[], bool] | None = None,
         tell_failure: Callable[[StrategyFailure], None] | None = None,
     ) -> None:
@@ -117,7 +116,6 @@ class LiveLoop:
         self.failure = ""
         self._send = send
         self._withdraw = withdraw
-        self._on_turn = on_turn
         self._fenced = fenced
         self._short_way: ShortWay | None = None
         self._tell_failure = tell_failure
@@ -127,7 +125,7 @@ class LiveLoop:
             tuple[int, int, bytes]
         ] = []  # (mark, since when, mono ns, requests as the bytes of rows) in order.
         self._withdrawn: set[int] = set()  # Orders among them that are not to leave.
-        self._turn = recorded.frames_turn(clock, give=self._frame_gave, refused=self._frame_refused, after=on_turn)
+        self._turn = recorded.frames_turn(clock, give=self._frame_gave, refused=self._frame_refused)
         # A frame of the market's active leg in one call (LiveTurn.frame); None where there is no such way.
         self.take_frame = None if self._turn is None else self._turn.frame
 
@@ -152,8 +150,6 @@ class LiveLoop:
             return
         if sealed.mark:
             self._leave(sealed)
-        if self._on_turn is not None:
-            self._on_turn()
 
     def _frame_gave(self, made: int) -> None:
         """A frame's turn made requests, or is to be gone on with."""
@@ -369,8 +365,6 @@ class LiveLoop:
         cancels = handled.requests["kind"] == CANCEL
         if self._send is not None and cancels.any():
             self._send(pick(handled.requests, cancels))
-        if self._on_turn is not None:
-            self._on_turn()
 
     @property
     def trading_state(self) -> str:

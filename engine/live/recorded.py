@@ -93,16 +93,16 @@ class RecordedNode:
 
     def frames_turn(
         self, clock: ReceiveClock, *, give: Callable[[int], None], refused: Callable[[Exception], None],
-        after: Callable[[], None] | None,
     ) -> LiveTurn | None:  # fmt: skip
         """What takes the frames of a market's active leg in one call, received by this clock; None: they have to be handled as rows.
 
-        See LiveTurn.take_frames; what `give` is told is for `given`.
+        See LiveTurn.take_frames; what `give` is told is for `given`. Asked once, of a node that is what it will be: live, or not; there is one
+        such way.
         """
         turn = self._usable_turn()
         if turn is not None:
             turn.take_frames(
-                monotonic_ns=clock.monotonic_ns, wall_ns=WORLD.wall_ns, ahead_ns=clock.ahead_ns, give=give, refused=refused, after=after
+                monotonic_ns=clock.monotonic_ns, wall_ns=WORLD.wall_ns, ahead_ns=clock.ahead_ns, give=give, refused=refused
             )  # fmt: skip
         return turn
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,24 @@ def refused(code: int) -> None:
     raise AssertionError(code)
 
 
-def buffer(**more: Any) -> CommitBuffer:
-    return CommitBuffer(
-        level=ASYNC, buffer_rows=1 << 12, segment_rows=(SIZE - HEADER) // ROW_SIZE, group_rows=1, group_ns=0, start=(0, 0, 0), refuse=refused,
-        roll=lambda: None, **more,
-    )  # fmt: skip
+Make = Callable[..., CommitBuffer]
+
+
+@pytest.fixture
+def buffer() -> Iterator[Make]:
+    made = []
+
+    def make(**more: Any) -> CommitBuffer:
+        core = CommitBuffer(
+            level=ASYNC, buffer_rows=1 << 12, segment_rows=(SIZE - HEADER) // ROW_SIZE, group_rows=1, group_ns=0, start=(0, 0, 0),
+            refuse=refused, roll=lambda: None, **more,
+        )  # fmt: skip
+        made.append(core)
+        return core
+
+    yield make
+    for core in made:
+        core.close_pipes()
 
 
 def commit(core: CommitBuffer, count: int, rows: int = 3) -> None:
@@ -64,7 +77,7 @@ def calls() -> int:
     return int(next(line for line in told.splitlines() if line.startswith("syscw")).split()[1])
 
 
-def test_pages_are_made_ready_ahead_of_what_is_written_up_to_the_end(file: int) -> None:
+def test_pages_are_made_ready_ahead_of_what_is_written_up_to_the_end(file: int, buffer: Make) -> None:
     room = room_of(file)
     core = buffer()
     core.begin_segment(file, HEADER, room)
@@ -80,7 +93,9 @@ def test_pages_are_made_ready_ahead_of_what_is_written_up_to_the_end(file: int) 
     assert room.ready == SIZE
 
 
-def test_what_is_copied_is_what_calls_would_have_written_wherever_the_pages_end(file: int, tmp_path: Path) -> None:
+def test_what_is_copied_is_what_calls_would_have_written_wherever_the_pages_end(
+    file: int, buffer: Make, tmp_path: Path
+) -> None:
     other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
     through, by_calls = buffer(), buffer()
     room = room_of(file)
@@ -97,7 +112,7 @@ def test_what_is_copied_is_what_calls_would_have_written_wherever_the_pages_end(
     os.close(other)
 
 
-def test_no_call_is_made_where_pages_are_ready(file: int) -> None:
+def test_no_call_is_made_where_pages_are_ready(file: int, buffer: Make) -> None:
     room = room_of(file)
     core = buffer()
     core.begin_segment(file, HEADER, room)
@@ -114,7 +129,7 @@ def test_no_call_is_made_where_pages_are_ready(file: int) -> None:
 
 @pytest.mark.parametrize("taken", [1, 63, 64, 100])
 def test_after_a_short_write_rows_are_copied_again_from_the_next_whole_one(
-    file: int, tmp_path: Path, taken: int
+    file: int, buffer: Make, tmp_path: Path, taken: int
 ) -> None:
     other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
     through, by_calls = buffer(faults=np.array([[0, 2, 4, taken]], np.int64)), buffer()
@@ -137,7 +152,7 @@ def test_where_the_file_system_may_take_room_back_there_is_no_memory() -> None:
     os.close(write)
 
 
-def test_pages_that_cannot_be_had_are_said_and_the_file_is_written_by_calls(file: int) -> None:
+def test_pages_that_cannot_be_had_are_said_and_the_file_is_written_by_calls(file: int, buffer: Make) -> None:
     room = room_of(file)
     os.ftruncate(file, PAGE)  # As if the room had been taken away: a copy behind it would end this process.
     assert room.make_ready(PAGE // 2)
@@ -150,7 +165,7 @@ def test_pages_that_cannot_be_had_are_said_and_the_file_is_written_by_calls(file
     assert (written(file, core)["kind"] == SEAL).sum() == 1000
 
 
-def test_a_closed_room_is_written_no_more(file: int) -> None:
+def test_a_closed_room_is_written_no_more(file: int, buffer: Make) -> None:
     room = room_of(file)
     core = buffer()
     core.begin_segment(file, HEADER, room)

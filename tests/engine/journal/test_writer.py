@@ -256,6 +256,21 @@ def test_pages_are_ready_before_an_async_commit_comes_to_them(tmp_path: Path) ->
     assert len(read(tmp_path)) == 1900
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="through memory on Linux only")
+def test_a_file_that_can_be_changed_no_more_is_noticed_although_pages_take_copies(tmp_path: Path) -> None:
+    with writer(tmp_path, layer=Faulty((journal_write.TOUCH, 0, EVER, -EIO))) as journal:
+        if journal._room is None:
+            pytest.skip("this folder's file system is not one whose room stays given")
+        go_on(journal, 2)
+        for _ in range(3000):
+            if journal.failure:
+                break
+            time.sleep(0.01)
+        assert "Input/output" in journal.failure
+        with pytest.raises(JournalFailedError):
+            go_on(journal, 1)
+
+
 @pytest.mark.parametrize("durability", ["async", "group", "strict"])
 @pytest.mark.parametrize("size", [1, 63, 64, 100])
 def test_short_writes_are_gone_on_with(tmp_path: Path, durability: str, size: int) -> None:

@@ -192,13 +192,14 @@ def drive(
     *,
     quick: bool,
     taken: list[int] | None = None,
+    layer: FileLayer | None = None,
 ) -> tuple[LiveLoop, FeedArbiter, list[bytes]]:
     """A session's feeds, without the sockets. taken: filled with what the compiled way says of each frame."""
     now_ns = frames[0][0] - 1
     world: Any = Standing()
     world.wall_ns = world.monotonic_ns = lambda: now_ns  # The frames' times.
     monkeypatch.setattr(recorded, "WORLD", world)
-    made = make(session, folder, quick=quick)
+    made = make(session, folder, quick=quick, layer=layer)
     sent: list[bytes] = []
     clock = ReceiveClock(world)
     loop = LiveLoop(made, clock, send=lambda rows: sent.append(rows.tobytes()))
@@ -283,3 +284,21 @@ def test_frames_leave_what_they_leave_as_rows(
     assert taken.count(TAKEN) > len(taken) // 2, "the compiled way took most frames"
     if source != "recorded":
         assert {-1, 1} <= set(taken), "and left some, decoded and not"
+
+
+def test_a_journal_that_fails_at_a_frame_ends_trading_and_no_frame_is_taken_any_more(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = faulty_frames(3)
+    session = msgspec.structs.replace(
+        session, instruments=[preset("binance-usdm", "BTCUSDT")], start_ns=frames[0][0] - 1,
+        strategies=[msgspec.structs.replace(session.strategies[0], parameters={"qty": 2000})],
+    )  # fmt: skip
+    layer = FileLayer()
+    layer.faults = np.array([[journal_write.WRITE, 300, 1 << 40, -28]], np.int64)
+    taken: list[int] = []
+    loop, _, _ = drive(session, tmp_path, frames, monkeypatch, quick=True, taken=taken, layer=layer)
+    assert "No space left" in loop.failure
+    last = max(at for at, each in enumerate(taken) if each == TAKEN)
+    assert 100 < last < len(taken) - 100
+    assert set(taken[last + 1 :]) == {-1}
