@@ -123,6 +123,7 @@ def test_what_was_transferred_while_the_session_was_away_is_found_in_the_venues_
         async with Server(seed=4, turns_per_s=100) as server:
             path = configuration(tmp_path, server.port, strategy_folder)
             await sessions.in_session(path, said, what)
+            server._pass_time()  # Its clock stands between two turns: the transfer comes after the session.
             incidents.transfer(server.exchanges["usdm"], account_of(server))
             await sessions.in_session(path, said, what)
 
